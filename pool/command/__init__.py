@@ -1,0 +1,5 @@
+"""The `pool` command."""
+
+from .app import main
+
+__all__ = ["main"]

@@ -1,0 +1,171 @@
+"""The `pool` command: its commands, options and exit codes."""
+
+import dataclasses
+import json
+import logging
+import signal
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from sandbox.doctor import examine
+from sandbox.errors import SandboxError
+from sandbox.limits import Limits
+from sandbox.reasons import ExitReason
+from sandbox.result import Result
+
+from ..pool import Pool
+from . import render
+from .sizes import parse_seconds, parse_size
+
+OWN_FAILURE = 125
+"""Bad usage, or a failure of ours."""
+
+_EXIT_CODES = {
+    ExitReason.WALL_TIMEOUT: 124,
+    ExitReason.CPU_TIMEOUT: 124,
+    ExitReason.MEMORY: 137,
+    ExitReason.OUTPUT: 153,
+    ExitReason.DENIED: 159,
+    ExitReason.CANCELLED: 130,
+    ExitReason.INTERNAL: OWN_FAILURE,
+}
+
+_EPILOG = """Exit code: the program's own; 128+N if it died of signal N; 124 wall or CPU time,
+137 memory, 153 output, 159 denied, 130 cancelled; 125 bad usage or our own failure."""
+
+_RUN_HELP = """Run an untrusted program in a fresh, confined process.
+
+FILE is the program, '-' reads it from standard input. Options stand before FILE; what follows
+it is the program's own.
+
+Examples:
+
+  pool run snippet.py
+
+  pool run --timeout 2 --memory 256M --json snippet.py --its-own-option
+
+  echo 'print(input())' | pool run --stdin data.txt -
+"""
+
+app = typer.Typer(
+    name="pool",
+    help="Run untrusted Python: every program in a fresh, confined process.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class _Ended(Exception):
+    """A command has ended with this exit code, which is not a usage error's."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def main() -> NoReturn:
+    """The entry point: runs `app`, and turns every kind of bad usage into exit code 125."""
+    logging.basicConfig(format="pool: %(message)s", level=logging.WARNING)
+    # Restore the usual death by a closed pipe: `pool run file | head` is no failure of ours.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        app()
+    except _Ended as ended:
+        code = ended.code
+    except SystemExit as ended:
+        code = OWN_FAILURE if ended.code else 0
+    except (SandboxError, OSError, ValueError, TypeError) as error:
+        print(f"pool: {error}", file=sys.stderr)
+        code = OWN_FAILURE
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)
+
+
+@app.callback()
+def _pool() -> None:
+    """Run untrusted Python: every program in a fresh, confined process."""
+
+
+@app.command(
+    help=_RUN_HELP,
+    epilog=_EPILOG,
+    context_settings={"allow_interspersed_args": False},
+)
+def run(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="The program.")],
+    args: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARGS]...", help="Its arguments.")
+    ] = None,
+    timeout: Annotated[
+        str, typer.Option(metavar="S", help="Wall-clock seconds, or 'none'.")
+    ] = "10",
+    cpu_time: Annotated[str, typer.Option(metavar="S", help="CPU seconds, or 'none'.")] = "none",
+    memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="Memory, such as 512M (K, M, G), or 'none'.")
+    ] = "512M",
+    stdin: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="What the program reads; '-' is this command's input."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole result as one JSON object.")
+    ] = False,
+    tier: Annotated[
+        str, typer.Option(metavar="T", help="auto, namespaces, landlock, or none (trusted code).")
+    ] = "auto",
+    require: Annotated[
+        str | None, typer.Option(metavar="T", help="Refuse anything weaker than this tier.")
+    ] = None,
+) -> None:
+    if file == "-" and stdin == "-":
+        raise ValueError("the program and its input can't both be read from standard input")
+    limits = Limits(
+        wall_s=parse_seconds("--timeout", timeout),
+        cpu_s=parse_seconds("--cpu-time", cpu_time),
+        memory_bytes=parse_size("--memory", memory),
+    )
+    source = _read(file)
+    data = b"" if stdin is None else _read(stdin)
+    with Pool(1, limits=limits, tier=tier, require=require) as pool:
+        result = pool.run(source, stdin=data, args=args or ())
+    if as_json:
+        print(json.dumps(result.to_dict()))
+    else:
+        render.result(result)
+    raise _Ended(exit_code(result))
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Print, layer by layer, what this host holds, and what to do about what is missing.
+
+    Exit code 0 if programs can be confined here, 1 if not.
+    """
+    diagnosis = examine()
+    if as_json:
+        print(json.dumps(dataclasses.asdict(diagnosis)))
+    else:
+        render.diagnosis(diagnosis)
+    raise _Ended(0 if diagnosis.tier else 1)
+
+
+def exit_code(result: Result) -> int:
+    """The exit code of `pool run` for `result` (the table is in the README)."""
+    if result.reason in _EXIT_CODES:
+        return _EXIT_CODES[result.reason]
+    if result.signal is not None:
+        return 128 + result.signal
+    return result.exit_code or 0
+
+
+def _read(path: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read()
+    with open(path, "rb") as file:
+        return file.read()

@@ -1,0 +1,29 @@
+"""Sizes and durations as people type them."""
+
+import re
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def parse_size(name: str, text: str) -> int | None:
+    """Return bytes for a text such as "512M"; None for "none". Raises ValueError naming `name`.
+
+    >>> parse_size("--memory", "1.5k")
+    1536
+    """
+    if text.lower() == "none":
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"{name} {text!r}: must be a size such as 512M (K, M, G), or 'none'")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def parse_seconds(name: str, text: str) -> float | None:
+    """Return seconds for a text such as "2.5"; None for "none". Raises ValueError."""
+    if text.lower() == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name} {text!r}: must be a number of seconds, or 'none'") from None

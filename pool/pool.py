@@ -1,0 +1,263 @@
+"""The pool: a queue, its workers, and the doors to them."""
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from types import TracebackType
+
+from sandbox.host import Wish, settle, usable_cpus
+from sandbox.jail import Plan
+from sandbox.limits import Limits
+from sandbox.result import Result
+from sandbox.runtime import Runtime
+
+from .errors import PoolClosed
+from .lifecycle import State
+from .queue import Queue
+from .stats import Counters, Stats
+from .task import RunFuture, Task, make_job
+from .worker import Worker
+
+logger = logging.getLogger(__name__)
+
+_JOIN_PATIENCE_S = 10.0
+
+
+class Pool:
+    """Runs programs, each in a fresh, confined process. Thread-safe; a context manager.
+
+    size: how many programs run at once; None: as many as this process may use CPUs.
+    limits: what a run may use unless it is given limits of its own.
+    packages: names of distributions installed in this environment that programs may import;
+        what they need comes along. Nothing else is visible but the standard library.
+    preload: modules that are imported once, before programs are forked from there.
+    tier: "auto" (the strongest that works when tried), "namespaces", "landlock", or "none"
+        (trusted code only); require: refuse anything weaker than this.
+    max_queue: how many runs may wait; None: any number.
+
+    Raises `SetupError` where no jail starts here, `PolicyError` for what can't be had together,
+    TypeError and ValueError for values that make no sense. When the constructor returns, one
+    worker is ready and the others are starting. A pool belongs to the process that made it: in a
+    forked child it answers `PoolClosed`.
+
+    >>> with Pool(1) as pool:
+    ...     pool.run("print(6 * 7)").stdout
+    '42\\n'
+    """
+
+    def __init__(
+        self,
+        size: int | None = None,
+        *,
+        limits: Limits | None = None,
+        packages: Sequence[str] = (),
+        preload: Sequence[str] = (),
+        tier: str = "auto",
+        require: str | None = None,
+        max_queue: int | None = None,
+    ) -> None:
+        size = usable_cpus() if size is None else size
+        _require_count("size", size, 1, 4096)
+        if max_queue is not None:
+            _require_count("max_queue", max_queue, 0, 1 << 31)
+        limits = Limits() if limits is None else limits
+        if not isinstance(limits, Limits):
+            raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
+        wish = Wish(tier, require, _names("packages", packages), _names("preload", preload))
+        runtime = Runtime()
+        try:
+            ground = settle(wish, limits, runtime)
+        except BaseException:
+            runtime.close()
+            raise
+        if ground.passed_over:
+            logger.warning(
+                "confining with the %s tier; stronger ones don't work here: %s",
+                ground.plan.tier,
+                "; ".join(ground.passed_over),
+            )
+        self.limits = limits
+        self.tier = ground.plan.tier
+        self._pid = os.getpid()
+        self._queue = Queue(max_queue)
+        self._counters = Counters()
+        closing = threading.Event()
+        engine = _Engine(self._queue, self._counters, closing, runtime, ground.plan)
+        first = ground.jail
+        engine.workers = [
+            Worker(
+                ground.plan,
+                limits,
+                self._queue,
+                self._counters,
+                closing,
+                engine.hopeless,
+                jail=first if number == 0 else None,
+            )
+            for number in range(size)
+        ]
+        for worker in engine.workers:
+            worker.start()
+        self._engine = engine
+        # For pools that nobody closes: at the interpreter's exit, or when they are collected.
+        self._finalizer = weakref.finalize(self, _Engine.close, engine, self._pid)
+
+    def __repr__(self) -> str:
+        states = [worker.state.value for worker in self._engine.workers]
+        counts = ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(states))
+        return f"<Pool {self.tier}: {counts}; {len(self._queue)} queued>"
+
+    def run(
+        self,
+        code: str | bytes,
+        *,
+        stdin: str | bytes = b"",
+        args: Sequence[str] = (),
+        limits: Limits | None = None,
+        timeout: float | None = None,
+        queue_timeout: float | None = None,
+    ) -> Result:
+        """Run a program and return its result.
+
+        code: its source, as text or as the bytes of a file (encoding cookies count).
+        stdin: what it can read; args: its `sys.argv[1:]`.
+        limits: instead of the pool's; timeout: short for `limits.wall_s`, and wins over it.
+        queue_timeout: seconds to wait for a free worker before `PoolTimeout` is raised.
+
+        However the program ends is told by the result. Raises `PoolFull`, `PoolClosed`,
+        `PoolTimeout`; TypeError or ValueError for arguments that make no sense. If the wait is
+        interrupted (Ctrl-C), the run is killed.
+        """
+        future = self.submit(
+            code,
+            stdin=stdin,
+            args=args,
+            limits=limits,
+            timeout=timeout,
+            queue_timeout=queue_timeout,
+        )
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def submit(
+        self,
+        code: str | bytes,
+        *,
+        stdin: str | bytes = b"",
+        args: Sequence[str] = (),
+        limits: Limits | None = None,
+        timeout: float | None = None,
+        queue_timeout: float | None = None,
+    ) -> RunFuture:
+        """Queue a program and return a future of its result; arguments as for `run`.
+
+        `cancel()` takes back a run that waits and kills one that runs. A run that waits longer
+        than `queue_timeout` resolves with `PoolTimeout`.
+        """
+        if os.getpid() != self._pid:
+            raise PoolClosed(f"this pool belongs to process {self._pid}; make one in this process")
+        limits = self.limits if limits is None else limits
+        job = make_job(code, stdin=stdin, args=args, limits=limits, timeout=timeout)
+        expires_at = None
+        if queue_timeout is not None:
+            if isinstance(queue_timeout, bool) or not isinstance(queue_timeout, (int, float)):
+                raise TypeError(f"queue_timeout must be seconds or None, not {queue_timeout!r}")
+            if not queue_timeout >= 0:
+                raise ValueError(f"queue_timeout={queue_timeout!r}: must be 0 or more")
+            expires_at = time.monotonic() + queue_timeout
+        task = Task(job, expires_at)
+        self._queue.put(task)
+        return task.future
+
+    def stats(self) -> Stats:
+        """Return the counters as they are now."""
+        workers = self._engine.workers
+        return self._counters.snapshot(
+            tier=self.tier,
+            workers=len(workers),
+            alive=sum(worker.is_alive for worker in workers),
+            busy=sum(worker.state is State.RUNNING for worker in workers),
+            queued=len(self._queue),
+        )
+
+    def close(self) -> None:
+        """End everything: waiting runs resolve with `PoolClosed`, running ones as `cancelled`.
+
+        Returns when all processes of the pool are gone and all that it made is removed.
+        Idempotent.
+        """
+        self._finalizer()
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Engine:
+    """What must be taken apart when a pool ends. Knows no `Pool`, so that one can be collected."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        counters: Counters,
+        closing: threading.Event,
+        runtime: Runtime,
+        plan: Plan,
+    ) -> None:
+        self.queue = queue
+        self.counters = counters
+        self.closing = closing
+        self.runtime = runtime
+        self.plan = plan
+        self.workers: list[Worker] = []
+
+    def hopeless(self, why: str) -> None:
+        """Answer what waits with an infra error, if no worker is there to take it."""
+        if any(worker.is_alive for worker in self.workers):
+            return
+        for task in self.queue.drain():
+            if task.begin():
+                detail = f"no worker can be started: {why}"
+                result = Result.internal(detail, tier=self.plan.tier, queue_s=task.queue_s())
+                self.counters.ended(result)
+                task.future.set_result(result)
+
+    def close(self, pid: int) -> None:
+        if os.getpid() != pid:
+            return  # a forked child: nothing here is its own
+        self.closing.set()
+        self.queue.close()
+        for worker in self.workers:
+            worker.cancel_run()
+        deadline = time.monotonic() + _JOIN_PATIENCE_S
+        for worker in self.workers:
+            if not worker.join(max(deadline - time.monotonic(), 0.1)):
+                logger.error("%r did not end", worker)
+        self.plan.launcher.close()
+        self.runtime.close()
+
+
+def _require_count(name: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number or None, not {value!r}")
+    if not least <= value <= most:
+        raise ValueError(f"{name}={value!r}: must be {least} to {most}")
+
+
+def _names(name: str, value: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise TypeError(f"{name} must be a sequence of names, not the string {value!r}")
+    return tuple(value)

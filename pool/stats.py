@@ -1,0 +1,76 @@
+"""Counters of a pool."""
+
+import dataclasses
+import threading
+from collections import Counter
+
+from sandbox.result import Result
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """A pool at one moment; counters run from its beginning.
+
+    workers: how many there are; alive: have a jail; busy: run a program now.
+    queued: runs that wait. runs: runs that ended; runs_by_reason: the same, by reason.
+    replaced: jails that died or misbehaved and were taken away. retried: runs that were lost
+    with their jail and tried again. queue_s, run_s, cpu_s: sums over all ended runs.
+    """
+
+    tier: str
+    workers: int
+    workers_alive: int
+    workers_busy: int
+    queued: int
+    runs: int
+    runs_by_reason: dict[str, int]
+    replaced: int
+    retried: int
+    queue_s: float
+    run_s: float
+    cpu_s: float
+
+
+class Counters:
+    """What a pool counts; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.by_reason: Counter[str] = Counter()  # guarded by _lock, as is everything below
+        self.replaced = 0
+        self.retried = 0
+        self.queue_s = 0.0
+        self.run_s = 0.0
+        self.cpu_s = 0.0
+
+    def ended(self, result: Result) -> None:
+        with self._lock:
+            self.by_reason[str(result.reason)] += 1
+            self.queue_s += result.queue_s
+            self.run_s += result.wall_s
+            self.cpu_s += result.cpu_s or 0.0
+
+    def was_replaced(self) -> None:
+        with self._lock:
+            self.replaced += 1
+
+    def was_retried(self) -> None:
+        with self._lock:
+            self.retried += 1
+
+    def snapshot(self, *, tier: str, workers: int, alive: int, busy: int, queued: int) -> Stats:
+        with self._lock:
+            return Stats(
+                tier=tier,
+                workers=workers,
+                workers_alive=alive,
+                workers_busy=busy,
+                queued=queued,
+                runs=self.by_reason.total(),
+                runs_by_reason=dict(self.by_reason),
+                replaced=self.replaced,
+                retried=self.retried,
+                queue_s=self.queue_s,
+                run_s=self.run_s,
+                cpu_s=self.cpu_s,
+            )

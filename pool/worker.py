@@ -1,0 +1,229 @@
+"""A worker: one thread, one jail at a time, one run at a time.
+
+The thread starts the jail, waits for work, drives the run, and replaces the jail when it dies.
+Callers never see a replacement: a run that had not started goes back to the front of the queue,
+and one that was lost with its jail is tried once more elsewhere.
+"""
+
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable
+
+from sandbox.errors import SetupError
+from sandbox.jail import Jail, JailLost, Plan, Shape, Spare
+from sandbox.limits import Limits
+from sandbox.reasons import ExitReason
+from sandbox.result import Result
+from sandbox.run import NotStarted, Run, RunLost
+
+from .errors import PoolClosed
+from .lifecycle import Lifecycle, State
+from .queue import Queue
+from .stats import Counters
+from .task import Task
+
+logger = logging.getLogger(__name__)
+
+_HEARTBEAT_S = 0.5
+"""How often an idle worker looks whether its jail still lives."""
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
+"""Between attempts to start a jail: doubled after each failure."""
+
+_HOPELESS = 3
+"""Failed starts in a row after which the pool's waiting runs are answered as infra errors, if
+no other worker is alive: nothing waits for ever."""
+
+_MAX_UNSTARTED = 3
+"""Jails on which a run may fail to start before it is answered as an infra error."""
+
+
+class Worker:
+    """One place where a run can take place. `start` begins its thread, `join` waits for its end.
+
+    `hopeless` is called with a reason when starting fails again and again.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        limits: Limits,
+        queue: Queue,
+        counters: Counters,
+        closing: threading.Event,
+        hopeless: Callable[[str], None],
+        jail: Jail | None = None,
+    ) -> None:
+        self._plan = plan
+        self._limits = limits
+        self._queue = queue
+        self._counters = counters
+        self._closing = closing
+        self._hopeless = hopeless
+        self._jail = jail
+        self._spare: Spare | None = None
+        self._life = Lifecycle()
+        self._lock = threading.Lock()
+        self._task: Task | None = None  # guarded by _lock: cancel_run comes from another thread
+        self._thread = threading.Thread(target=self._live, name=f"worker-{id(self):x}", daemon=True)
+
+    def __repr__(self) -> str:
+        return f"<Worker {self._life.state.value} {self._jail!r}>"
+
+    @property
+    def state(self) -> State:
+        return self._life.state
+
+    @property
+    def is_alive(self) -> bool:
+        return self._life.state in (State.IDLE, State.RUNNING, State.SETTLING)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread's end; tell whether it has ended (its own thread never waits)."""
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def cancel_run(self) -> None:
+        with self._lock:
+            if self._task is not None:
+                self._task.stop(ExitReason.CANCELLED)
+
+    # ---- the thread
+
+    def _live(self) -> None:
+        try:
+            while not self._closing.is_set():
+                if self._jail is None and not self._start_jail():
+                    continue
+                if self._life.state is State.STARTING:
+                    self._life.to(State.SETTLING)
+                try:
+                    self._serve()
+                except JailLost as lost:
+                    logger.info("a jail was lost and is replaced: %s", lost)
+                    self._discard()
+        except PoolClosed:
+            pass
+        finally:
+            self._drop_jail()
+            self._life.to(State.CLOSED)
+
+    def _start_jail(self) -> bool:
+        """Make a jail, with pauses that double; False if the pool was closed meanwhile."""
+        pause_s = _FIRST_PAUSE_S
+        failures = 0
+        shape = Shape.of(self._limits, 0, tasks_counted=self._plan.counts_tasks)
+        while not self._closing.is_set():
+            try:
+                self._jail = Jail.start(self._plan, shape)
+                return True
+            except (SetupError, JailLost, OSError) as error:
+                failures += 1
+                logger.warning("a jail could not be started (try %d): %s", failures, error)
+                if failures >= _HOPELESS:
+                    self._hopeless(str(error))
+            self._closing.wait(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        return False
+
+    def _serve(self) -> None:
+        """Serve one task, or notice that the jail has died while there was none."""
+        assert self._jail is not None
+        if self._spare is None:
+            self._spare = self._jail.next_spare()
+        if self._life.state is State.SETTLING:
+            self._life.to(State.IDLE)
+        task = self._queue.take(_HEARTBEAT_S)
+        if task is None:
+            if not self._jail.is_alive():
+                raise JailLost("it died while it was idle")
+            return
+        self._life.to(State.RUNNING)
+        with self._lock:
+            self._task = task
+        if self._closing.is_set():
+            task.stop(ExitReason.CANCELLED)
+        try:
+            self._run(task, self._jail)
+        finally:
+            with self._lock:
+                self._task = None
+        if self._life.state is State.RUNNING:
+            self._life.to(State.SETTLING)
+
+    def _run(self, task: Task, jail: Jail) -> None:
+        try:
+            run = Run(jail, self._fitting_spare(task, jail), task.job, task.stop)
+            result = run.drive(task.queue_s())
+        except RunLost as lost:
+            self._retry_lost(task, lost)
+            raise JailLost(str(lost)) from None
+        except (NotStarted, JailLost) as error:
+            self._retry_unstarted(task, str(error))
+            raise JailLost(str(error)) from None
+        except BaseException as error:
+            # Ours, and unforeseen: the caller must not wait for ever, the worker must not die.
+            logger.exception("a run failed inside the host")
+            self._answer(task, self._internal(task, f"{type(error).__name__}: {error}"))
+            raise JailLost(f"{type(error).__name__}: {error}") from error
+        self._answer(task, result)
+        if run.jail_lost:
+            raise JailLost(result.detail)
+
+    def _fitting_spare(self, task: Task, jail: Jail) -> Spare:
+        """The spare that waits, or another one where the task's limits want another shape."""
+        assert self._spare is not None
+        shape = Shape.of(
+            task.job.limits, len(task.job.source), tasks_counted=self._plan.counts_tasks
+        )
+        if shape != jail.shape:
+            self._spare.close()
+            jail.reshape(shape)
+            self._spare = jail.next_spare()
+        spare, self._spare = self._spare, None
+        return spare
+
+    def _retry_lost(self, task: Task, lost: RunLost) -> None:
+        """Try a lost run once more; the second jail that it brings down is charged to it."""
+        task.lost += 1
+        if task.lost < 2:
+            self._counters.was_retried()
+            self._queue.put_back(task)
+            return
+        detail = f"brought down its worker twice: {lost}"
+        result = dataclasses.replace(lost.so_far, reason=ExitReason.DENIED, detail=detail)
+        self._answer(task, result)
+
+    def _retry_unstarted(self, task: Task, why: str) -> None:
+        task.unstarted += 1
+        if task.unstarted < _MAX_UNSTARTED:
+            self._queue.put_back(task)
+            return
+        self._answer(task, self._internal(task, f"could not be started: {why}"))
+
+    def _answer(self, task: Task, result: Result) -> None:
+        self._counters.ended(result)
+        task.future.set_result(result)
+
+    def _internal(self, task: Task, detail: str) -> Result:
+        return Result.internal(detail, tier=self._plan.tier, queue_s=task.queue_s())
+
+    def _discard(self) -> None:
+        self._life.to(State.BROKEN)
+        self._counters.was_replaced()
+        self._drop_jail()
+        if not self._closing.is_set():
+            self._life.to(State.STARTING)
+
+    def _drop_jail(self) -> None:
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
+        if self._jail is not None:
+            self._jail.close()
+            self._jail = None

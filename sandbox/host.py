@@ -1,0 +1,172 @@
+"""What this host can enforce, found out by trying.
+
+A sysctl says what should be possible; a container runtime, a security module or an older kernel
+may have another opinion. So the strongest plan is tried, for real, then the next weaker one, and
+the first jail that starts is the one the pool goes on with.
+"""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator
+
+from . import cgroups, layout, seccomp
+from .errors import PolicyError, SetupError
+from .guest import landlock
+from .interpreter import Interpreter, Packages, current, find_packages
+from .jail import Jail, Plan, Shape
+from .launch import Launcher, is_reachable, is_readable
+from .limits import Limits
+from .runtime import Runtime
+
+TIERS = ("namespaces", "landlock", "none")
+"""From the strongest to no confinement at all."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller asks of its jails. Raises `PolicyError` for what can't be meant."""
+
+    tier: str = "auto"
+    require: str | None = None
+    packages: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.tier not in ("auto", *TIERS):
+            raise PolicyError(f"tier={self.tier!r}: must be 'auto' or one of {', '.join(TIERS)}")
+        if self.require not in (None, *TIERS[:2]):
+            raise PolicyError(f"require={self.require!r}: must be None, 'namespaces' or 'landlock'")
+        if self.require and self.tier != "auto" and _weaker(self.tier, self.require):
+            raise PolicyError(f"tier={self.tier!r} is weaker than require={self.require!r}")
+        for name in ("packages", "preload"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(each, str) for each in value):
+                raise TypeError(f"{name} must be a sequence of names, not {value!r}")
+
+    def tiers(self) -> tuple[str, ...]:
+        """The tiers to try, in order. No confinement at all is never tried unless named."""
+        if self.tier != "auto":
+            return (self.tier,)
+        return tuple(
+            tier for tier in TIERS[:2] if not (self.require and _weaker(tier, self.require))
+        )
+
+
+def _weaker(tier: str, than: str) -> bool:
+    return TIERS.index(tier) > TIERS.index(than)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ground:
+    """A plan that works here, its first jail, and why stronger tiers were passed over."""
+
+    plan: Plan
+    jail: Jail
+    passed_over: tuple[str, ...]
+
+
+def require_linux() -> None:
+    if sys.platform != "linux":
+        raise SetupError("host", f"this is {sys.platform}; confinement needs Linux 5.13 or newer")
+
+
+def settle(wish: Wish, limits: Limits, runtime: Runtime) -> Ground:
+    """Return the strongest ground on which a jail starts; raise `SetupError` where none does.
+
+    The caller owns the jail and the plan's launcher. Costs a failed start (some 50 ms) for
+    every plan that does not work.
+    """
+    require_linux()
+    interpreter = current()
+    packages = find_packages(wish.packages)
+    failures: list[str] = []
+    last: SetupError | None = None
+    for tier in wish.tiers():
+        reason = None
+        for plan in _plans(tier, interpreter, packages, wish.preload, runtime):
+            try:
+                shape = Shape.of(limits, 0, tasks_counted=plan.counts_tasks)
+                return Ground(plan, Jail.start(plan, shape), tuple(failures))
+            except SetupError as error:
+                plan.launcher.close()
+                if error.step.startswith("preload"):
+                    raise  # the caller's own module: no other plan would help
+                reason = reason or str(error)
+                last = error
+        if reason:
+            failures.append(f"{tier}: {reason}")
+    step = last.step if last else "tier"
+    raise SetupError(step, "no jail starts here. " + "; ".join(failures) or "nothing to try")
+
+
+def _plans(
+    tier: str,
+    interpreter: Interpreter,
+    packages: tuple[Packages, ...],
+    preload: tuple[str, ...],
+    runtime: Runtime,
+) -> Iterator[Plan]:
+    """Yield plans for `tier`, the strongest first."""
+    if tier == "landlock" and not landlock.probe():
+        raise SetupError(
+            "landlock", "this kernel has no Landlock, or it is not enabled (boot with lsm=landlock)"
+        )
+    if tier != "none":
+        seccomp.build(tier)  # fails with its own words where libseccomp is missing
+    parents = writable_cgroup(runtime)
+    for own_ids in (True, False) if os.geteuid() == 0 and tier != "none" else (False,):
+        sources = _sources(interpreter, packages)
+        if own_ids and not all(map(is_readable, sources)):
+            continue
+        if own_ids and tier == "landlock" and not all(map(is_reachable, sources)):
+            continue  # without a root of its own there is no other place to show it at
+        for mount_proc in (True, False) if tier == "namespaces" else (False,):
+            if own_ids and tier == "namespaces":
+                folder = os.path.join(runtime.path, "stage")
+                os.makedirs(folder, mode=0o711, exist_ok=True)
+                launcher = Launcher(sources, folder)
+            else:
+                launcher = Launcher()
+            yield Plan(
+                tier=tier,
+                interpreter=interpreter,
+                packages=packages,
+                preload=preload,
+                runtime=runtime,
+                launcher=launcher,
+                own_ids=own_ids,
+                mount_proc=mount_proc,
+                cgroup_parents=parents,
+            )
+
+
+def _sources(interpreter: Interpreter, packages: tuple[Packages, ...]) -> list[str]:
+    _, mounts = layout.in_namespaces(interpreter, packages)
+    return [source for source, _ in mounts.binds]
+
+
+def writable_cgroup(runtime: Runtime) -> cgroups.Parents | None:
+    """Where cgroups can be made, found by making one and removing it again; None if nowhere."""
+    name = f"{cgroups.PREFIX}{os.path.basename(runtime.path)}-probe"
+    for parents in cgroups.find():
+        try:
+            group = cgroups.make(parents, name)
+        except OSError:
+            continue
+        try:
+            group.begin(64 << 20, 64)
+            group.end()
+            return parents
+        except (OSError, ValueError):
+            continue
+        finally:
+            group.remove()
+    return None
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may use at once: its affinity, cut to its cgroup's quota."""
+    cpus = len(os.sched_getaffinity(0))
+    quota = cgroups.cpu_quota()
+    return max(1, min(cpus, int(quota))) if quota else cpus

@@ -1,0 +1,491 @@
+"""Theory of operation: one jail, from its making to its end.
+
+    host process                          jail (namespaces tier: made by nsjail)
+    ------------                          --------------------------------------
+    worker thread ---- control socket --- zygote, process 1: forks, reaps, clears up
+        |                                    |
+        |                                    +- spare, then run: one child at a time
+        +------------- job socket -----------+     | confined before it sees its job
+        +------------- stdin, stdout, stderr ------+
+        +------------- report (shared memory) -----+
+
+Who knows what: the host knows limits, clocks and results; the zygote knows only its child's
+process id; a run knows its program and nothing else. No process in a jail ever holds another
+run's data, and nothing of the host's memory is in a jail, because the zygote is executed, not
+forked.
+
+Who owns what: `Jail` owns the launcher process (nsjail, or the zygote itself in the landlock
+tier), the control socket, the pidfd of the zygote, the report, the cgroup and the scratch
+folder; `close` gives all of them back, whatever state they are in. `Spare` owns the job socket
+and the child's pidfd.
+
+Who kills whom: the host kills a run by its pidfd; the zygote then kills whatever else the run
+started (in a pid namespace, by one kill(-1)). The host kills a zygote by its pidfd, and with
+process 1 of a pid namespace everything in it dies. When the host dies, the control socket
+closes and the zygote leaves; a run dies with its zygote.
+
+Starting, step by step; a `SetupError` names the step that failed:
+
+    1. folder     the runtime folder's part for this worker (landlock tier: the scratch)
+    2. launch     nsjail, which executes the zygote; or the zygote itself
+    3. configure  what the zygote must know, and the report's memory
+    4. hello      the zygote has loaded everything, has one thread, and is confined
+    5. cgroup     from here on, memory is charged to the worker's group
+    6. spare      the first child is forked; "ready" follows
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+import weakref
+from typing import Any
+
+from . import cgroups, layout, nsjail, seccomp
+from .errors import SetupError
+from .guest import confine, wire
+from .guest.report import SIZE as REPORT_BYTES
+from .guest.report import Report
+from .guest.zygote import MAX_MESSAGE
+from .interpreter import Interpreter, Packages
+from .launch import Launcher
+from .limits import Limits
+from .runtime import Runtime
+
+START_PATIENCE_S = 60.0
+"""A jail that has not said hello by then never will; importing large packages takes seconds."""
+
+KILL_PATIENCE_S = 2.0
+"""A killed process that has not gone by then is given up together with its jail."""
+
+_FIRST_ID = 1_000_000_000
+_numbers = itertools.count()
+_open: "weakref.WeakSet[Jail]" = weakref.WeakSet()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What the jails of one pool have in common. `sandbox.host` makes one that works here.
+
+    own_ids: every worker gets a user id of its own on the host (needs root).
+    mount_proc: the jail gets a /proc of its own (namespaces tier).
+    cgroup_parents: where the workers' cgroups are made, or None.
+    """
+
+    tier: str
+    interpreter: Interpreter
+    packages: tuple[Packages, ...]
+    preload: tuple[str, ...]
+    runtime: Runtime
+    launcher: Launcher
+    own_ids: bool
+    mount_proc: bool
+    cgroup_parents: cgroups.Parents | None
+
+    @property
+    def counts_tasks(self) -> bool:
+        """Whether RLIMIT_NPROC counts one worker's tasks alone: by id, or by user namespace."""
+        return self.own_ids or (self.tier == "namespaces" and os.geteuid() != 0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shape:
+    """What a spare is confined to before its job is known."""
+
+    disk_bytes: int | None
+    inodes: int | None
+    tasks: int | None
+
+    @classmethod
+    def of(cls, limits: Limits, source_bytes: int, *, tasks_counted: bool) -> "Shape":
+        # Room for the program's own file, in steps, so that few programs need another shape.
+        room = 64 << 10
+        while room < source_bytes + 4096:
+            room *= 4
+        return cls(
+            None if limits.disk_bytes is None else limits.disk_bytes + room,
+            None if limits.files is None else limits.files + confine.SPARE_INODES,
+            # The zygote is a task of the same id.
+            limits.threads + 1 if limits.threads is not None and tasks_counted else None,
+        )
+
+    def message(self) -> wire.Value:
+        limits = {} if self.tasks is None else {"tasks": self.tasks}
+        return ("spare", self.disk_bytes, self.inodes, limits)
+
+
+@dataclasses.dataclass(slots=True)
+class Spare:
+    """A confined child that waits for its job."""
+
+    serial: int
+    jobs: socket.socket
+    pidfd: int
+    shape: Shape
+
+    def pid(self) -> int:
+        """The child's id on the host, 0 if it is gone already."""
+        with open(f"/proc/self/fdinfo/{self.pidfd}", "rb") as file:
+            for line in file:
+                if line.startswith(b"Pid:"):
+                    return max(int(line.split()[1]), 0)
+        return 0
+
+    def close(self) -> None:
+        self.jobs.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+class JailLost(Exception):
+    """The jail has died, does not answer, or breaks the protocol. Only `close` is left."""
+
+
+class Jail:
+    """One jail with its zygote. Made by `start`; used by one thread; `close` frees everything."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.number = next(_numbers)
+        self.name = f"{cgroups.PREFIX}{os.path.basename(plan.runtime.path)}-{self.number}"
+        self.layers: dict[str, str] = {}
+        self.scratch: str | None = None
+        self.group: cgroups.Group | None = None
+        self.data_bytes = 0
+        self.shape: Shape | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._zygote_pidfd = -1
+        self._log = os.memfd_create("log", os.MFD_CLOEXEC)
+        self._closed = False
+        report_fd = os.memfd_create("report", os.MFD_CLOEXEC)
+        os.ftruncate(report_fd, REPORT_BYTES)
+        self._report_fd = report_fd
+        self.report = Report(report_fd)
+        self._poll = select.poll()
+        _open.add(self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._zygote_pidfd >= 0 else "unstarted"
+        return f"<Jail {self.number} {self.plan.tier} {state}>"
+
+    @classmethod
+    def start(cls, plan: Plan, shape: Shape) -> "Jail":
+        """Make a jail whose first spare is of `shape`; raise `SetupError` naming the step."""
+        jail = cls(plan)
+        try:
+            jail._start(shape)
+        except BaseException:
+            jail.close()
+            raise
+        return jail
+
+    # ---- starting
+
+    def _start(self, shape: Shape) -> None:
+        ids = self._ids()
+        own = (ids, ids) if ids is not None else None
+        if self.plan.tier != "namespaces":
+            with _step("folder"):
+                self.scratch = self.plan.runtime.make_folder(f"scratch-{self.number}", own)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control = ours
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        ours.settimeout(START_PATIENCE_S)
+        self._poll.register(ours, select.POLLIN)
+        with theirs, _step("launch"):
+            where = self._launch(theirs.fileno(), own)
+        try:
+            self._say(self._configuration(where), self._report_fd)
+            self._meet()
+        except JailLost as lost:
+            raise SetupError("hello", f"{lost}; {self.log() or 'nothing was logged'}") from None
+        with _step("cgroup"):
+            self._join_cgroup()
+        self._describe(own is not None)
+        self.reshape(shape)
+
+    def _ids(self) -> int | None:
+        """An id that no other worker on this host has, as far as process ids tell."""
+        if not self.plan.own_ids:
+            return None
+        return _FIRST_ID + os.getpid() % (1 << 20) * 1024 + self.number % 1024
+
+    def _launch(self, control_fd: int, own: tuple[int, int] | None) -> layout.Layout:
+        plan = self.plan
+        options: dict[str, Any] = {}
+        if plan.tier == "namespaces":
+            where, mounts = layout.in_namespaces(plan.interpreter, plan.packages)
+            command = nsjail.command(
+                where,
+                plan.launcher.mounts(mounts),
+                outer_id=own or (os.geteuid(), os.getegid()),
+                control_fd=control_fd,
+                mount_proc=plan.mount_proc,
+            )
+        else:
+            assert self.scratch is not None
+            where = layout.in_place(plan.interpreter, plan.packages, self.scratch)
+            command = where.command(control_fd)
+            options = {"cwd": self.scratch, "env": where.environment, "start_new_session": True}
+            if own is not None:
+                options |= {"user": own[0], "group": own[1], "extra_groups": []}
+        self._process = plan.launcher.start(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=(control_fd,),
+            **options,
+        )
+        return where
+
+    def _configuration(self, where: layout.Layout) -> wire.Value:
+        confined = self.plan.tier != "none"
+        return {
+            "tier": self.plan.tier,
+            "scratch": where.scratch,
+            "rules": where.rules,
+            "filter": seccomp.build(self.plan.tier) if confined else b"",
+            "path": where.path,
+            "preload": list(self.plan.preload),
+        }
+
+    def _meet(self) -> None:
+        """Take the zygote's hello, and with it, from the kernel, its process id."""
+        assert self._control is not None
+        message, ancillary = self._receive(START_PATIENCE_S)
+        pid = next((pid for pid in map(_credentials_pid, ancillary) if pid), 0)
+        self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        match message:
+            case ("hello", {"data_bytes": int(data_bytes), "landlock_abi": int(abi)}):
+                self.data_bytes = data_bytes
+                self.layers["landlock"] = f"ABI {abi}" if abi else "none"
+            case ("fault", str(step), str(text)):
+                raise SetupError(step, f"{text}; {self.log()}".rstrip("; "))
+            case _:
+                raise JailLost(f"the zygote said {message!r:.200} instead of hello")
+        if not pid:
+            raise JailLost("the kernel did not tell the zygote's process id")
+        self._zygote_pid = pid
+        self._zygote_pidfd = os.pidfd_open(pid)
+
+    def _join_cgroup(self) -> None:
+        if self.plan.cgroup_parents is None:
+            return
+        # Noted before it is made: what is written down too much is swept for nothing.
+        for folder in (self.plan.cgroup_parents.memory, self.plan.cgroup_parents.tasks):
+            if folder:
+                self.plan.runtime.note_cgroup(os.path.join(folder, self.name))
+        self.group = cgroups.make(self.plan.cgroup_parents, self.name)
+        self.group.add(self._zygote_pid)
+
+    def _describe(self, own_id: bool) -> None:
+        """Say in words, layer by layer, what holds the runs of this jail."""
+        tier = self.plan.tier
+        namespaces, landlock = tier == "namespaces", self.layers["landlock"] != "none"
+        mark = {True: "held", False: "not held"}
+        self.layers = {
+            "tier": tier,
+            "files": {
+                "namespaces": f"a root of its own; Landlock {self.layers['landlock']}",
+                "landlock": f"Landlock {self.layers['landlock']}; metadata of others is visible",
+                "none": mark[False],
+            }[tier],
+            "system calls": mark[False] if tier == "none" else "seccomp, default deny",
+            "network": {
+                "namespaces": "a network namespace without devices; no sockets",
+                "landlock": "no sockets (seccomp)",
+                "none": mark[False],
+            }[tier],
+            "processes": {
+                "namespaces": "a pid namespace of its own; no fork",
+                "landlock": "no fork; signals to itself only",
+                "none": mark[False],
+            }[tier],
+            "identity": "an id of its own" if own_id else "the host's user id",
+            "memory": f"{self.group.describe()}; RLIMIT_DATA"
+            if self.group
+            else "RLIMIT_DATA; watched; peak unknown",
+            "threads": "RLIMIT_NPROC"
+            if self.plan.counts_tasks
+            else self.group.describe()
+            if self.group
+            else "watched",
+            "disk": "a tmpfs of its own, capped" if namespaces else "watched",
+        }
+        if not landlock and tier == "namespaces":
+            self.layers["files"] = "a root of its own; no Landlock"
+        if namespaces and not self.plan.mount_proc:
+            self.layers["files"] += "; no /proc"
+
+    # ---- living
+
+    def reshape(self, shape: Shape) -> None:
+        """Ask for a spare of `shape` in place of the present one, if any."""
+        self._say(shape.message())
+        self.shape = shape
+
+    def next_spare(self) -> Spare:
+        """Wait for the next spare that has the shape last asked for."""
+        while True:
+            message, ancillary = self._receive(START_PATIENCE_S)
+            descriptors = _descriptors(ancillary)
+            match message:
+                case ("ready", int(serial)) if len(descriptors) == 2 and self.shape:
+                    return Spare(
+                        serial, socket.socket(fileno=descriptors[0]), descriptors[1], self.shape
+                    )
+                case ("exit", int(), int(), int()) if not descriptors:
+                    continue  # a spare that was replaced, or killed before it had a job
+            for fd in descriptors:
+                os.close(fd)
+            raise JailLost(f"the zygote said {message!r:.200} instead of ready")
+
+    def wait_exit(self, spare: Spare, timeout_s: float) -> tuple[int, float] | None:
+        """Return (wait status, CPU seconds) of the run on `spare`, or None after `timeout_s`."""
+        if not self._poll.poll(max(timeout_s, 0.0) * 1e3):
+            return None
+        message, ancillary = self._receive(0.0)
+        match message:
+            case ("exit", int(serial), int(status), int(cpu_us)) if serial == spare.serial:
+                return status, cpu_us / 1e6
+        for fd in _descriptors(ancillary):
+            os.close(fd)
+        raise JailLost(f"the zygote said {message!r:.200} instead of exit {spare.serial}")
+
+    def control_fd(self) -> int:
+        """The control socket's descriptor: readable when `wait_exit` would not wait."""
+        assert self._control is not None
+        return self._control.fileno()
+
+    def is_alive(self) -> bool:
+        if self._zygote_pidfd < 0:
+            return False
+        poll = select.poll()
+        poll.register(self._zygote_pidfd, select.POLLIN)
+        return not poll.poll(0)
+
+    def log(self) -> str:
+        """What nsjail and the zygote wrote to stderr, its end."""
+        size = os.fstat(self._log).st_size
+        return os.pread(self._log, 4000, max(0, size - 4000)).decode("utf-8", "replace").strip()
+
+    # ---- ending
+
+    def close(self) -> None:
+        """Kill everything in the jail, wait for it, and give back all that it had. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._zygote_pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(self._zygote_pidfd, signal.SIGKILL)
+        if self._control is not None:
+            self._control.close()
+        if self._process is not None:
+            _end(self._process)
+        if self._zygote_pidfd >= 0:
+            poll = select.poll()
+            poll.register(self._zygote_pidfd, select.POLLIN)
+            poll.poll(KILL_PATIENCE_S * 1e3)
+            os.close(self._zygote_pidfd)
+            self._zygote_pidfd = -1
+        if self.group is not None:
+            self.group.remove()
+        if self.scratch is not None:
+            with contextlib.suppress(OSError):
+                self.plan.runtime.remove_folder(os.path.basename(self.scratch))
+        self.report.close()
+        for fd in (self._report_fd, self._log):
+            os.close(fd)
+
+    def release_after_fork(self) -> None:
+        """In a forked child: let go of the control socket. A copy of it would keep the jail
+        alive after its owner's death, which the zygote learns from this socket's end of file.
+        """
+        if self._control is not None:
+            self._control.close()
+        self._closed = True
+
+    # ---- the wire
+
+    def _say(self, message: wire.Value, *descriptors: int) -> None:
+        assert self._control is not None
+        try:
+            if descriptors:
+                socket.send_fds(self._control, [wire.encode(message)], descriptors)
+            else:
+                self._control.send(wire.encode(message))
+        except OSError as error:
+            raise JailLost(f"the zygote is gone ({error})") from None
+
+    def _receive(self, timeout_s: float) -> tuple[wire.Value, list[tuple[int, int, bytes]]]:
+        assert self._control is not None
+        self._control.settimeout(timeout_s)
+        room = socket.CMSG_SPACE(12) + socket.CMSG_SPACE(2 * 4)
+        try:
+            data, ancillary, _, _ = self._control.recvmsg(
+                MAX_MESSAGE, room, socket.MSG_CMSG_CLOEXEC
+            )
+        except TimeoutError:
+            raise JailLost(f"the zygote was silent for {timeout_s:.0f} s") from None
+        except OSError as error:
+            raise JailLost(f"the zygote is gone ({error})") from None
+        if not data:
+            raise JailLost("the zygote is gone")
+        try:
+            return wire.decode(data, max_nodes=10_000), ancillary
+        except wire.WireError as error:
+            for fd in _descriptors(ancillary):
+                os.close(fd)
+            raise JailLost(f"the zygote's message can't be read: {error}") from None
+
+
+@contextlib.contextmanager
+def _step(name: str) -> Any:
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(name, str(error)) from error
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for a process whose work is over; kill it where it does not leave by itself."""
+    deadline = time.monotonic() + KILL_PATIENCE_S
+    try:
+        process.wait(0.2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(deadline - time.monotonic(), 0.1))
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    found: list[int] = []
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            found += memoryview(data[: len(data) - len(data) % 4]).cast("i").tolist()
+    return found
+
+
+def _credentials_pid(item: tuple[int, int, bytes]) -> int:
+    """The process id in an SCM_CREDENTIALS message (struct ucred), which the kernel vouches for."""
+    level, kind, data = item
+    if (level, kind) != (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+        return 0
+    return int.from_bytes(data[:4], "little")
+
+
+def _after_fork_in_child() -> None:
+    for jail in list(_open):
+        jail.release_after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

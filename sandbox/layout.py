@@ -1,0 +1,153 @@
+"""What a jail looks like from inside: where things stand, and what may be read or written.
+
+The namespaces tier builds a root of its own and shows everything at neutral places; the
+landlock tier leaves things where they are and names what may be touched.
+"""
+
+import dataclasses
+import os
+
+from .guest import landlock
+from .interpreter import DATA, DEVICES, Interpreter, Packages, shared_object_interpreters
+
+GUEST = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guest")
+
+_READ_WRITE = landlock.READ_FILE | landlock.WRITE_FILE | landlock.TRUNCATE
+
+_ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    "LOGNAME": "sandbox",
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "USER": "sandbox",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a zygote finds everything.
+
+    guest_parent: the folder whose `guest` holds our code.
+    path: the sys.path of programs. scratch: see `Confinement`. rules: for Landlock.
+    """
+
+    executable: str
+    guest_parent: str
+    path: list[str]
+    scratch: str
+    rules: list[tuple[str, int]]
+    environment: dict[str, str]
+
+    def command(self, control_fd: int) -> list[str]:
+        """The zygote's command line. -I -S: nothing of the host's configuration is read."""
+        start = (
+            "import sys; sys.path.insert(0, sys.argv[1]); "
+            "from guest.zygote import main; main(int(sys.argv[2]))"
+        )
+        return [self.executable, "-I", "-S", "-B", "-c", start, self.guest_parent, str(control_fd)]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mounts:
+    """What the root of a namespaces jail is made of.
+
+    binds: (host path, jail path), read-only; devices are the same on both sides.
+    covers: jail paths that are covered with something empty. links: (target, jail path).
+    """
+
+    binds: list[tuple[str, str]]
+    covers: list[str]
+    links: list[tuple[str, str]]
+
+
+def in_namespaces(
+    interpreter: Interpreter, packages: tuple[Packages, ...]
+) -> tuple[Layout, Mounts]:
+    """Lay out a root of its own: neutral places, so that the host's paths tell nothing."""
+    prefix = "/opt/python" if interpreter.relocated else interpreter.prefix
+
+    def inside(path: str) -> str:
+        if path == interpreter.prefix or path.startswith(interpreter.prefix + os.sep):
+            return prefix + path[len(interpreter.prefix) :]
+        return path
+
+    binds = [(folder, inside(folder)) for folder in interpreter.libraries]
+    binds += [(library, inside(library)) for library in interpreter.own_libraries]
+    binds += [
+        (interpreter.executable, f"{prefix}/bin/{os.path.basename(interpreter.executable)}"),
+        (interpreter.stdlib, inside(interpreter.stdlib)),
+        (GUEST, "/opt/interpreter-pool/guest"),
+    ]
+    binds += [(data, data) for data in DATA]
+    path = [inside(interpreter.stdlib), inside(interpreter.extensions)]
+    for number, package in enumerate(packages):
+        site = f"/opt/packages/{number}"
+        binds += [(f"{package.site}/{each}", f"{site}/{each}") for each in package.entries]
+        path.append(site)
+    links = [
+        ("/proc/self/fd", "/dev/fd"),
+        ("/proc/self/fd/0", "/dev/stdin"),
+        ("/proc/self/fd/1", "/dev/stdout"),
+        ("/proc/self/fd/2", "/dev/stderr"),
+        ("/scratch/run/shm", "/dev/shm"),
+        ("/scratch/run/tmp", "/tmp"),
+        ("/scratch/run/tmp", "/var/tmp"),
+    ]
+    for linker in shared_object_interpreters():
+        folder = os.path.dirname(linker)
+        if os.path.islink(folder):
+            links.append((os.readlink(folder), folder))
+        if not any(os.path.realpath(linker).startswith(f"{bound}/") for bound, _ in binds):
+            binds.append((os.path.realpath(linker), os.path.realpath(linker)))
+    if os.path.islink("/lib"):
+        links.append((os.readlink("/lib"), "/lib"))
+    layout = Layout(
+        executable=f"{prefix}/bin/{os.path.basename(interpreter.executable)}",
+        guest_parent="/opt/interpreter-pool",
+        path=path,
+        scratch="/scratch/run",
+        # The rule for the scratch stands on its mount point's parent: a ruleset made now does
+        # not cover a file system that is mounted later.
+        rules=[
+            ("/", landlock.READ),
+            ("/scratch", landlock.SCRATCH),
+            *((device, _READ_WRITE) for device in DEVICES),
+        ],
+        environment=_environment(
+            "/scratch/run", f"{prefix}/lib" if interpreter.relocated else None
+        ),
+    )
+    return layout, Mounts(binds, [inside(each) for each in interpreter.hidden()], links)
+
+
+def in_place(interpreter: Interpreter, packages: tuple[Packages, ...], scratch: str) -> Layout:
+    """Leave everything where it is on the host; `scratch` is an empty folder of the worker's."""
+    readable = [*interpreter.stdlib_entries(), *interpreter.libraries, *interpreter.own_libraries]
+    readable += [*DATA, "/etc/ld.so.cache"]
+    path = [interpreter.stdlib, interpreter.extensions]
+    # Imports list these folders; what lies in them is readable only where a rule says so.
+    listed = [interpreter.stdlib]
+    for package in packages:
+        readable += [f"{package.site}/{each}" for each in package.entries]
+        listed.append(package.site)
+        path.append(package.site)
+    return Layout(
+        executable=interpreter.executable,
+        guest_parent=os.path.dirname(GUEST),
+        path=path,
+        scratch=scratch,
+        rules=[
+            *((each, landlock.READ) for each in readable),
+            *((each, landlock.READ_DIR) for each in listed),
+            (scratch, landlock.SCRATCH),
+            *((device, _READ_WRITE) for device in DEVICES),
+        ],
+        environment=_environment(scratch, None),
+    )
+
+
+def _environment(scratch: str, libraries: str | None) -> dict[str, str]:
+    environment = dict(_ENVIRONMENT, HOME=f"{scratch}/home", TMPDIR=f"{scratch}/tmp")
+    if libraries:
+        # Some builds name their library by an absolute path, which relocation has changed.
+        environment["LD_LIBRARY_PATH"] = libraries
+    return environment

@@ -1,0 +1,85 @@
+"""What a run may use."""
+
+import dataclasses
+import math
+
+from .errors import PolicyError
+
+_MAX_BYTES = 1 << 62
+_MAX_SECONDS = 10 * 365 * 86400.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a run may use. None means unlimited; zero and negative values are refused.
+
+    wall_s: seconds from the moment the program is handed over, by the host's monotonic clock;
+        waiting for a free worker is not counted. Ends the run with reason `wall_timeout`.
+    cpu_s: CPU seconds of all its threads and processes, read by the host; fractions count.
+        Ends the run with reason `cpu_timeout`. Never derived from wall_s.
+    memory_bytes: what the run may allocate beyond the warm interpreter it starts from, its
+        scratch files included. An allocation over it raises MemoryError; uncaught, or past the
+        kernel's patience, the reason is `memory`.
+    output_bytes: for each of stdout and stderr. Ends the run with reason `output`.
+    disk_bytes, files: size and number of files of the scratch directory (ENOSPC; EFBIG for a
+        single file). A tier that can't cap them watches them, and ends the run as `denied`.
+    processes: 1 means that the program itself is all there is. More is not offered yet.
+    threads: threads at once, the main one included (EAGAIN, "can't start new thread").
+    open_files: descriptors at once, the standard three included (EMFILE).
+    source_bytes: size of the program itself; a larger one is the caller's mistake.
+    """
+
+    wall_s: float | None = 10.0
+    cpu_s: float | None = None
+    memory_bytes: int | None = 512 << 20
+    output_bytes: int | None = 1 << 20
+    disk_bytes: int | None = 64 << 20
+    files: int | None = 4096
+    processes: int | None = 1
+    threads: int | None = 64
+    open_files: int | None = 256
+    source_bytes: int | None = 16 << 20
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is None:
+                continue
+            if field.name in ("wall_s", "cpu_s"):
+                _require_seconds(field.name, value)
+                object.__setattr__(self, field.name, float(value))
+            else:
+                _require_count(field.name, value, _MINIMA.get(field.name, 1))
+        if self.processes != 1:
+            raise PolicyError(
+                f"processes={self.processes!r}: only 1 is offered in this version; "
+                "a program can start threads, but no processes"
+            )
+
+    def replace(self, **changes: object) -> "Limits":
+        """Return these limits with some of them changed."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+
+_MINIMA = {
+    # Less than this and not even an empty program runs.
+    "memory_bytes": 8 << 20,
+    "disk_bytes": 4096,
+    "open_files": 8,
+}
+
+
+def _require_seconds(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
+    if not (math.isfinite(value) and 0 < value <= _MAX_SECONDS):
+        raise ValueError(
+            f"{name}={value!r}: must be over 0 and at most {_MAX_SECONDS:.0f} s; None is unlimited"
+        )
+
+
+def _require_count(name: str, value: object, minimum: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number or None, not {value!r}")
+    if not minimum <= value <= _MAX_BYTES:
+        raise ValueError(f"{name}={value!r}: must be {minimum} to 2**62; None is unlimited")

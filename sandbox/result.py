@@ -1,0 +1,126 @@
+"""What the host knows about a finished run."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from .reasons import ExitReason
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GuestException:
+    """The exception that ended a program, in the program's own words."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What the host knows about a finished run.
+
+    reason, ok: why it ended; `ok` is `reason == "ok"`.
+    exit_code: 0 to 255 where the program exited by itself, else None.
+    signal: the number of the signal that it died of, else None.
+    completed: the program says that it ran to its end (its own word; `os._exit` leaves it out).
+    stdout_bytes, stderr_bytes: the output as it was written, up to the limit; `stdout` and
+        `stderr` are the same as text, with invalid UTF-8 replaced.
+    exception: what ended the program, in its own words, or None.
+    wall_s: seconds from hand-over to end; queue_s: seconds spent waiting for a worker.
+    cpu_s: CPU seconds of the run's process, its confinement included; None if the run was lost.
+    peak_memory_bytes: the most memory that the run held at once beyond the warm interpreter;
+        None where this host can't tell (see `layers["memory"]`).
+    tier, layers: how the run was confined: one line for each layer, by name.
+    infra_error: the failure was ours; such a run must not be scored.
+    detail: an explanation for people, where there is something to explain; else "".
+    """
+
+    reason: ExitReason
+    exit_code: int | None
+    signal: int | None
+    completed: bool
+    stdout_bytes: bytes
+    stderr_bytes: bytes
+    stdout_truncated: bool
+    stderr_truncated: bool
+    exception: GuestException | None
+    wall_s: float
+    cpu_s: float | None
+    queue_s: float
+    peak_memory_bytes: int | None
+    tier: str
+    layers: Mapping[str, str]
+    detail: str = ""
+
+    @classmethod
+    def internal(cls, detail: str, *, tier: str, queue_s: float) -> "Result":
+        """A run that never began, for a reason of ours."""
+        return cls(
+            reason=ExitReason.INTERNAL,
+            exit_code=None,
+            signal=None,
+            completed=False,
+            stdout_bytes=b"",
+            stderr_bytes=b"",
+            stdout_truncated=False,
+            stderr_truncated=False,
+            exception=None,
+            wall_s=0.0,
+            cpu_s=None,
+            queue_s=queue_s,
+            peak_memory_bytes=None,
+            tier=tier,
+            layers={},
+            detail=detail,
+        )
+
+    @property
+    def ok(self) -> bool:
+        return self.reason is ExitReason.OK
+
+    @property
+    def infra_error(self) -> bool:
+        return self.reason is ExitReason.INTERNAL
+
+    @property
+    def stdout(self) -> str:
+        return self.stdout_bytes.decode("utf-8", "replace")
+
+    @property
+    def stderr(self) -> str:
+        return self.stderr_bytes.decode("utf-8", "replace")
+
+    @property
+    def returncode(self) -> int:
+        """The result as one number, as `subprocess` would give it: the exit code, -N for
+        signal N, and -9 for everything that was ended by force.
+        """
+        if self.exit_code is not None:
+            return self.exit_code
+        return -(self.signal or 9)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain JSON data, with TorchRL's keys `success` and `returncode`."""
+        return {
+            "reason": str(self.reason),
+            "ok": self.ok,
+            "success": self.ok,
+            "exit_code": self.exit_code,
+            "signal": self.signal,
+            "returncode": self.returncode,
+            "completed": self.completed,
+            "stdout": self.stdout,
+            "stderr": self.stderr,
+            "stdout_truncated": self.stdout_truncated,
+            "stderr_truncated": self.stderr_truncated,
+            "exception": None if self.exception is None else dataclasses.asdict(self.exception),
+            "wall_s": self.wall_s,
+            "cpu_s": self.cpu_s,
+            "queue_s": self.queue_s,
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "tier": self.tier,
+            "layers": dict(self.layers),
+            "infra_error": self.infra_error,
+            "detail": self.detail,
+        }

@@ -1,0 +1,397 @@
+"""One run, from the host's side: hand over the job, watch the clocks, drain, judge the end."""
+
+import contextlib
+import dataclasses
+import math
+import os
+import select
+import signal
+import socket
+import threading
+import time
+
+from .guest import wire
+from .guest.zygote import JOB_LENGTH, STARTED
+from .jail import KILL_PATIENCE_S, START_PATIENCE_S, Jail, JailLost, Spare
+from .limits import Limits
+from .reasons import End, ExitReason, decide
+from .result import GuestException, Result
+from .watch import INTERVAL_S, Watch
+
+_QUIET_S = 0.002
+"""Before this the pipes are not looked at, and not more often later: a pipe holds 64 KiB, and
+every look wakes the host for a line of output."""
+
+_PIPE_READ = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """A program, ready to be handed over."""
+
+    source: bytes
+    argv: tuple[str, ...]
+    stdin: bytes
+    limits: Limits
+
+
+class NotStarted(Exception):
+    """The program never got control: it can be run elsewhere as if nothing had happened."""
+
+
+class RunLost(Exception):
+    """The jail fell while the program ran: its doing, or an accident; a second run tells.
+
+    `so_far` is what is known: a result with reason `internal` and the output until then.
+    """
+
+    def __init__(self, so_far: Result) -> None:
+        super().__init__(so_far.detail)
+        self.so_far = so_far
+
+
+class Stop:
+    """A way to end one run from any thread, with the reason that the host will give for it.
+
+    The first reason counts. Before the run has begun, the reason waits for it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pidfd = -1  # guarded by _lock: it must not be closed while a signal is sent
+        self.reason: ExitReason | None = None
+
+    def __call__(self, reason: ExitReason) -> None:
+        with self._lock:
+            if self.reason is None:
+                self.reason = reason
+            if self._pidfd >= 0:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def attach(self, pidfd: int) -> None:
+        with self._lock:
+            self._pidfd = pidfd
+        if self.reason is not None:
+            self(self.reason)
+
+    def detach(self) -> None:
+        with self._lock:
+            self._pidfd = -1
+
+
+class _Capture:
+    """One output stream: the read end of a pipe and what came out of it."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.fd, self.write_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.fd, False)
+        self._room = math.inf if limit is None else limit
+        self._pieces: list[bytes] = []
+        self.truncated = False
+
+    def drain(self) -> bool:
+        """Take what is there; tell whether more may come (False at end of file or when full)."""
+        while True:
+            try:
+                piece = os.read(self.fd, _PIPE_READ)
+            except BlockingIOError:
+                return True
+            if not piece:
+                return False
+            if len(piece) > self._room:
+                self.truncated = True
+                piece = piece[: int(self._room)]
+            self._room -= len(piece)
+            self._pieces.append(piece)
+            if self.truncated:
+                return False
+            if len(piece) < _PIPE_READ:
+                return True
+
+    def content(self) -> bytes:
+        return b"".join(self._pieces)
+
+    def close_write_end(self) -> None:
+        if self.write_end >= 0:
+            os.close(self.write_end)
+            self.write_end = -1
+
+    def close(self) -> None:
+        self.close_write_end()
+        os.close(self.fd)
+
+
+class Run:
+    """One job on one spare. `drive` does it all and returns the `Result`.
+
+    Raises `NotStarted` or `RunLost`, after either of which the jail is good for nothing; a run
+    that the host itself ended has a result in any case. Closes the spare.
+    """
+
+    def __init__(self, jail: Jail, spare: Spare, job: Job, stop: Stop) -> None:
+        self.jail = jail
+        self.spare = spare
+        self.job = job
+        self.stop = stop
+        self.detail = ""
+        self.jail_lost = False
+
+    def drive(self, queue_s: float) -> Result:
+        limits = self.job.limits
+        self.out = _Capture(limits.output_bytes)
+        self.err = _Capture(limits.output_bytes)
+        try:
+            self._begin()
+            status, cpu_s = self._wait()
+            wall_s = time.monotonic() - self.began
+            self.out.drain()
+            self.err.drain()
+            if self.out.truncated or self.err.truncated:
+                self.stop(ExitReason.OUTPUT)
+            return self._result(status, cpu_s, wall_s, queue_s)
+        finally:
+            self.stop.detach()
+            self.out.close()
+            self.err.close()
+            self.spare.close()
+            self.jail.report.clear()
+
+    # ---- handing over
+
+    def _begin(self) -> None:
+        limits = self.job.limits
+        jail = self.jail
+        if jail.group is not None:
+            tasks = None if limits.threads is None else limits.threads + 1
+            jail.group.begin(limits.memory_bytes, tasks)
+        needs_watch = jail.group is None or jail.scratch is not None
+        self.pid = self.spare.pid() if needs_watch or jail.group or limits.cpu_s else 0
+        if jail.group is not None and self.pid:
+            # The kernel shall kill the run for memory, never the zygote.
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{self.pid}/oom_score_adj", "w", encoding="ascii") as file:
+                    file.write("1000")
+        self.watch = None
+        if needs_watch:
+            with contextlib.suppress(ProcessLookupError):
+                self.watch = _watch(jail, self.pid, limits)
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        job = wire.encode(
+            {
+                "source": self.job.source,
+                "argv": list(self.job.argv),
+                "rlimits": _rlimits(self.job.limits, self.jail.data_bytes),
+            }
+        )
+        data = memoryview(JOB_LENGTH.pack(len(job)) + job)
+        stdin = _stdin(self.job.stdin)
+        jobs = self.spare.jobs
+        jobs.settimeout(START_PATIENCE_S)
+        self.began = time.monotonic()
+        self.stop.attach(self.spare.pidfd)
+        try:
+            fds = [stdin, self.out.write_end, self.err.write_end]
+            sent = socket.send_fds(jobs, [data[: 64 << 10]], fds)
+            if sent < len(data):  # else the child may have closed its end already
+                jobs.sendall(data[sent:])
+        except OSError as error:
+            if self.stop.reason is None:
+                raise NotStarted(self._fault() or f"the spare takes no job ({error})") from None
+        finally:
+            os.close(stdin)
+            self.out.close_write_end()
+            self.err.close_write_end()
+
+    # ---- waiting
+
+    def _wait(self) -> tuple[int | None, float | None]:
+        """Wait for the end of the run, enforcing its limits; return wait status and CPU time."""
+        try:
+            ended = self.jail.wait_exit(self.spare, min(_QUIET_S, self._until_next_look()))
+            pipes = None
+            while ended is None:
+                self._look()
+                if pipes is None:
+                    pipes = select.poll()
+                    for fd in (self.jail.control_fd(), self.out.fd, self.err.fd):
+                        pipes.register(fd, select.POLLIN)
+                ready = {fd for fd, _ in pipes.poll(self._until_next_look() * 1e3)}
+                for capture in (self.out, self.err):
+                    if capture.fd in ready and not capture.drain():
+                        pipes.unregister(capture.fd)
+                        if capture.truncated:
+                            self._end(ExitReason.OUTPUT)
+                ended = self.jail.wait_exit(self.spare, _QUIET_S if ready else 0)
+            return ended
+        except JailLost as lost:
+            self.jail_lost = True
+            self.detail = self.detail or str(lost)
+            return None, None
+
+    def _until_next_look(self) -> float:
+        """Seconds until a limit can be reached at the earliest."""
+        limits = self.job.limits
+        now = time.monotonic()
+        if self.stop.reason is not None:
+            return max(self._given_up_at() - now, 0.0)
+        waits = [60.0]
+        if limits.wall_s is not None:
+            waits.append(self.began + limits.wall_s - now)
+        if limits.cpu_s is not None:
+            # With every CPU at work, the limit can't come sooner than this.
+            waits.append(max((limits.cpu_s - self._cpu_s()) / (os.cpu_count() or 1), 0.001))
+        if self.watch is not None:
+            waits.append(INTERVAL_S)
+        return max(min(waits), 0.0)
+
+    def _look(self) -> None:
+        """End the run if it has passed a limit; give up on a jail that does not obey."""
+        limits = self.job.limits
+        now = time.monotonic()
+        if self.stop.reason is not None:
+            if now >= self._given_up_at():
+                raise JailLost(f"killed, but not gone after {KILL_PATIENCE_S:g} s")
+        elif limits.wall_s is not None and now >= self.began + limits.wall_s:
+            self._end(ExitReason.WALL_TIMEOUT)
+        elif limits.cpu_s is not None and self._cpu_s() >= limits.cpu_s:
+            self._end(ExitReason.CPU_TIMEOUT)
+        elif self.watch is not None and (found := self.watch.check()):
+            self.detail = found[1]
+            self._end(found[0])
+
+    def _end(self, reason: ExitReason) -> None:
+        self.stop(reason)
+
+    def _given_up_at(self) -> float:
+        if not hasattr(self, "_stopped"):
+            self._stopped = time.monotonic()
+        return self._stopped + KILL_PATIENCE_S
+
+    def _cpu_s(self) -> float:
+        """CPU time of the run so far; of a process that has just gone, none is known."""
+        try:
+            return time.clock_gettime(_process_cpu_clock(self.pid))
+        except OSError:
+            return 0.0
+
+    # ---- the end
+
+    def _result(
+        self, status: int | None, cpu_s: float | None, wall_s: float, queue_s: float
+    ) -> Result:
+        usage = None
+        if self.jail.group is not None:
+            with contextlib.suppress(OSError, ValueError):
+                usage = self.jail.group.end()
+        out_of_memory = usage is not None and usage.out_of_memory
+        if self.stop.reason is None and not out_of_memory:
+            self._require_started()
+        completed, claim = self.jail.report.read()
+        exception = GuestException(*claim) if claim else None
+        decision = decide(
+            End(
+                host=self.stop.reason,
+                wait_status=status,
+                out_of_memory=out_of_memory,
+                memory_limited=self.job.limits.memory_bytes is not None,
+                completed=completed,
+                exception=exception.type if exception else None,
+            )
+        )
+        result = Result(
+            reason=decision.reason,
+            exit_code=decision.exit_code,
+            signal=decision.signal,
+            completed=completed,
+            stdout_bytes=self.out.content(),
+            stderr_bytes=self.err.content(),
+            stdout_truncated=self.out.truncated,
+            stderr_truncated=self.err.truncated,
+            exception=exception,
+            wall_s=wall_s,
+            cpu_s=cpu_s,
+            queue_s=queue_s,
+            peak_memory_bytes=usage.peak_bytes if usage else None,
+            tier=self.jail.plan.tier,
+            layers=self.jail.layers,
+            detail=self.detail,
+        )
+        if result.reason is ExitReason.INTERNAL:
+            raise RunLost(result)
+        return result
+
+    def _require_started(self) -> None:
+        """Raise `NotStarted` unless the child said that it gave control to the program.
+
+        Nothing that the program does later can take this word back or say it in our place.
+        """
+        fault = self._fault()
+        if fault is not None:
+            raise NotStarted(fault)
+
+    def _fault(self) -> str | None:
+        """What kept the child from starting the program; None if it did start it."""
+        self.spare.jobs.setblocking(False)
+        try:
+            word = self.spare.jobs.recv(4096)
+        except OSError:
+            word = b""
+        if word == STARTED:
+            return None
+        with contextlib.suppress(wire.WireError):
+            match wire.decode(word):
+                case (str(step), str(text)):
+                    return f"{step}: {text}"
+        return "the spare ended before its program began"
+
+
+def _watch(jail: Jail, pid: int, limits: Limits) -> Watch | None:
+    import psutil
+
+    try:
+        return Watch(
+            pid,
+            limits,
+            memory=jail.group is None,
+            threads=jail.group is None and not jail.plan.counts_tasks,
+            scratch=jail.scratch,
+        )
+    except psutil.Error:
+        return None
+
+
+def _stdin(data: bytes) -> int:
+    """A descriptor to read `data` from: a file in memory, so that nobody has to keep writing."""
+    if not data:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(data)
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(fd)
+
+
+def _rlimits(limits: Limits, data_bytes: int) -> dict[str, int]:
+    rlimits = {}
+    if limits.memory_bytes is not None:
+        # A little below the cgroup's limit: MemoryError comes before the kernel's kill.
+        slack = max(1 << 20, limits.memory_bytes >> 5)
+        rlimits["data"] = data_bytes + limits.memory_bytes - slack
+    if limits.disk_bytes is not None:
+        rlimits["file_size"] = limits.disk_bytes
+    if limits.open_files is not None:
+        rlimits["open_files"] = limits.open_files
+    if limits.cpu_s is not None:
+        # Whole seconds, of one process: only a backstop behind the host's own clock.
+        rlimits["cpu"] = math.ceil(limits.cpu_s) + 1
+    return rlimits
+
+
+def _process_cpu_clock(pid: int) -> int:
+    """The clock of a process's CPU time, all threads (clock_getcpuclockid(3), CPUCLOCK_SCHED)."""
+    return (~pid << 3) | 2

@@ -1,0 +1,136 @@
+"""A folder of our own on this host, and the sweeping up after owners that died.
+
+Every process that makes jails has one folder below `<temporary folder>/interpreter-pool-<uid>`.
+It holds a lock for as long as the process lives, the scratch folders of the landlock tier, the
+mount points for staging, and a list of the cgroups made. Whoever makes a new one first removes
+those whose lock nobody holds: a process killed by SIGKILL cleans up nothing itself.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import stat
+import tempfile
+import weakref
+from collections.abc import Iterator
+
+from . import cgroups
+from .errors import SetupError
+from .guest.scratch import wipe
+
+_LOCK, _GROUPS = "lock", "cgroups"
+
+_open: "weakref.WeakSet[Runtime]" = weakref.WeakSet()
+
+
+class Runtime:
+    """One folder; `close` removes it. A context manager."""
+
+    def __init__(self) -> None:
+        base = _base()
+        sweep(base)
+        self.path = os.path.join(base, secrets.token_hex(6))
+        os.mkdir(self.path, 0o711)
+        self._lock = os.open(os.path.join(self.path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        _open.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Runtime {self.path}>"
+
+    def make_folder(self, name: str, owner: tuple[int, int] | None = None) -> str:
+        """Make the folder `name`, private to `owner` (user, group; default: this process's)."""
+        path = os.path.join(self.path, name)
+        os.mkdir(path, 0o700)
+        if owner is not None:
+            os.chown(path, *owner)
+        return path
+
+    def remove_folder(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            _remove(os.path.join(self.path, name))
+
+    def note_cgroup(self, path: str) -> None:
+        """Write down a cgroup that is about to be made, so that it can't be forgotten."""
+        with open(os.path.join(self.path, _GROUPS), "a", encoding="utf-8") as file:
+            file.write(path + "\n")
+
+    def __enter__(self) -> "Runtime":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._lock >= 0:
+            with contextlib.suppress(FileNotFoundError):
+                _remove(self.path)
+            os.close(self._lock)
+            self._lock = -1
+
+    def release_after_fork(self) -> None:
+        """In a forked child: drop the inherited lock, which is the parent's to hold."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def sweep(base: str | None = None) -> list[str]:
+    """Remove what dead owners left below `base`; return the folders removed."""
+    base = base or _base()
+    removed = []
+    for path in _folders(base):
+        try:
+            lock = os.open(os.path.join(path, _LOCK), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue  # being made, or being removed
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _sweep_cgroups(path)
+            _remove(path)
+            removed.append(path)
+        except OSError:
+            continue  # its owner lives, or someone else sweeps
+        finally:
+            os.close(lock)
+    return removed
+
+
+def _base() -> str:
+    path = os.path.join(tempfile.gettempdir(), f"interpreter-pool-{os.geteuid()}")
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o711)
+    status = os.lstat(path)
+    # The temporary folder is everybody's: a name that someone else took first is not ours.
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise SetupError(
+            "runtime folder", f"{path} exists and is not ours; remove it, or set TMPDIR"
+        )
+    return path
+
+
+def _folders(base: str) -> Iterator[str]:
+    with os.scandir(base) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield entry.path
+
+
+def _sweep_cgroups(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError), open(os.path.join(path, _GROUPS)) as file:
+        for line in file:
+            cgroups.remove(line.rstrip("\n"))
+
+
+def _remove(path: str) -> None:
+    wipe(path)
+    os.rmdir(path)
+
+
+def _after_fork_in_child() -> None:
+    for runtime in list(_open):
+        runtime.release_after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

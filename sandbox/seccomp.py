@@ -1,0 +1,114 @@
+"""From the policy of `syscalls.py` to a filter program. The only file that knows libseccomp."""
+
+import functools
+import os
+import platform
+import struct
+from typing import Any
+
+from . import syscalls
+from .errors import SetupError
+
+_OPTIMIZE_TREE = 2
+"""libseccomp's CTL_OPTIMIZE level: a binary tree, so that no call passes more than a few tests."""
+
+_ARCHES = {"x86_64": "X86_64", "aarch64": "AARCH64"}
+
+NEWEST_KNOWN = 470
+"""Numbers above this are ENOSYS: calls of kernels newer than this policy (Linux 6.18)."""
+
+_X32_BIT = 0x40000000
+_EPERM = 1
+_ENOSYS = 38
+
+
+@functools.cache
+def build(tier: str, machine: str | None = None) -> bytes:
+    """Return the filter of `tier` as BPF instructions for `machine` (default: this one).
+
+    Foreign architectures, x32 among them, kill the process. `PID_MARK` stands wherever the
+    process's own id belongs (see `guest/syscall_filter.py`). Raises `SetupError` where
+    libseccomp is missing or this machine is unknown.
+    """
+    machine = machine or platform.machine()
+    if machine not in _ARCHES:
+        raise SetupError("seccomp", f"no filter for {machine}; there is one for {list(_ARCHES)}")
+    library = _libseccomp()
+    arch = getattr(library.Arch, _ARCHES[machine])
+    filter_ = library.SyscallFilter(library.ERRNO(_EPERM))
+    if machine != platform.machine():
+        filter_.remove_arch(library.Arch.NATIVE)
+        filter_.add_arch(arch)
+    filter_.set_attr(library.Attr.ACT_BADARCH, library.KILL_PROCESS)
+    filter_.set_attr(library.Attr.CTL_OPTIMIZE, _OPTIMIZE_TREE)
+    for rule in syscalls.rules(tier):
+        for name in rule.names.split():
+            if library.resolve_syscall(arch, name) < 0:  # another machine's: open, on aarch64
+                continue
+            # Rules take this machine's numbers; libseccomp translates them.
+            number = library.resolve_syscall(library.Arch.NATIVE, name)
+            for case in rule.cases:
+                filter_.add_rule_exactly(
+                    _action(library, rule.action), number, *(_compare(library, c) for c in case)
+                )
+    with os.fdopen(os.memfd_create("seccomp"), "w+b") as file:
+        filter_.export_bpf(file)
+        file.seek(0)
+        program = file.read()
+    return _unknown_is_enosys(arch) + program
+
+
+def _action(library: Any, action: int) -> int:
+    if action == syscalls.ALLOW:
+        return int(library.ALLOW)
+    errno = 0 if action == syscalls.NO_EFFECT else action
+    return int(library.ERRNO(errno))
+
+
+def _compare(library: Any, condition: syscalls.Condition) -> Any:
+    arg = library.Arg
+    if condition.mask is None:
+        return arg(condition.argument, library.EQ, condition.value)
+    return arg(condition.argument, library.MASKED_EQ, condition.mask, condition.value)
+
+
+def _unknown_is_enosys(arch: int) -> bytes:
+    """Instructions before libseccomp's own: it has no way to say "every number above".
+
+    Offsets are those of struct seccomp_data: the number at 0, the architecture at 4.
+    """
+    load, if_equal, if_above, if_at_least, leave = 0x20, 0x15, 0x25, 0x35, 0x06
+    enosys = 0x00050000 | _ENOSYS
+    return b"".join(
+        struct.pack("<HBBI", *instruction)
+        for instruction in (
+            (load, 0, 0, 4),
+            (if_equal, 0, 4, arch),  # another architecture: libseccomp's part kills it
+            (load, 0, 0, 0),
+            (if_at_least, 2, 0, _X32_BIT),  # x32: likewise
+            (if_above, 0, 1, NEWEST_KNOWN),
+            (leave, 0, 0, enosys),
+        )
+    )
+
+
+@functools.cache
+def _libseccomp() -> Any:
+    try:
+        import pyseccomp
+    except (ImportError, RuntimeError, OSError) as error:
+        raise SetupError(
+            "seccomp",
+            f"libseccomp can't be loaded ({error}); install it: `apt install libseccomp2`, "
+            "`dnf install libseccomp`",
+        ) from error
+    return pyseccomp
+
+
+def probe() -> str | None:
+    """Return why no filter can be built here, or None if one can."""
+    try:
+        build("landlock")
+    except SetupError as error:
+        return str(error)
+    return None

@@ -1,0 +1,99 @@
+"""Fixtures of all tests: one long-lived pool for each tier, and a leak check around every test."""
+
+import os
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from pool import Pool
+from sandbox.cgroups import PREFIX
+from sandbox.runtime import _base
+
+TIERS = ("namespaces", "landlock")
+
+NO_SKIP = os.environ.get("POOL_TESTS_NO_SKIP") == "1"
+"""In CI a skip for something missing is a failure: what is not tried is not held."""
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if NO_SKIP and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which counts as a failure here: {report.longrepr}"
+
+
+@pytest.fixture(scope="session", params=TIERS)
+def tier(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def pool(tier) -> Iterator[Pool]:
+    """A pool that lives as long as the session: what one test leaves behind, the next one sees."""
+    with Pool(2, tier=tier) as pool:
+        wait_until(lambda: pool.stats().workers_alive == 2)
+        yield pool
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(request) -> Iterator[None]:
+    """Fail a test that leaves descriptors, threads, processes, mounts, cgroups or folders."""
+    if "pool" in request.fixturenames:
+        request.getfixturevalue("pool")
+    before = possessions()
+    yield
+    deadline = time.monotonic() + 5
+    while True:
+        grown = {
+            name: (before[name], now)
+            for name, now in possessions().items()
+            if _count(now) > _count(before[name])
+        }
+        if not grown:
+            return
+        if time.monotonic() > deadline:
+            pytest.fail(f"left behind: {grown}")
+        time.sleep(0.05)
+
+
+def possessions() -> dict[str, object]:
+    """What this process holds now, by kind; a number, or a list to show what it is."""
+    me = psutil.Process()
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        mounts = sum(1 for _ in file)
+    return {
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "threads": me.num_threads(),
+        "processes": sorted(str(each.pid) for each in me.children(recursive=True)),
+        "mounts": mounts,
+        "cgroups": cgroups(),
+        "folders": sorted(os.listdir(_base())),
+    }
+
+
+def cgroups() -> list[str]:
+    """Our cgroups on this machine, wherever they are."""
+    found = []
+    for controller in ("memory", "pids", ""):
+        for folder, names, _ in os.walk(os.path.join("/sys/fs/cgroup", controller)):
+            found += [os.path.join(folder, name) for name in names if name.startswith(PREFIX)]
+            if not controller:
+                break
+    return sorted(found)
+
+
+def wait_until(condition, timeout_s: float = 10.0) -> None:
+    """Wait until `condition()` holds; fail if it doesn't within `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"did not come to pass within {timeout_s} s")
+        time.sleep(0.01)
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else len(value)
