@@ -42,10 +42,13 @@ def pool(tier) -> Iterator[Pool]:
 @pytest.fixture(autouse=True)
 def _nothing_left(request) -> Iterator[None]:
     """Fail a test that leaves descriptors, threads, processes, mounts, cgroups or folders."""
-    if "pool" in request.fixturenames:
-        request.getfixturevalue("pool")
+    pool = request.getfixturevalue("pool") if "pool" in request.fixturenames else None
+    if pool is not None:
+        wait_until(lambda: is_idle(pool))
     before = possessions()
     yield
+    if pool is not None:
+        wait_until(lambda: is_idle(pool))
     deadline = time.monotonic() + 5
     while True:
         grown = {
@@ -58,6 +61,11 @@ def _nothing_left(request) -> Iterator[None]:
         if time.monotonic() > deadline:
             pytest.fail(f"left behind: {grown}")
         time.sleep(0.05)
+
+
+def is_idle(pool: Pool) -> bool:
+    """Whether every worker waits with a spare: in between, descriptors come and go."""
+    return repr(pool) == f"<Pool {pool.tier}: {pool.stats().workers} idle; 0 queued>"
 
 
 def possessions() -> dict[str, object]:
