@@ -14,9 +14,10 @@ from . import cgroups, layout, seccomp
 from .errors import PolicyError, SetupError
 from .guest import landlock
 from .interpreter import Interpreter, Packages, current, find_packages
-from .jail import Jail, Plan, Shape
+from .jail import Jail
 from .launch import Launcher, is_reachable, is_readable
 from .limits import Limits
+from .plan import Plan, shape_of
 from .runtime import Runtime
 
 TIERS = ("namespaces", "landlock", "none")
@@ -86,8 +87,8 @@ def settle(wish: Wish, limits: Limits, runtime: Runtime) -> Ground:
         reason = None
         for plan in _plans(tier, interpreter, packages, wish.preload, runtime):
             try:
-                shape = Shape.of(limits, 0, tasks_counted=plan.counts_tasks)
-                return Ground(plan, Jail.start(plan, shape), tuple(failures))
+                jail = Jail.start(plan, shape_of(limits, 0, plan))
+                return Ground(plan, jail, tuple(failures))
             except SetupError as error:
                 plan.launcher.close()
                 if error.step.startswith("preload"):

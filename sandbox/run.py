@@ -10,8 +10,7 @@ import socket
 import threading
 import time
 
-from .guest import wire
-from .guest.zygote import JOB_LENGTH, STARTED
+from .guest import protocol, wire
 from .jail import KILL_PATIENCE_S, START_PATIENCE_S, Jail, JailLost, Spare
 from .limits import Limits
 from .reasons import End, ExitReason, decide
@@ -179,14 +178,8 @@ class Run:
         self._hand_over()
 
     def _hand_over(self) -> None:
-        job = wire.encode(
-            {
-                "source": self.job.source,
-                "argv": list(self.job.argv),
-                "rlimits": _rlimits(self.job.limits, self.jail.data_bytes),
-            }
-        )
-        data = memoryview(JOB_LENGTH.pack(len(job)) + job)
+        limits = _rlimits(self.job.limits, self.jail.data_bytes)
+        data = memoryview(protocol.pack_job(self.job.source, self.job.argv, limits))
         stdin = _stdin(self.job.stdin)
         jobs = self.spare.jobs
         jobs.settimeout(START_PATIENCE_S)
@@ -194,7 +187,7 @@ class Run:
         self.stop.attach(self.spare.pidfd)
         try:
             fds = [stdin, self.out.write_end, self.err.write_end]
-            sent = socket.send_fds(jobs, [data[: 64 << 10]], fds)
+            sent = socket.send_fds(jobs, [data[: protocol.FIRST_READ]], fds)
             if sent < len(data):  # else the child may have closed its end already
                 jobs.sendall(data[sent:])
         except OSError as error:
@@ -339,7 +332,7 @@ class Run:
             word = self.spare.jobs.recv(4096)
         except OSError:
             word = b""
-        if word == STARTED:
+        if word == protocol.STARTED:
             return None
         with contextlib.suppress(wire.WireError):
             match wire.decode(word):

@@ -7,10 +7,11 @@ that a child does a dozen system calls and nothing else. Every step has a name; 
 
 import gc
 import os
-import sys
+import signal
 from collections.abc import Callable
 
 from . import capabilities, kernel, landlock, rlimits
+from .protocol import Shape
 from .syscall_filter import Filter
 
 FOLDERS = ("home", "tmp", "shm")
@@ -42,6 +43,8 @@ class Confinement:
         self.tier = tier
         self.scratch = scratch
         self.home = os.path.join(scratch, FOLDERS[0])
+        self._folders = [os.path.join(scratch, folder) for folder in FOLDERS]
+        self._mount_point = scratch.encode()
         self._mounts = tier == "namespaces"
         self._rules = rules
         self._devices = [path for path, _ in rules if path.startswith("/dev/")]
@@ -69,22 +72,31 @@ class Confinement:
 
     # ---- in every child, before it has seen a byte of a program
 
-    def spare(self, disk_bytes: int | None, inodes: int | None, limits: dict[str, int]) -> None:
+    def spare(self, shape: Shape) -> None:
         """Confine this freshly forked child for good.
 
         After this it can read what the jail offers, write to its scratch directory, and finish
-        taking its job; `limits` are the rlimits that do not depend on the job.
+        taking its job.
         """
-        self._steps(
-            ("session", os.setsid),
-            ("scratch", lambda: self._make_scratch(disk_bytes, inodes)),
-            ("limits", lambda: rlimits.apply(limits)),
-            # A run dies with its zygote; the filter keeps it from changing its mind.
-            ("parent death signal", lambda: kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)),
-            ("landlock", self._restrict),
-            ("capabilities", capabilities.apply),
-            ("seccomp", self._install_filter),
-        )
+        step = "session"
+        try:
+            os.setsid()
+            step = "scratch"
+            self._make_scratch(shape)
+            step = "limits"
+            if shape.tasks is not None:
+                rlimits.apply({"tasks": shape.tasks})
+            step = "parent death signal"  # a run dies with its zygote; the filter keeps it so
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+            step = "landlock"
+            self._restrict()
+            step = "capabilities"
+            capabilities.apply()
+            step = "seccomp"
+            if self._filter is not None:
+                self._filter.apply(os.getpid())
+        except Exception as error:
+            raise ConfineError(step, error) from error
 
     def _steps(self, *steps: tuple[str, Callable[[], object]]) -> None:
         for name, step in steps:
@@ -101,19 +113,15 @@ class Confinement:
         if self._ruleset >= 0:
             landlock.apply(self._ruleset)
 
-    def _install_filter(self) -> None:
-        if self._filter is not None:
-            self._filter.apply(os.getpid())
-
-    def _make_scratch(self, disk_bytes: int | None, inodes: int | None) -> None:
+    def _make_scratch(self, shape: Shape) -> None:
         if self._mounts:
             # A mount namespace and a tmpfs of its own: gone, whole, with the run's last process.
             kernel.unshare(kernel.CLONE_NEWNS)
-            options = f"mode=0700,size={disk_bytes or 0},nr_inodes={inodes or 0}"
+            options = b"mode=0700,size=%d,nr_inodes=%d" % (shape.disk_bytes or 0, shape.inodes or 0)
             flags = kernel.MS_NOSUID | kernel.MS_NODEV
-            kernel.mount(b"tmpfs", self.scratch.encode(), b"tmpfs", flags, options.encode())
-        for folder in FOLDERS:
-            os.mkdir(os.path.join(self.scratch, folder), 0o700)
+            kernel.mount(b"tmpfs", self._mount_point, b"tmpfs", flags, options)
+        for folder in self._folders:
+            os.mkdir(folder, 0o700)
         os.chdir(self.home)
 
 
@@ -126,7 +134,6 @@ def warm() -> None:
     exec(
         compile("try:\n    [len(str(x)) for x in (1,)]\nfinally:\n    pass\n", "<warm>", "exec"), {}
     )
-    sys.exc_info()
     gc.collect()
     gc.freeze()
 

@@ -31,22 +31,23 @@ class Report:
     def close(self) -> None:
         self._map.close()
 
-    def write(self, *, exception: tuple[str, str, str] | None) -> None:
+    def write(self, exception: tuple[str, str, str] | None) -> None:
         """Say that the program ran to its end, with the type, message and traceback of what
         ended it, if anything did. Texts too long are cut: messages at the end, tracebacks in
         the middle.
         """
-        if exception is not None:
-            kind, message, traceback = exception
-            exception = (kind[:200], message[:MAX_MESSAGE], traceback)
+        if exception is None:
+            self._map[: len(_PLAIN)] = _PLAIN
+            return
+        kind, message, traceback = exception
+        exception = (kind[:200], message[:MAX_MESSAGE], traceback)
         budget = MAX_TRACEBACK
         while True:
-            body = wire.encode({"completed": True, "exception": _cut(exception, budget)})
-            if _LENGTH.size + len(body) <= SIZE:
+            claim = _claim(_cut(exception, budget))
+            if len(claim) <= SIZE:
                 break
             budget //= 2
-        self._map[_LENGTH.size : _LENGTH.size + len(body)] = body
-        self._map[: _LENGTH.size] = _LENGTH.pack(len(body))
+        self._map[: len(claim)] = claim
 
     def read(self) -> tuple[bool, tuple[str, str, str] | None]:
         """Return (completed, exception); (False, None) where there is no well-formed claim."""
@@ -71,8 +72,17 @@ class Report:
         return False, None
 
 
-def _cut(exception: tuple[str, str, str] | None, budget: int) -> tuple[str, str, str] | None:
-    if exception is None or len(exception[2]) <= budget:
+def _claim(exception: tuple[str, str, str] | None) -> bytes:
+    body = wire.encode({"completed": True, "exception": exception})
+    return _LENGTH.pack(len(body)) + body
+
+
+_PLAIN = _claim(None)
+"""The claim of most runs, made ahead."""
+
+
+def _cut(exception: tuple[str, str, str], budget: int) -> tuple[str, str, str]:
+    if len(exception[2]) <= budget:
         return exception
     half = budget // 2
     text = exception[2]

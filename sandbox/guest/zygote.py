@@ -8,22 +8,24 @@ it left, and tells the host. It waits in one place, on two things:
   and then everything here ends with it, at once;
 - the child's pidfd: the run has ended.
 
-Messages on the control socket (SOCK_SEQPACKET, one wire value each):
+Messages on the control socket (SOCK_SEQPACKET): first, once in each direction, wire values:
 
 ==========================================  ==============================================
-host -> zygote
-{"tier", "scratch", "rules", ...}           configuration, once; with the report's memfd
-("spare", shape)                            end the present spare, fork one of this shape
-zygote -> host
-("hello", facts)                            everything is loaded; what is the case here
-("ready", serial) + job socket, pidfd       a spare is waiting for a job
-("exit", serial, wait status, CPU in µs)    it has ended, and all that it had started with it
-("fault", step, message)                    the zygote can't go on
+host -> zygote  {"tier", "scratch", ...}    configuration, with the report's memfd
+zygote -> host  ("hello", facts)            everything is loaded; what is the case here
+                ("fault", step, message)    or it can't go on, and this is why
 ==========================================  ==============================================
 
-On a child's job socket: an 8-byte length and the job from the host, with the three standard
-descriptors; then, from the child, STARTED, the last thing before the program gets control, or
-a fault (a step and a message) where the child could not be confined.
+and from then on records of a fixed size (`protocol.py`): the host sends SHAPE (end the present
+spare, fork one of this shape); the zygote sends READY, with the job socket and the pidfd of a
+spare that waits for a job, and EXIT, when it has ended and all that it had started with it.
+
+On a child's job socket: the job from the host, with the three standard descriptors; then, from
+the child, STARTED, the last thing before the program gets control, or a fault (a wire value: a
+step and a message) where the child could not be confined.
+
+What is done here for every run is kept short and touches little: after a fork, the first write
+to a page costs some 2.5 µs, in the child and here.
 """
 
 import array
@@ -32,18 +34,14 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import traceback
 from typing import Any, NoReturn
 
-from . import confine, kernel, landlock, program, rlimits, wire
+from . import confine, kernel, landlock, program, protocol, rlimits, wire
 from .report import Report
 from .scratch import wipe
 
-MAX_MESSAGE = 128 << 10
-JOB_LENGTH = struct.Struct("<Q")
-STARTED = b"\x01"
 FAULT_EXIT_CODE = 121
 
 WARM_MODULES = (
@@ -74,8 +72,7 @@ class Zygote:
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
-        message, (report_fd,) = _receive(control, descriptors=1)
-        config: dict[str, Any] = message  # type: ignore[assignment]
+        config, report_fd = _receive_configuration(control)
         self.report = Report(report_fd)
         os.close(report_fd)
         self.tier = config["tier"]
@@ -89,7 +86,7 @@ class Zygote:
                 importlib.import_module(name)
             except Exception as error:
                 raise confine.ConfineError(f"preload {name}", error) from error
-        self.streams = program.Streams()
+        self.program = program.Program(self.confinement.home, self.report)
         confine.warm()
         self._require_one_thread()
         data_bytes = _data_bytes()  # before /proc is out of reach
@@ -102,11 +99,12 @@ class Zygote:
         control.send(wire.encode(("hello", facts)))
 
     def serve(self) -> NoReturn:
-        shape: Any = _receive(self.control)[0]
+        """Keep one child at a time, of the shape that the host asked for last."""
+        shape = self._receive_shape()
         while True:
             shape = self._serve_one(shape) or shape
 
-    def _serve_one(self, shape: Any) -> Any:
+    def _serve_one(self, shape: protocol.Shape) -> protocol.Shape | None:
         """Fork a spare and stay with it until it ends; return another shape if one is asked."""
         self.serial += 1
         pid, pidfd = self._fork_spare(shape)
@@ -115,9 +113,9 @@ class Zygote:
             ready = select.poll()
             ready.register(self.control, select.POLLIN)
             ready.register(pidfd, select.POLLIN)
-            while not any(fd == pidfd for fd, _ in ready.poll()):
+            while pidfd not in dict(ready.poll()):
                 try:
-                    wanted, _ = _receive(self.control)
+                    wanted = self._receive_shape()
                 except EOFError:
                     self._clear(pid)
                     raise
@@ -125,10 +123,16 @@ class Zygote:
         finally:
             os.close(pidfd)
         status, cpu_us = self._clear(pid)
-        self.control.send(wire.encode(("exit", self.serial, status, cpu_us)))
+        self.control.send(protocol.EVENT.pack(protocol.EXIT, self.serial, status, cpu_us))
         return wanted
 
-    def _fork_spare(self, shape: Any) -> tuple[int, int]:
+    def _receive_shape(self) -> protocol.Shape:
+        data = self.control.recv(protocol.SHAPE.size)
+        if not data:
+            raise EOFError
+        return protocol.unpack_shape(data)
+
+    def _fork_spare(self, shape: protocol.Shape) -> tuple[int, int]:
         if self.tier != "namespaces":
             wipe(self.confinement.scratch)
         host_end, child_end = socket.socketpair()
@@ -137,22 +141,20 @@ class Zygote:
             self._be_spare(child_end, shape)
         child_end.close()
         pidfd = os.pidfd_open(pid)
-        _send(self.control, ("ready", self.serial), host_end.fileno(), pidfd)
+        event = protocol.EVENT.pack(protocol.READY, self.serial, 0, 0)
+        rights = array.array("i", (host_end.fileno(), pidfd))
+        self.control.sendmsg([event], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
         host_end.close()
         return pid, pidfd
 
-    def _be_spare(self, jobs: socket.socket, shape: Any) -> NoReturn:
+    def _be_spare(self, jobs: socket.socket, shape: protocol.Shape) -> NoReturn:
         """In the child: be confined, wait for the job, run it."""
         try:
-            _, disk_bytes, inodes, limits = shape
-            self.confinement.spare(disk_bytes, inodes, limits)
-            job, descriptors = _receive_job(jobs)
-            for number, fd in enumerate(descriptors):
-                os.dup2(fd, number)
-            rlimits.apply(job["rlimits"])
-            program.reseed()
-            self.streams.install()
-            jobs.send(STARTED)
+            self.confinement.spare(shape)
+            source, argv, limits = _receive_job(jobs)
+            rlimits.apply(limits)
+            self.program.prepare(source)
+            jobs.send(protocol.STARTED)
         except EOFError:
             os._exit(0)  # the host no longer wants this spare
         except BaseException as error:
@@ -163,7 +165,7 @@ class Zygote:
                 os._exit(FAULT_EXIT_CODE)
         os.closerange(3, 1 << 20)
         try:
-            program.run(job["source"], job["argv"], self.confinement.home, self.report)
+            self.program.run(source, argv)
         finally:
             os._exit(1)
 
@@ -220,32 +222,30 @@ class Zygote:
             )
 
 
-def _receive(control: socket.socket, descriptors: int = 0) -> tuple[wire.Value, list[int]]:
-    data, fds, _, _ = socket.recv_fds(control, MAX_MESSAGE, descriptors)
+def _receive_configuration(control: socket.socket) -> tuple[dict[str, Any], int]:
+    data, (report_fd,), _, _ = socket.recv_fds(control, protocol.MAX_MESSAGE, 1)
     if not data:
         raise EOFError
-    return wire.decode(data), fds
+    return wire.decode(data), report_fd  # type: ignore[return-value]
 
 
-def _send(control: socket.socket, message: wire.Value, *descriptors: int) -> None:
-    rights = array.array("i", descriptors)
-    control.sendmsg([wire.encode(message)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-
-
-def _receive_job(jobs: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    data, descriptors, _, _ = socket.recv_fds(jobs, 64 << 10, 3)
+def _receive_job(jobs: socket.socket) -> tuple[bytes, list[str], dict[str, int]]:
+    """Take the job, and with it the three standard descriptors, in place of our own."""
+    room = socket.CMSG_SPACE(3 * 4)
+    data, ancillary, _, _ = jobs.recvmsg(protocol.FIRST_READ, room)
     if not data:
         raise EOFError
-    (length,) = JOB_LENGTH.unpack_from(data)
-    pieces = [data[JOB_LENGTH.size :]]
-    missing = length - len(pieces[0])
+    (_, _, rights), *_ = ancillary
+    for number, fd in enumerate(memoryview(rights).cast("i")):
+        os.dup2(fd, number)
+    missing = protocol.job_size(data) - len(data)
     while missing > 0:
         piece = jobs.recv(min(missing, 1 << 20))
         if not piece:
             raise EOFError
-        pieces.append(piece)
+        data += piece
         missing -= len(piece)
-    return wire.decode(b"".join(pieces)), descriptors  # type: ignore[return-value]
+    return protocol.unpack_job(data)
 
 
 def _kill(pid: int) -> None:
