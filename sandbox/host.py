@@ -116,6 +116,11 @@ def _plans(
     if tier != "none":
         seccomp.build(tier)  # fails with its own words where libseccomp is missing
     parents = writable_cgroup(runtime)
+    links = os.path.join(runtime.path, "packages")
+    if not os.path.isdir(links):
+        os.mkdir(links)
+        os.chmod(links, 0o755)  # whatever the umask says: workers may have ids of their own
+        layout.link_packages(packages, links)
     for own_ids in (True, False) if os.geteuid() == 0 and tier != "none" else (False,):
         sources = _sources(interpreter, packages)
         if own_ids and not all(map(is_readable, sources)):
@@ -136,6 +141,7 @@ def _plans(
                 preload=preload,
                 runtime=runtime,
                 launcher=launcher,
+                package_links=links,
                 own_ids=own_ids,
                 mount_proc=mount_proc,
                 cgroup_parents=parents,

@@ -178,9 +178,11 @@ class Jail:
             )
         else:
             assert self.scratch is not None
-            where = layout.in_place(plan.interpreter, plan.packages, self.scratch)
+            where = layout.in_place(
+                plan.interpreter, plan.packages, self.scratch, plan.package_links
+            )
             command = where.command(control_fd)
-            options = {"cwd": self.scratch, "env": where.environment, "start_new_session": True}
+            options = {"cwd": self.scratch, "env": where.environment}
             if own is not None:
                 options |= {"user": own[0], "group": own[1], "extra_groups": []}
         self._process = plan.launcher.start(
@@ -189,6 +191,7 @@ class Jail:
             stdout=self._log,
             stderr=self._log,
             pass_fds=(control_fd,),
+            start_new_session=True,  # a Ctrl-C in the terminal is for the host to answer
             **options,
         )
         return where

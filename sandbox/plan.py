@@ -16,6 +16,7 @@ from .runtime import Runtime
 class Plan:
     """What the jails of one pool have in common. `sandbox.host` makes one that works here.
 
+    package_links: the folder where the packages are linked (other tiers than namespaces).
     own_ids: every worker gets a user id of its own on the host (needs root).
     mount_proc: the jail gets a /proc of its own (namespaces tier).
     cgroup_parents: where the workers' cgroups are made, or None.
@@ -27,6 +28,7 @@ class Plan:
     preload: tuple[str, ...]
     runtime: Runtime
     launcher: Launcher
+    package_links: str
     own_ids: bool
     mount_proc: bool
     cgroup_parents: cgroups.Parents | None

@@ -54,6 +54,7 @@ class Program:
 
     def prepare(self, source: bytes) -> None:
         """In the child, with its descriptors in place: its own randomness, its file."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         for seed in self._seeders:
             seed()
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -87,6 +87,9 @@ class Zygote:
             except Exception as error:
                 raise confine.ConfineError(f"preload {name}", error) from error
         self.program = program.Program(self.confinement.home, self.report)
+        # Process 1 of a pid namespace is immune to its children's signals, except those it has
+        # a handler for: Python's own, for SIGINT. Children get it back (`Program.prepare`).
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         confine.warm()
         self._require_one_thread()
         data_bytes = _data_bytes()  # before /proc is out of reach
