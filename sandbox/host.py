@@ -14,11 +14,14 @@ from . import cgroups, layout, seccomp
 from .errors import PolicyError, SetupError
 from .guest import landlock
 from .interpreter import Interpreter, Packages, current, find_packages
-from .jail import Jail
+from .jail import Jail, JailLost
 from .launch import Launcher, is_reachable, is_readable
 from .limits import Limits
 from .plan import Plan, shape_of
+from .run import Job, NotStarted, Run, RunLost, Stop
 from .runtime import Runtime
+
+_FIRST_PROGRAM = b"print(6 * 7)"
 
 TIERS = ("namespaces", "landlock", "none")
 """From the strongest to no confinement at all."""
@@ -87,18 +90,42 @@ def settle(wish: Wish, limits: Limits, runtime: Runtime) -> Ground:
         reason = None
         for plan in _plans(tier, interpreter, packages, wish.preload, runtime):
             try:
-                jail = Jail.start(plan, shape_of(limits, 0, plan))
-                return Ground(plan, jail, tuple(failures))
+                return Ground(plan, _start_and_try(plan, limits), tuple(failures))
             except SetupError as error:
                 plan.launcher.close()
                 if error.step.startswith("preload"):
                     raise  # the caller's own module: no other plan would help
                 reason = reason or str(error)
                 last = error
+            except BaseException:
+                plan.launcher.close()
+                raise
         if reason:
             failures.append(f"{tier}: {reason}")
     step = last.step if last else "tier"
     raise SetupError(step, "no jail starts here. " + "; ".join(failures) or "nothing to try")
+
+
+def _start_and_try(plan: Plan, limits: Limits) -> Jail:
+    """Start a jail and run a first program in it: what starts may still not be able to run."""
+    jail = Jail.start(plan, shape_of(limits, 0, plan))
+    try:
+        result = Run(jail, jail.next_spare(), Job(_FIRST_PROGRAM, (), b"", limits), Stop()).drive()
+    except (JailLost, NotStarted, RunLost) as error:
+        text = f"{error}; {jail.log() or 'nothing was logged'}"
+        jail.close()
+        raise SetupError("first run", text) from None
+    except BaseException:
+        jail.close()
+        raise
+    if result.stdout == "42\n":
+        return jail
+    jail.close()
+    raise SetupError(
+        "first run",
+        f"a first program ended as {result.reason} instead of printing 42: "
+        f"{result.stderr[-300:] or result.detail}; if the limits are very low, raise them",
+    )
 
 
 def _plans(

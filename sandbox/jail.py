@@ -103,6 +103,7 @@ class Jail:
         self.layers: dict[str, str] = {}
         self.scratch: str | None = None
         self.group: cgroups.Group | None = None
+        self.zygote_pid = 0
         self.data_bytes = 0
         self.landlock_abi = 0
         self.shape: Shape | None = None
@@ -128,6 +129,10 @@ class Jail:
         jail = cls(plan)
         try:
             jail._start(shape)
+        except JailLost as lost:
+            text = f"{lost}; {jail.log() or 'nothing was logged'}"
+            jail.close()
+            raise SetupError("hello", text) from None
         except BaseException:
             jail.close()
             raise
@@ -148,11 +153,8 @@ class Jail:
         self._poll.register(ours, select.POLLIN)
         with theirs, _step("launch"):
             where = self._launch(theirs.fileno(), own)
-        try:
-            self._say(wire.encode(self._configuration(where)), self._report_fd)
-            self._meet()
-        except JailLost as lost:
-            raise SetupError("hello", f"{lost}; {self.log() or 'nothing was logged'}") from None
+        self._say(wire.encode(self._configuration(where)), self._report_fd)
+        self._meet()
         with _step("cgroup"):
             self._join_cgroup()
         self.layers = describe_layers(self.plan, self.landlock_abi, self.group)
@@ -227,7 +229,7 @@ class Jail:
                 raise JailLost(f"the zygote said {message!r:.200} instead of hello")
         if not pid:
             raise JailLost("the kernel did not tell the zygote's process id")
-        self._zygote_pid = pid
+        self.zygote_pid = pid
         self._zygote_pidfd = os.pidfd_open(pid)
 
     def _join_cgroup(self) -> None:
@@ -238,7 +240,7 @@ class Jail:
             if folder:
                 self.plan.runtime.note_cgroup(os.path.join(folder, self.name))
         self.group = cgroups.make(self.plan.cgroup_parents, self.name)
-        self.group.add(self._zygote_pid)
+        self.group.add(self.zygote_pid)
 
     # ---- living
 

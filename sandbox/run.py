@@ -136,7 +136,7 @@ class Run:
         self.detail = ""
         self.jail_lost = False
 
-    def drive(self, queue_s: float) -> Result:
+    def drive(self, queue_s: float = 0.0) -> Result:
         limits = self.job.limits
         self.out = _Capture(limits.output_bytes)
         self.err = _Capture(limits.output_bytes)
@@ -148,6 +148,8 @@ class Run:
             self.err.drain()
             if self.out.truncated or self.err.truncated:
                 self.stop(ExitReason.OUTPUT)
+            if _backstop_fired(status, cpu_s, limits):
+                self.stop(ExitReason.CPU_TIMEOUT)
             return self._result(status, cpu_s, wall_s, queue_s)
         finally:
             self.stop.detach()
@@ -173,8 +175,7 @@ class Run:
                     file.write("1000")
         self.watch = None
         if needs_watch:
-            with contextlib.suppress(ProcessLookupError):
-                self.watch = _watch(jail, self.pid, limits)
+            self.watch = _watch(jail, self.pid, limits)
         self._hand_over()
 
     def _hand_over(self) -> None:
@@ -282,8 +283,9 @@ class Run:
         out_of_memory = usage is not None and usage.out_of_memory
         if self.stop.reason is None and not out_of_memory:
             self._require_started()
-        completed, claim = self.jail.report.read()
-        exception = GuestException(*claim) if claim else None
+        claim = self.jail.report.read()
+        completed = claim is not None
+        exception = GuestException(*claim.exception) if claim and claim.exception else None
         decision = decide(
             End(
                 host=self.stop.reason,
@@ -291,7 +293,8 @@ class Run:
                 out_of_memory=out_of_memory,
                 memory_limited=self.job.limits.memory_bytes is not None,
                 completed=completed,
-                exception=exception.type if exception else None,
+                exception=exception is not None,
+                memory_error=claim is not None and claim.memory_error,
             )
         )
         result = Result(
@@ -341,19 +344,23 @@ class Run:
         return "the spare ended before its program began"
 
 
-def _watch(jail: Jail, pid: int, limits: Limits) -> Watch | None:
-    import psutil
+def _backstop_fired(status: int | None, cpu_s: float | None, limits: Limits) -> bool:
+    """Whether the kernel killed a run for its CPU time before the host had looked."""
+    if status is None or cpu_s is None or limits.cpu_s is None:
+        return False
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    return killed and cpu_s >= limits.cpu_s
 
-    try:
-        return Watch(
-            pid,
-            limits,
-            memory=jail.group is None,
-            threads=jail.group is None and not jail.plan.counts_tasks,
-            scratch=jail.scratch,
-        )
-    except psutil.Error:
-        return None
+
+def _watch(jail: Jail, pid: int, limits: Limits) -> Watch:
+    return Watch(
+        pid,
+        jail.zygote_pid,
+        limits,
+        memory=jail.group is None,
+        threads=jail.group is None and not jail.plan.counts_tasks,
+        scratch=jail.scratch,
+    )
 
 
 def _stdin(data: bytes) -> int:

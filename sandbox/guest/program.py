@@ -19,9 +19,11 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from .report import Report
+from .report import Claim, Report
 
 FILE_NAME = "main.py"
+
+_NOTHING = Claim()
 
 _Ended = tuple[int, BaseException | None]
 
@@ -68,7 +70,7 @@ class Program:
         namespace = self.main.__dict__
         exit_code, error = _execute(source, self.path, namespace)
         exit_code = _finish(exit_code, namespace)
-        self.report.write(None if error is None else _describe(error))
+        self.report.write(_NOTHING if error is None else _describe(error))
         if isinstance(error, KeyboardInterrupt):
             # Python dies of the signal, so that a shell sees an interrupted program.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -211,7 +213,7 @@ def _guarded(step: Callable[[], object]) -> None:
         _print(error)
 
 
-def _describe(error: BaseException) -> tuple[str, str, str]:
+def _describe(error: BaseException) -> Claim:
     kind = type(error)
     name = kind.__qualname__
     if kind.__module__ not in ("builtins", "__main__"):
@@ -226,7 +228,7 @@ def _describe(error: BaseException) -> tuple[str, str, str]:
         text = "".join(traceback.format_exception(error))
     except BaseException as second:
         text = f"<formatting the traceback raised {type(second).__name__}>"
-    return str(name), str(message), text
+    return Claim((str(name), str(message), text), isinstance(error, MemoryError))
 
 
 def _raw(fd: int, mode: str, name: str) -> io.FileIO:
