@@ -18,8 +18,9 @@ from .jail import Jail, JailLost
 from .launch import Launcher, is_reachable, is_readable
 from .limits import Limits
 from .plan import Plan, shape_of
-from .run import Job, NotStarted, Run, RunLost, Stop
+from .run import Job, NotStarted, Run, RunLost
 from .runtime import Runtime
+from .stop import Stop
 
 _FIRST_PROGRAM = b"print(6 * 7)"
 

@@ -155,7 +155,6 @@ class Zygote:
         try:
             self.confinement.spare(shape)
             source, argv, limits = _receive_job(jobs)
-            rlimits.apply(limits)
             self.program.prepare(source)
             jobs.send(protocol.STARTED)
         except EOFError:
@@ -166,8 +165,10 @@ class Zygote:
                 jobs.send(wire.encode((step, f"{type(error).__name__}: {error}")))
             finally:
                 os._exit(FAULT_EXIT_CODE)
-        os.closerange(3, 1 << 20)
         try:
+            os.closerange(3, 1 << 20)
+            # Only now: what fails for a limit from here on is the program's, not ours.
+            rlimits.apply(limits)
             self.program.run(source, argv)
         finally:
             os._exit(1)
