@@ -7,6 +7,7 @@ then the process leaves; taking a warm interpreter apart would cost several time
 """
 
 import _random
+import _signal  # type: ignore[import-not-found]
 import _thread
 import atexit
 import gc
@@ -24,6 +25,9 @@ from .report import Claim, Report
 FILE_NAME = "main.py"
 
 _NOTHING = Claim()
+
+_FILES = frozenset((io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom))
+"""Files that may hold what has not been written yet."""
 
 _Ended = tuple[int, BaseException | None]
 
@@ -56,7 +60,7 @@ class Program:
 
     def prepare(self, source: bytes) -> None:
         """In the child, with its descriptors in place: its own randomness, its file."""
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # less its enum
         for seed in self._seeders:
             seed()
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -175,16 +179,17 @@ def _finish(exit_code: int, namespace: dict[str, Any]) -> int:
         _guarded(atexit._run_exitfuncs)
     # Only what was made since the fork is tracked: the zygote froze the rest.
     made = gc.get_objects()
-    if any(isinstance(each, type) and "__del__" in each.__dict__ for each in made):
+    if any(issubclass(kind, type) for kind in set(map(type, made))) and _has_finaliser(made):
         made.clear()
         _guarded(lambda: _finalise(namespace))
         made = gc.get_objects()
-    for each in made:
-        if type(each) in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
-            try:
-                each.flush()
-            except (OSError, ValueError):  # closed, or its device is full: as at Python's end
-                pass
+    if not _FILES.isdisjoint(map(type, made)):
+        for each in made:
+            if type(each) in _FILES:
+                try:
+                    each.flush()
+                except (OSError, ValueError):  # closed, or its device is full: as at Python's end
+                    pass
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
@@ -192,6 +197,11 @@ def _finish(exit_code: int, namespace: dict[str, Any]) -> int:
         except BaseException:
             exit_code = exit_code or 120
     return exit_code
+
+
+def _has_finaliser(made: list[Any]) -> bool:
+    """Whether a class among the objects `made` has a `__del__` of its own."""
+    return any(issubclass(type(each), type) and "__del__" in each.__dict__ for each in made)
 
 
 def _finalise(namespace: dict[str, Any]) -> None:

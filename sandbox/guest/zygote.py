@@ -34,15 +34,17 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import traceback
 from typing import Any, NoReturn
 
 from . import confine, kernel, landlock, program, protocol, rlimits, wire
 from .report import Report
-from .scratch import wipe
 
 FAULT_EXIT_CODE = 121
+
+_THREE_INTS = struct.Struct("iii")
 
 WARM_MODULES = (
     # What most model-written programs import, or what running any program needs.
@@ -108,25 +110,43 @@ class Zygote:
             shape = self._serve_one(shape) or shape
 
     def _serve_one(self, shape: protocol.Shape) -> protocol.Shape | None:
-        """Fork a spare and stay with it until it ends; return another shape if one is asked."""
+        """Fork a spare and stay with it until it ends; return another shape if one is asked.
+
+        As much as can be is done before the fork: while there is a child, every page that is
+        written here is copied first.
+        """
         self.serial += 1
-        pid, pidfd = self._fork_spare(shape)
-        wanted = None
-        try:
-            ready = select.poll()
-            ready.register(self.control, select.POLLIN)
-            ready.register(pidfd, select.POLLIN)
-            while pidfd not in dict(ready.poll()):
-                try:
-                    wanted = self._receive_shape()
-                except EOFError:
-                    self._clear(pid)
-                    raise
-                os.kill(pid, signal.SIGKILL)
-        finally:
-            os.close(pidfd)
+        ready = protocol.EVENT.pack(protocol.READY, self.serial, 0, 0)
+        self.confinement.lay_out(shape)
+        host_end, child_end = socket.socketpair()
+        pid = kernel.fork()
+        if pid == 0:
+            self._be_spare(child_end, shape)
+        pidfd = os.pidfd_open(pid)
+        rights = array.array("i", (host_end.fileno(), pidfd))
+        self.control.sendmsg([ready], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        host_end.close()
+        child_end.close()
+        wanted = self._stay_with(pid, pidfd)
         status, cpu_us = self._clear(pid)
         self.control.send(protocol.EVENT.pack(protocol.EXIT, self.serial, status, cpu_us))
+        os.close(pidfd)
+        self.confinement.take_away()
+        return wanted
+
+    def _stay_with(self, pid: int, pidfd: int) -> protocol.Shape | None:
+        """Wait for the child's end; end it, if the host wants a child of another shape."""
+        wanted = None
+        ends = select.poll()
+        ends.register(self.control, select.POLLIN)
+        ends.register(pidfd, select.POLLIN)
+        while pidfd not in dict(ends.poll()):
+            try:
+                wanted = self._receive_shape()
+            except EOFError:
+                self._clear(pid)
+                raise
+            _kill(pid)
         return wanted
 
     def _receive_shape(self) -> protocol.Shape:
@@ -134,21 +154,6 @@ class Zygote:
         if not data:
             raise EOFError
         return protocol.unpack_shape(data)
-
-    def _fork_spare(self, shape: protocol.Shape) -> tuple[int, int]:
-        if self.tier != "namespaces":
-            wipe(self.confinement.scratch)
-        host_end, child_end = socket.socketpair()
-        pid = kernel.fork()
-        if pid == 0:
-            self._be_spare(child_end, shape)
-        child_end.close()
-        pidfd = os.pidfd_open(pid)
-        event = protocol.EVENT.pack(protocol.READY, self.serial, 0, 0)
-        rights = array.array("i", (host_end.fileno(), pidfd))
-        self.control.sendmsg([event], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-        host_end.close()
-        return pid, pidfd
 
     def _be_spare(self, jobs: socket.socket, shape: protocol.Shape) -> NoReturn:
         """In the child: be confined, wait for the job, run it."""
@@ -239,9 +244,10 @@ def _receive_job(jobs: socket.socket) -> tuple[bytes, list[str], dict[str, int]]
     data, ancillary, _, _ = jobs.recvmsg(protocol.FIRST_READ, room)
     if not data:
         raise EOFError
-    (_, _, rights), *_ = ancillary
-    for number, fd in enumerate(memoryview(rights).cast("i")):
-        os.dup2(fd, number)
+    stdin, stdout, stderr = _THREE_INTS.unpack(ancillary[0][2])
+    os.dup2(stdin, 0)
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
     missing = protocol.job_size(data) - len(data)
     while missing > 0:
         piece = jobs.recv(min(missing, 1 << 20))
