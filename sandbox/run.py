@@ -300,20 +300,18 @@ def _stdin(data: bytes) -> int:
         os.close(fd)
 
 
-def _rlimits(limits: Limits, data_bytes: int) -> dict[str, int]:
-    rlimits = {}
+def _rlimits(limits: Limits, data_bytes: int) -> protocol.JobLimits:
+    data = cpu = -1
     if limits.memory_bytes is not None:
         # A little below the cgroup's limit: MemoryError comes before the kernel's kill.
         slack = max(1 << 20, limits.memory_bytes >> 5)
-        rlimits["data"] = data_bytes + limits.memory_bytes - slack
-    if limits.disk_bytes is not None:
-        rlimits["file_size"] = limits.disk_bytes
-    if limits.open_files is not None:
-        rlimits["open_files"] = limits.open_files
+        data = data_bytes + limits.memory_bytes - slack
     if limits.cpu_s is not None:
         # Whole seconds, of one process: only a backstop behind the host's own clock.
-        rlimits["cpu"] = math.ceil(limits.cpu_s) + 1
-    return rlimits
+        cpu = math.ceil(limits.cpu_s) + 1
+    file_size = -1 if limits.disk_bytes is None else limits.disk_bytes
+    open_files = -1 if limits.open_files is None else limits.open_files
+    return protocol.JobLimits(data, file_size, open_files, cpu)
 
 
 def _process_cpu_clock(pid: int) -> int:

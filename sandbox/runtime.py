@@ -33,7 +33,8 @@ class Runtime:
     def __init__(self) -> None:
         base = _base()
         sweep(base)
-        self.path = os.path.join(base, secrets.token_hex(6))
+        # The process id is for people to read; that the owner lives, only the lock tells.
+        self.path = os.path.join(base, f"{os.getpid()}-{secrets.token_hex(4)}")
         os.mkdir(self.path)
         os.chmod(self.path, _PASSABLE)
         self._lock = os.open(os.path.join(self.path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)

@@ -13,6 +13,9 @@ from sandbox.runtime import _base
 
 TIERS = ("namespaces", "landlock")
 
+_OURS = f"{os.getpid()}-"
+"""What the names of this process's folders and cgroups have in common."""
+
 NO_SKIP = os.environ.get("POOL_TESTS_NO_SKIP") == "1"
 """In CI a skip for something missing is a failure: what is not tried is not held."""
 
@@ -79,16 +82,18 @@ def possessions() -> dict[str, object]:
         "processes": sorted(str(each.pid) for each in me.children(recursive=True)),
         "mounts": mounts,
         "cgroups": cgroups(),
-        "folders": sorted(os.listdir(_base())),
+        "folders": sorted(each for each in os.listdir(_base()) if each.startswith(_OURS)),
     }
 
 
 def cgroups() -> list[str]:
-    """Our cgroups on this machine, wherever they are."""
+    """This process's cgroups, wherever they are; other pools on this machine have theirs."""
     found = []
     for controller in ("memory", "pids", ""):
         for folder, names, _ in os.walk(os.path.join("/sys/fs/cgroup", controller)):
-            found += [os.path.join(folder, name) for name in names if name.startswith(PREFIX)]
+            found += [
+                os.path.join(folder, name) for name in names if name.startswith(PREFIX + _OURS)
+            ]
             if not controller:
                 break
     return sorted(found)

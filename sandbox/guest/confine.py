@@ -119,8 +119,7 @@ class Confinement:
         try:
             os.setsid()
             step = "limits"
-            if shape.tasks is not None:
-                rlimits.apply({"tasks": shape.tasks})
+            rlimits.apply_tasks(shape.tasks)
             for step, call in self._calls:  # noqa: B007  (names the call that fails, below)
                 call()
             step = "seccomp"

@@ -17,13 +17,21 @@ READY, EXIT = b"r", b"x"
 
 SHAPE = struct.Struct("<qqq")
 
-_JOB = struct.Struct("<QQqqqq")  # size of all, size of the source, the rlimits of RLIMIT_NAMES
-RLIMIT_NAMES = ("data", "file_size", "open_files", "cpu")
-FIRST_READ = 64 << 10
+_JOB = struct.Struct("<QQqqqq")  # size of all, size of the source, and JobLimits
+FIRST_READ = 8 << 10
 """Bytes of a job that go along with its descriptors; the rest follows."""
 
 STARTED = b"\x01"
 """child -> host: the program gets control now."""
+
+
+class JobLimits(NamedTuple):
+    """The rlimits that come with a job; -1 where there is none."""
+
+    data: int = -1
+    file_size: int = -1
+    open_files: int = -1
+    cpu: int = -1
 
 
 class Shape(NamedTuple):
@@ -52,14 +60,10 @@ def unpack_event(data: bytes) -> tuple[bytes, int, int, int] | None:
     return kind, serial, status, cpu_us
 
 
-def pack_job(source: bytes, argv: tuple[str, ...], limits: dict[str, int]) -> bytes:
+def pack_job(source: bytes, argv: tuple[str, ...], limits: JobLimits) -> bytes:
     """A program, its arguments (which hold no NUL) and the rlimits that are its own."""
-    text = "\0".join(argv).encode("utf-8", "surrogatepass")
-    numbers = [limits.get(name, -1) for name in RLIMIT_NAMES]
-    # One argument, the empty one, is not none at all.
-    text = b"" if not argv else b"\0" + text
-    header = _JOB.pack(_JOB.size + len(source) + len(text), len(source), *numbers)
-    return header + source + text
+    text = "".join("\0" + each for each in argv).encode("utf-8", "surrogatepass")
+    return _JOB.pack(_JOB.size + len(source) + len(text), len(source), *limits) + source + text
 
 
 def job_size(data: bytes) -> int:
@@ -67,9 +71,10 @@ def job_size(data: bytes) -> int:
     return int(_JOB.unpack_from(data)[0])
 
 
-def unpack_job(data: bytes) -> tuple[bytes, list[str], dict[str, int]]:
-    _, size, *numbers = _JOB.unpack_from(data)
-    source = data[_JOB.size : _JOB.size + size]
-    text = data[_JOB.size + size :].decode("utf-8", "surrogatepass")
-    limits = {name: n for name, n in zip(RLIMIT_NAMES, numbers, strict=True) if n >= 0}
-    return source, text.split("\0")[1:], limits
+def unpack_job(data: bytes) -> tuple[bytes, list[str], list[int]]:
+    """Return source, arguments and limits (in the order of `JobLimits`)."""
+    _, size, *limits = _JOB.unpack_from(data)
+    end = _JOB.size + size
+    text = data[end:]
+    argv = text.decode("utf-8", "surrogatepass").split("\0")[1:] if text else []
+    return data[_JOB.size : end], argv, limits

@@ -238,7 +238,7 @@ def _receive_configuration(control: socket.socket) -> tuple[dict[str, Any], int]
     return wire.decode(data), report_fd  # type: ignore[return-value]
 
 
-def _receive_job(jobs: socket.socket) -> tuple[bytes, list[str], dict[str, int]]:
+def _receive_job(jobs: socket.socket) -> tuple[bytes, list[str], list[int]]:
     """Take the job, and with it the three standard descriptors, in place of our own."""
     room = socket.CMSG_SPACE(3 * 4)
     data, ancillary, _, _ = jobs.recvmsg(protocol.FIRST_READ, room)
