@@ -84,20 +84,26 @@ def settle(wish: Wish, limits: Limits, runtime: Runtime) -> Ground:
     last: SetupError | None = None
     for tier in wish.tiers():
         reason = None
-        for plan in _plans(tier, interpreter, packages, wish.preload, runtime):
-            try:
-                shape = Shape.of(limits, 0, tasks_counted=plan.counts_tasks)
-                return Ground(plan, Jail.start(plan, shape), tuple(failures))
-            except SetupError as error:
-                plan.launcher.close()
-                if error.step.startswith("preload"):
-                    raise  # the caller's own module: no other plan would help
-                reason = reason or str(error)
-                last = error
+        try:
+            for plan in _plans(tier, interpreter, packages, wish.preload, runtime):
+                try:
+                    shape = Shape.of(limits, 0, tasks_counted=plan.counts_tasks)
+                    return Ground(plan, Jail.start(plan, shape), tuple(failures))
+                except SetupError as error:
+                    plan.launcher.close()
+                    if error.step.startswith("preload"):
+                        raise  # the caller's own module: no other plan would help
+                    reason = reason or str(error)
+                    last = error
+        except SetupError as error:  # no plan of this tier could even be made
+            if error.step.startswith("preload"):
+                raise
+            reason = reason or str(error)
+            last = error
         if reason:
             failures.append(f"{tier}: {reason}")
     step = last.step if last else "tier"
-    raise SetupError(step, "no jail starts here. " + "; ".join(failures) or "nothing to try")
+    raise SetupError(step, "no jail starts here. " + "; ".join(failures))
 
 
 def _plans(
