@@ -86,25 +86,43 @@ def settle(wish: Wish, limits: Limits, runtime: Runtime) -> Ground:
     interpreter = current()
     packages = find_packages(wish.packages)
     failures: list[str] = []
-    last: SetupError | None = None
     for tier in wish.tiers():
-        reason = None
-        for plan in _plans(tier, interpreter, packages, wish.preload, runtime):
-            try:
-                return Ground(plan, _start_and_try(plan, limits), tuple(failures))
-            except SetupError as error:
-                plan.launcher.close()
-                if error.step.startswith("preload"):
-                    raise  # the caller's own module: no other plan would help
-                reason = reason or str(error)
-                last = error
-            except BaseException:
-                plan.launcher.close()
+        try:
+            plan, jail = _settle_tier(tier, interpreter, packages, wish.preload, limits, runtime)
+        except SetupError as error:
+            if _is_callers(error):
                 raise
-        if reason:
-            failures.append(f"{tier}: {reason}")
-    step = last.step if last else "tier"
-    raise SetupError(step, "no jail starts here. " + "; ".join(failures) or "nothing to try")
+            failures.append(f"{tier}: {error}")
+            step = error.step
+        else:
+            return Ground(plan, jail, tuple(failures))
+    raise SetupError(step, "no jail starts here. " + "; ".join(failures))
+
+
+def _settle_tier(
+    tier: str,
+    interpreter: Interpreter,
+    packages: tuple[Packages, ...],
+    preload: tuple[str, ...],
+    limits: Limits,
+    runtime: Runtime,
+) -> tuple[Plan, Jail]:
+    """Return the first plan of `tier` that works, and its jail; raise what the strongest met."""
+    first: SetupError | None = None
+    for plan in _plans(tier, interpreter, packages, preload, runtime):
+        try:
+            return plan, _start_and_try(plan, limits)
+        except BaseException as error:
+            plan.launcher.close()
+            if not isinstance(error, SetupError) or _is_callers(error):
+                raise
+            first = first or error
+    raise first or SetupError("tier", f"there is no plan for {tier}")
+
+
+def _is_callers(error: SetupError) -> bool:
+    """Whether no other plan would help: the caller's own module does not import."""
+    return error.step.startswith("preload")
 
 
 def _start_and_try(plan: Plan, limits: Limits) -> Jail:
