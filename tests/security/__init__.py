@@ -1,0 +1,1 @@
+"""Attacks: one test for each row of the attack corpus, in every tier."""
