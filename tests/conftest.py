@@ -1,5 +1,6 @@
 """Fixtures of all tests: one long-lived pool for each tier, and a leak check around every test."""
 
+import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import pytest
 
 from pool import Pool
 from sandbox.cgroups import PREFIX
-from sandbox.runtime import _base
+from sandbox.runtime import _base, _open
 
 TIERS = ("namespaces", "landlock")
 
@@ -43,7 +44,9 @@ def pool(tier) -> Iterator[Pool]:
 def _nothing_left(request) -> Iterator[None]:
     """Fail a test that leaves descriptors, threads, processes, mounts, cgroups or folders."""
     if "pool" in request.fixturenames:
-        request.getfixturevalue("pool")
+        pool = request.getfixturevalue("pool")
+        # A worker that is settling has no spare yet, and fewer descriptors than a moment later.
+        wait_until(lambda: ": 2 idle;" in repr(pool))
     before = possessions()
     yield
     deadline = time.monotonic() + 5
@@ -65,14 +68,31 @@ def possessions() -> dict[str, object]:
     me = psutil.Process()
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
         mounts = sum(1 for _ in file)
+    others = _others()
     return {
         "descriptors": len(os.listdir("/proc/self/fd")),
         "threads": me.num_threads(),
         "processes": sorted(str(each.pid) for each in me.children(recursive=True)),
         "mounts": mounts,
-        "cgroups": cgroups(),
-        "folders": sorted(os.listdir(_base())),
+        "cgroups": [name for name in cgroups() if not _owners(name) & others],
+        "folders": sorted(set(os.listdir(_base())) - others),
     }
+
+
+def _others() -> set[str]:
+    """The folders of other processes that have pools on this machine just now."""
+    others = set()
+    for name in set(os.listdir(_base())) - {os.path.basename(each.path) for each in _open}:
+        try:
+            with open(os.path.join(_base(), name, "lock"), "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # held; or being made, or being removed
+            others.add(name)
+    return others
+
+
+def _owners(cgroup: str) -> set[str]:
+    return set(os.path.basename(cgroup).removeprefix(PREFIX).split("-"))
 
 
 def cgroups() -> list[str]:
