@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from sandbox.host import Wish, settle, usable_cpus
-from sandbox.jail import Plan
 from sandbox.limits import Limits
+from sandbox.plan import Plan
 from sandbox.result import Result
 from sandbox.runtime import Runtime
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from sandbox.limits import Limits
 from sandbox.reasons import ExitReason
 from sandbox.result import Result
-from sandbox.run import Job, Stop
+from sandbox.run import Job
+from sandbox.stop import Stop
 
 
 class RunFuture(concurrent.futures.Future[Result]):

@@ -11,8 +11,9 @@ import threading
 from collections.abc import Callable
 
 from sandbox.errors import SetupError
-from sandbox.jail import Jail, JailLost, Plan, Shape, Spare
+from sandbox.jail import Jail, JailLost, Spare
 from sandbox.limits import Limits
+from sandbox.plan import Plan, shape_of
 from sandbox.reasons import ExitReason
 from sandbox.result import Result
 from sandbox.run import NotStarted, Run, RunLost
@@ -117,7 +118,7 @@ class Worker:
         """Make a jail, with pauses that double; False if the pool was closed meanwhile."""
         pause_s = _FIRST_PAUSE_S
         failures = 0
-        shape = Shape.of(self._limits, 0, tasks_counted=self._plan.counts_tasks)
+        shape = shape_of(self._limits, 0, self._plan)
         while not self._closing.is_set():
             try:
                 self._jail = Jail.start(self._plan, shape)
@@ -178,9 +179,7 @@ class Worker:
     def _fitting_spare(self, task: Task, jail: Jail) -> Spare:
         """The spare that waits, or another one where the task's limits want another shape."""
         assert self._spare is not None
-        shape = Shape.of(
-            task.job.limits, len(task.job.source), tasks_counted=self._plan.counts_tasks
-        )
+        shape = shape_of(task.job.limits, len(task.job.source), self._plan)
         if shape != jail.shape:
             self._spare.close()
             jail.reshape(shape)

@@ -14,10 +14,15 @@ from . import cgroups, layout, seccomp
 from .errors import PolicyError, SetupError
 from .guest import landlock
 from .interpreter import Interpreter, Packages, current, find_packages
-from .jail import Jail, Plan, Shape
+from .jail import Jail, JailLost
 from .launch import Launcher, is_reachable, is_readable
 from .limits import Limits
+from .plan import Plan, shape_of
+from .run import Job, NotStarted, Run, RunLost
 from .runtime import Runtime
+from .stop import Stop
+
+_FIRST_PROGRAM = b"print(6 * 7)"
 
 TIERS = ("namespaces", "landlock", "none")
 """From the strongest to no confinement at all."""
@@ -81,23 +86,65 @@ def settle(wish: Wish, limits: Limits, runtime: Runtime) -> Ground:
     interpreter = current()
     packages = find_packages(wish.packages)
     failures: list[str] = []
-    last: SetupError | None = None
     for tier in wish.tiers():
-        reason = None
-        for plan in _plans(tier, interpreter, packages, wish.preload, runtime):
-            try:
-                shape = Shape.of(limits, 0, tasks_counted=plan.counts_tasks)
-                return Ground(plan, Jail.start(plan, shape), tuple(failures))
-            except SetupError as error:
-                plan.launcher.close()
-                if error.step.startswith("preload"):
-                    raise  # the caller's own module: no other plan would help
-                reason = reason or str(error)
-                last = error
-        if reason:
-            failures.append(f"{tier}: {reason}")
-    step = last.step if last else "tier"
-    raise SetupError(step, "no jail starts here. " + "; ".join(failures) or "nothing to try")
+        try:
+            plan, jail = _settle_tier(tier, interpreter, packages, wish.preload, limits, runtime)
+        except SetupError as error:
+            if _is_callers(error):
+                raise
+            failures.append(f"{tier}: {error}")
+            step = error.step
+        else:
+            return Ground(plan, jail, tuple(failures))
+    raise SetupError(step, "no jail starts here. " + "; ".join(failures))
+
+
+def _settle_tier(
+    tier: str,
+    interpreter: Interpreter,
+    packages: tuple[Packages, ...],
+    preload: tuple[str, ...],
+    limits: Limits,
+    runtime: Runtime,
+) -> tuple[Plan, Jail]:
+    """Return the first plan of `tier` that works, and its jail; raise what the strongest met."""
+    first: SetupError | None = None
+    for plan in _plans(tier, interpreter, packages, preload, runtime):
+        try:
+            return plan, _start_and_try(plan, limits)
+        except BaseException as error:
+            plan.launcher.close()
+            if not isinstance(error, SetupError) or _is_callers(error):
+                raise
+            first = first or error
+    raise first or SetupError("tier", f"there is no plan for {tier}")
+
+
+def _is_callers(error: SetupError) -> bool:
+    """Whether no other plan would help: the caller's own module does not import."""
+    return error.step.startswith("preload")
+
+
+def _start_and_try(plan: Plan, limits: Limits) -> Jail:
+    """Start a jail and run a first program in it: what starts may still not be able to run."""
+    jail = Jail.start(plan, shape_of(limits, 0, plan))
+    try:
+        result = Run(jail, jail.next_spare(), Job(_FIRST_PROGRAM, (), b"", limits), Stop()).drive()
+    except (JailLost, NotStarted, RunLost) as error:
+        text = f"{error}; {jail.log() or 'nothing was logged'}"
+        jail.close()
+        raise SetupError("first run", text) from None
+    except BaseException:
+        jail.close()
+        raise
+    if result.stdout == "42\n":
+        return jail
+    jail.close()
+    raise SetupError(
+        "first run",
+        f"a first program ended as {result.reason} instead of printing 42: "
+        f"{result.stderr[-300:] or result.detail}; if the limits are very low, raise them",
+    )
 
 
 def _plans(
@@ -115,6 +162,11 @@ def _plans(
     if tier != "none":
         seccomp.build(tier)  # fails with its own words where libseccomp is missing
     parents = writable_cgroup(runtime)
+    links = os.path.join(runtime.path, "packages")
+    if not os.path.isdir(links):
+        os.mkdir(links)
+        os.chmod(links, 0o755)  # whatever the umask says: workers may have ids of their own
+        layout.link_packages(packages, links)
     for own_ids in (True, False) if os.geteuid() == 0 and tier != "none" else (False,):
         sources = _sources(interpreter, packages)
         if own_ids and not all(map(is_readable, sources)):
@@ -135,6 +187,7 @@ def _plans(
                 preload=preload,
                 runtime=runtime,
                 launcher=launcher,
+                package_links=links,
                 own_ids=own_ids,
                 mount_proc=mount_proc,
                 cgroup_parents=parents,

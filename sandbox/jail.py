@@ -48,14 +48,11 @@ from typing import Any
 
 from . import cgroups, layout, nsjail, seccomp
 from .errors import SetupError
-from .guest import confine, wire
+from .guest import protocol, wire
+from .guest.protocol import Shape
 from .guest.report import SIZE as REPORT_BYTES
 from .guest.report import Report
-from .guest.zygote import MAX_MESSAGE
-from .interpreter import Interpreter, Packages
-from .launch import Launcher
-from .limits import Limits
-from .runtime import Runtime
+from .plan import Plan, describe_layers
 
 START_PATIENCE_S = 60.0
 """A jail that has not said hello by then never will; importing large packages takes seconds."""
@@ -66,57 +63,6 @@ KILL_PATIENCE_S = 2.0
 _FIRST_ID = 1_000_000_000
 _numbers = itertools.count()
 _open: "weakref.WeakSet[Jail]" = weakref.WeakSet()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
-    """What the jails of one pool have in common. `sandbox.host` makes one that works here.
-
-    own_ids: every worker gets a user id of its own on the host (needs root).
-    mount_proc: the jail gets a /proc of its own (namespaces tier).
-    cgroup_parents: where the workers' cgroups are made, or None.
-    """
-
-    tier: str
-    interpreter: Interpreter
-    packages: tuple[Packages, ...]
-    preload: tuple[str, ...]
-    runtime: Runtime
-    launcher: Launcher
-    own_ids: bool
-    mount_proc: bool
-    cgroup_parents: cgroups.Parents | None
-
-    @property
-    def counts_tasks(self) -> bool:
-        """Whether RLIMIT_NPROC counts one worker's tasks alone: by id, or by user namespace."""
-        return self.own_ids or (self.tier == "namespaces" and os.geteuid() != 0)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Shape:
-    """What a spare is confined to before its job is known."""
-
-    disk_bytes: int | None
-    inodes: int | None
-    tasks: int | None
-
-    @classmethod
-    def of(cls, limits: Limits, source_bytes: int, *, tasks_counted: bool) -> "Shape":
-        # Room for the program's own file, in steps, so that few programs need another shape.
-        room = 64 << 10
-        while room < source_bytes + 4096:
-            room *= 4
-        return cls(
-            None if limits.disk_bytes is None else limits.disk_bytes + room,
-            None if limits.files is None else limits.files + confine.SPARE_INODES,
-            # The zygote is a task of the same id.
-            limits.threads + 1 if limits.threads is not None and tasks_counted else None,
-        )
-
-    def message(self) -> wire.Value:
-        limits = {} if self.tasks is None else {"tasks": self.tasks}
-        return ("spare", self.disk_bytes, self.inodes, limits)
 
 
 @dataclasses.dataclass(slots=True)
@@ -157,7 +103,9 @@ class Jail:
         self.layers: dict[str, str] = {}
         self.scratch: str | None = None
         self.group: cgroups.Group | None = None
+        self.zygote_pid = 0
         self.data_bytes = 0
+        self.landlock_abi = 0
         self.shape: Shape | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -181,6 +129,10 @@ class Jail:
         jail = cls(plan)
         try:
             jail._start(shape)
+        except JailLost as lost:
+            text = f"{lost}; {jail.log() or 'nothing was logged'}"
+            jail.close()
+            raise SetupError("hello", text) from None
         except BaseException:
             jail.close()
             raise
@@ -201,14 +153,11 @@ class Jail:
         self._poll.register(ours, select.POLLIN)
         with theirs, _step("launch"):
             where = self._launch(theirs.fileno(), own)
-        try:
-            self._say(self._configuration(where), self._report_fd)
-            self._meet()
-        except JailLost as lost:
-            raise SetupError("hello", f"{lost}; {self.log() or 'nothing was logged'}") from None
+        self._say(wire.encode(self._configuration(where)), self._report_fd)
+        self._meet()
         with _step("cgroup"):
             self._join_cgroup()
-        self._describe(own is not None)
+        self.layers = describe_layers(self.plan, self.landlock_abi, self.group)
         self.reshape(shape)
 
     def _ids(self) -> int | None:
@@ -231,9 +180,11 @@ class Jail:
             )
         else:
             assert self.scratch is not None
-            where = layout.in_place(plan.interpreter, plan.packages, self.scratch)
+            where = layout.in_place(
+                plan.interpreter, plan.packages, self.scratch, plan.package_links
+            )
             command = where.command(control_fd)
-            options = {"cwd": self.scratch, "env": where.environment, "start_new_session": True}
+            options = {"cwd": self.scratch, "env": where.environment}
             if own is not None:
                 options |= {"user": own[0], "group": own[1], "extra_groups": []}
         self._process = plan.launcher.start(
@@ -242,6 +193,7 @@ class Jail:
             stdout=self._log,
             stderr=self._log,
             pass_fds=(control_fd,),
+            start_new_session=True,  # a Ctrl-C in the terminal is for the host to answer
             **options,
         )
         return where
@@ -260,20 +212,24 @@ class Jail:
     def _meet(self) -> None:
         """Take the zygote's hello, and with it, from the kernel, its process id."""
         assert self._control is not None
-        message, ancillary = self._receive(START_PATIENCE_S)
+        data, ancillary = self._receive(START_PATIENCE_S)
         pid = next((pid for pid in map(_credentials_pid, ancillary) if pid), 0)
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        try:
+            message = wire.decode(data, max_nodes=1000)
+        except wire.WireError as error:
+            raise JailLost(f"the zygote's hello can't be read: {error}") from None
         match message:
             case ("hello", {"data_bytes": int(data_bytes), "landlock_abi": int(abi)}):
                 self.data_bytes = data_bytes
-                self.layers["landlock"] = f"ABI {abi}" if abi else "none"
+                self.landlock_abi = abi
             case ("fault", str(step), str(text)):
                 raise SetupError(step, f"{text}; {self.log()}".rstrip("; "))
             case _:
                 raise JailLost(f"the zygote said {message!r:.200} instead of hello")
         if not pid:
             raise JailLost("the kernel did not tell the zygote's process id")
-        self._zygote_pid = pid
+        self.zygote_pid = pid
         self._zygote_pidfd = os.pidfd_open(pid)
 
     def _join_cgroup(self) -> None:
@@ -284,81 +240,37 @@ class Jail:
             if folder:
                 self.plan.runtime.note_cgroup(os.path.join(folder, self.name))
         self.group = cgroups.make(self.plan.cgroup_parents, self.name)
-        self.group.add(self._zygote_pid)
-
-    def _describe(self, own_id: bool) -> None:
-        """Say in words, layer by layer, what holds the runs of this jail."""
-        tier = self.plan.tier
-        namespaces, landlock = tier == "namespaces", self.layers["landlock"] != "none"
-        mark = {True: "held", False: "not held"}
-        self.layers = {
-            "tier": tier,
-            "files": {
-                "namespaces": f"a root of its own; Landlock {self.layers['landlock']}",
-                "landlock": f"Landlock {self.layers['landlock']}; metadata of others is visible",
-                "none": mark[False],
-            }[tier],
-            "system calls": mark[False] if tier == "none" else "seccomp, default deny",
-            "network": {
-                "namespaces": "a network namespace without devices; no sockets",
-                "landlock": "no sockets (seccomp)",
-                "none": mark[False],
-            }[tier],
-            "processes": {
-                "namespaces": "a pid namespace of its own; no fork",
-                "landlock": "no fork; signals to itself only",
-                "none": mark[False],
-            }[tier],
-            "identity": "an id of its own" if own_id else "the host's user id",
-            "memory": f"{self.group.describe()}; RLIMIT_DATA"
-            if self.group
-            else "RLIMIT_DATA; watched; peak unknown",
-            "threads": "RLIMIT_NPROC"
-            if self.plan.counts_tasks
-            else self.group.describe()
-            if self.group
-            else "watched",
-            "disk": "a tmpfs of its own, capped" if namespaces else "watched",
-        }
-        if not landlock and tier == "namespaces":
-            self.layers["files"] = "a root of its own; no Landlock"
-        if namespaces and not self.plan.mount_proc:
-            self.layers["files"] += "; no /proc"
+        self.group.add(self.zygote_pid)
 
     # ---- living
 
     def reshape(self, shape: Shape) -> None:
         """Ask for a spare of `shape` in place of the present one, if any."""
-        self._say(shape.message())
+        self._say(protocol.pack_shape(shape))
         self.shape = shape
 
     def next_spare(self) -> Spare:
         """Wait for the next spare that has the shape last asked for."""
         while True:
-            message, ancillary = self._receive(START_PATIENCE_S)
-            descriptors = _descriptors(ancillary)
-            match message:
-                case ("ready", int(serial)) if len(descriptors) == 2 and self.shape:
-                    return Spare(
-                        serial, socket.socket(fileno=descriptors[0]), descriptors[1], self.shape
-                    )
-                case ("exit", int(), int(), int()) if not descriptors:
-                    continue  # a spare that was replaced, or killed before it had a job
+            kind, serial, _, _, descriptors = self._receive_event(START_PATIENCE_S)
+            if kind == protocol.READY and len(descriptors) == 2 and self.shape is not None:
+                jobs, pidfd = descriptors
+                return Spare(serial, socket.socket(fileno=jobs), pidfd, self.shape)
             for fd in descriptors:
                 os.close(fd)
-            raise JailLost(f"the zygote said {message!r:.200} instead of ready")
+            if kind != protocol.EXIT:  # of a spare that was replaced, or killed while it waited
+                raise JailLost(f"the zygote sent {kind!r} with {len(descriptors)} descriptors")
 
     def wait_exit(self, spare: Spare, timeout_s: float) -> tuple[int, float] | None:
         """Return (wait status, CPU seconds) of the run on `spare`, or None after `timeout_s`."""
         if not self._poll.poll(max(timeout_s, 0.0) * 1e3):
             return None
-        message, ancillary = self._receive(0.0)
-        match message:
-            case ("exit", int(serial), int(status), int(cpu_us)) if serial == spare.serial:
-                return status, cpu_us / 1e6
-        for fd in _descriptors(ancillary):
+        kind, serial, status, cpu_us, descriptors = self._receive_event(0.0)
+        for fd in descriptors:
             os.close(fd)
-        raise JailLost(f"the zygote said {message!r:.200} instead of exit {spare.serial}")
+        if (kind, serial) != (protocol.EXIT, spare.serial):
+            raise JailLost(f"the zygote sent {kind!r} {serial} instead of exit {spare.serial}")
+        return status, cpu_us / 1e6
 
     def control_fd(self) -> int:
         """The control socket's descriptor: readable when `wait_exit` would not wait."""
@@ -416,23 +328,30 @@ class Jail:
 
     # ---- the wire
 
-    def _say(self, message: wire.Value, *descriptors: int) -> None:
+    def _say(self, message: bytes, *descriptors: int) -> None:
         assert self._control is not None
         try:
-            if descriptors:
-                socket.send_fds(self._control, [wire.encode(message)], descriptors)
-            else:
-                self._control.send(wire.encode(message))
+            socket.send_fds(self._control, [message], descriptors)
         except OSError as error:
             raise JailLost(f"the zygote is gone ({error})") from None
 
-    def _receive(self, timeout_s: float) -> tuple[wire.Value, list[tuple[int, int, bytes]]]:
+    def _receive_event(self, timeout_s: float) -> tuple[bytes, int, int, int, list[int]]:
+        data, ancillary = self._receive(timeout_s)
+        descriptors = _descriptors(ancillary)
+        event = protocol.unpack_event(data)
+        if event is None:
+            for fd in descriptors:
+                os.close(fd)
+            raise JailLost(f"the zygote sent {data[:40]!r}, which is no event")
+        return *event, descriptors
+
+    def _receive(self, timeout_s: float) -> tuple[bytes, list[tuple[int, int, bytes]]]:
         assert self._control is not None
         self._control.settimeout(timeout_s)
         room = socket.CMSG_SPACE(12) + socket.CMSG_SPACE(2 * 4)
         try:
             data, ancillary, _, _ = self._control.recvmsg(
-                MAX_MESSAGE, room, socket.MSG_CMSG_CLOEXEC
+                protocol.MAX_MESSAGE, room, socket.MSG_CMSG_CLOEXEC
             )
         except TimeoutError:
             raise JailLost(f"the zygote was silent for {timeout_s:.0f} s") from None
@@ -440,12 +359,7 @@ class Jail:
             raise JailLost(f"the zygote is gone ({error})") from None
         if not data:
             raise JailLost("the zygote is gone")
-        try:
-            return wire.decode(data, max_nodes=10_000), ancillary
-        except wire.WireError as error:
-            for fd in _descriptors(ancillary):
-                os.close(fd)
-            raise JailLost(f"the zygote's message can't be read: {error}") from None
+        return data, ancillary
 
 
 @contextlib.contextmanager

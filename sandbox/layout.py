@@ -119,17 +119,22 @@ def in_namespaces(
     return layout, Mounts(binds, [inside(each) for each in interpreter.hidden()], links)
 
 
-def in_place(interpreter: Interpreter, packages: tuple[Packages, ...], scratch: str) -> Layout:
-    """Leave everything where it is on the host; `scratch` is an empty folder of the worker's."""
+def in_place(
+    interpreter: Interpreter, packages: tuple[Packages, ...], scratch: str, links: str
+) -> Layout:
+    """Leave everything where it is on the host; `scratch` is an empty folder of the worker's.
+
+    Packages are found through the links that `link_packages` made in the folder `links`.
+    """
     readable = [*interpreter.stdlib_entries(), *interpreter.libraries, *interpreter.own_libraries]
     readable += [*DATA, "/etc/ld.so.cache"]
     path = [interpreter.stdlib, interpreter.extensions]
     # Imports list these folders; what lies in them is readable only where a rule says so.
-    listed = [interpreter.stdlib]
+    listed = [interpreter.stdlib, links]
+    if packages:
+        path.append(links)
     for package in packages:
         readable += [f"{package.site}/{each}" for each in package.entries]
-        listed.append(package.site)
-        path.append(package.site)
     return Layout(
         executable=interpreter.executable,
         guest_parent=os.path.dirname(GUEST),
@@ -143,6 +148,17 @@ def in_place(interpreter: Interpreter, packages: tuple[Packages, ...], scratch: 
         ],
         environment=_environment(scratch, None),
     )
+
+
+def link_packages(packages: tuple[Packages, ...], links: str) -> None:
+    """Make the folder `links` hold a link to each entry of `packages`, and nothing else.
+
+    With site-packages itself on the path, importing what is installed there but not offered
+    would be a PermissionError, where programs expect an ImportError.
+    """
+    for package in packages:
+        for entry in package.entries:
+            os.symlink(f"{package.site}/{entry}", f"{links}/{entry}")
 
 
 def _environment(scratch: str, libraries: str | None) -> dict[str, str]:

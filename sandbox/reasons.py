@@ -39,15 +39,16 @@ class End:
     host: what the host decided, if it ended the run itself.
     wait_status: as wait(2) gave it to the zygote; None where the run was lost.
     out_of_memory: the kernel killed something in the run's memory cgroup.
-    completed, exception: the program's own word.
+    exception, memory_error: the program's own word: an uncaught exception ended it; one that
+        says that memory ran out.
     """
 
     host: ExitReason | None
     wait_status: int | None
     out_of_memory: bool
     memory_limited: bool
-    completed: bool
-    exception: str | None
+    exception: bool
+    memory_error: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def decide(end: End) -> Decision:
     """Pick the reason: the host's decision, the kernel's evidence, the program's own end, ours.
 
     >>> decide(End(host=None, wait_status=0, out_of_memory=False, memory_limited=True,
-    ...            completed=True, exception=None)).reason
+    ...            exception=False, memory_error=False)).reason
     <ExitReason.OK: 'ok'>
     """
     if end.host is not None:
@@ -78,8 +79,8 @@ def decide(end: End) -> Decision:
     code = os.WEXITSTATUS(end.wait_status)
     if code == 0:
         return Decision(ExitReason.OK, exit_code=0)
-    if code == 1 and end.exception is not None:
-        if end.exception == "MemoryError" and end.memory_limited:
+    if code == 1 and end.exception:
+        if end.memory_error and end.memory_limited:
             return Decision(ExitReason.MEMORY)
         return Decision(ExitReason.EXCEPTION, exit_code=1)
     return Decision(ExitReason.EXIT, exit_code=code)

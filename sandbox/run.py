@@ -7,22 +7,20 @@ import os
 import select
 import signal
 import socket
-import threading
 import time
 
-from .guest import wire
-from .guest.zygote import JOB_LENGTH, STARTED
+from .capture import Capture
+from .guest import protocol, wire
 from .jail import KILL_PATIENCE_S, START_PATIENCE_S, Jail, JailLost, Spare
 from .limits import Limits
 from .reasons import End, ExitReason, decide
 from .result import GuestException, Result
+from .stop import Stop
 from .watch import INTERVAL_S, Watch
 
 _QUIET_S = 0.002
 """Before this the pipes are not looked at, and not more often later: a pipe holds 64 KiB, and
 every look wakes the host for a line of output."""
-
-_PIPE_READ = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,78 +48,6 @@ class RunLost(Exception):
         self.so_far = so_far
 
 
-class Stop:
-    """A way to end one run from any thread, with the reason that the host will give for it.
-
-    The first reason counts. Before the run has begun, the reason waits for it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pidfd = -1  # guarded by _lock: it must not be closed while a signal is sent
-        self.reason: ExitReason | None = None
-
-    def __call__(self, reason: ExitReason) -> None:
-        with self._lock:
-            if self.reason is None:
-                self.reason = reason
-            if self._pidfd >= 0:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-
-    def attach(self, pidfd: int) -> None:
-        with self._lock:
-            self._pidfd = pidfd
-        if self.reason is not None:
-            self(self.reason)
-
-    def detach(self) -> None:
-        with self._lock:
-            self._pidfd = -1
-
-
-class _Capture:
-    """One output stream: the read end of a pipe and what came out of it."""
-
-    def __init__(self, limit: int | None) -> None:
-        self.fd, self.write_end = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self.fd, False)
-        self._room = math.inf if limit is None else limit
-        self._pieces: list[bytes] = []
-        self.truncated = False
-
-    def drain(self) -> bool:
-        """Take what is there; tell whether more may come (False at end of file or when full)."""
-        while True:
-            try:
-                piece = os.read(self.fd, _PIPE_READ)
-            except BlockingIOError:
-                return True
-            if not piece:
-                return False
-            if len(piece) > self._room:
-                self.truncated = True
-                piece = piece[: int(self._room)]
-            self._room -= len(piece)
-            self._pieces.append(piece)
-            if self.truncated:
-                return False
-            if len(piece) < _PIPE_READ:
-                return True
-
-    def content(self) -> bytes:
-        return b"".join(self._pieces)
-
-    def close_write_end(self) -> None:
-        if self.write_end >= 0:
-            os.close(self.write_end)
-            self.write_end = -1
-
-    def close(self) -> None:
-        self.close_write_end()
-        os.close(self.fd)
-
-
 class Run:
     """One job on one spare. `drive` does it all and returns the `Result`.
 
@@ -136,26 +62,29 @@ class Run:
         self.stop = stop
         self.detail = ""
         self.jail_lost = False
+        self._began = 0.0
+        self._pid = 0
+        self._watch: Watch | None = None
+        self._give_up_at: float | None = None
 
-    def drive(self, queue_s: float) -> Result:
+    def drive(self, queue_s: float = 0.0) -> Result:
         limits = self.job.limits
-        self.out = _Capture(limits.output_bytes)
-        self.err = _Capture(limits.output_bytes)
-        try:
+        with contextlib.ExitStack() as owned:
+            owned.callback(self.jail.report.clear)
+            owned.callback(self.spare.close)
+            self.out = owned.enter_context(contextlib.closing(Capture(limits.output_bytes)))
+            self.err = owned.enter_context(contextlib.closing(Capture(limits.output_bytes)))
+            owned.callback(self.stop.detach)  # first of all: it holds the spare's pidfd
             self._begin()
             status, cpu_s = self._wait()
-            wall_s = time.monotonic() - self.began
+            wall_s = time.monotonic() - self._began
             self.out.drain()
             self.err.drain()
             if self.out.truncated or self.err.truncated:
                 self.stop(ExitReason.OUTPUT)
+            if _backstop_fired(status, cpu_s, limits):
+                self.stop(ExitReason.CPU_TIMEOUT)
             return self._result(status, cpu_s, wall_s, queue_s)
-        finally:
-            self.stop.detach()
-            self.out.close()
-            self.err.close()
-            self.spare.close()
-            self.jail.report.clear()
 
     # ---- handing over
 
@@ -166,35 +95,27 @@ class Run:
             tasks = None if limits.threads is None else limits.threads + 1
             jail.group.begin(limits.memory_bytes, tasks)
         needs_watch = jail.group is None or jail.scratch is not None
-        self.pid = self.spare.pid() if needs_watch or jail.group or limits.cpu_s else 0
-        if jail.group is not None and self.pid:
+        self._pid = self.spare.pid() if needs_watch or jail.group or limits.cpu_s else 0
+        if jail.group is not None and self._pid:
             # The kernel shall kill the run for memory, never the zygote.
             with contextlib.suppress(OSError):
-                with open(f"/proc/{self.pid}/oom_score_adj", "w", encoding="ascii") as file:
+                with open(f"/proc/{self._pid}/oom_score_adj", "w", encoding="ascii") as file:
                     file.write("1000")
-        self.watch = None
         if needs_watch:
-            with contextlib.suppress(ProcessLookupError):
-                self.watch = _watch(jail, self.pid, limits)
+            self._watch = _watch(jail, self._pid, limits)
         self._hand_over()
 
     def _hand_over(self) -> None:
-        job = wire.encode(
-            {
-                "source": self.job.source,
-                "argv": list(self.job.argv),
-                "rlimits": _rlimits(self.job.limits, self.jail.data_bytes),
-            }
-        )
-        data = memoryview(JOB_LENGTH.pack(len(job)) + job)
+        limits = _rlimits(self.job.limits, self.jail.data_bytes)
+        data = memoryview(protocol.pack_job(self.job.source, self.job.argv, limits))
         stdin = _stdin(self.job.stdin)
         jobs = self.spare.jobs
         jobs.settimeout(START_PATIENCE_S)
-        self.began = time.monotonic()
+        self._began = time.monotonic()
         self.stop.attach(self.spare.pidfd)
         try:
             fds = [stdin, self.out.write_end, self.err.write_end]
-            sent = socket.send_fds(jobs, [data[: 64 << 10]], fds)
+            sent = socket.send_fds(jobs, [data[: protocol.FIRST_READ]], fds)
             if sent < len(data):  # else the child may have closed its end already
                 jobs.sendall(data[sent:])
         except OSError as error:
@@ -223,7 +144,7 @@ class Run:
                     if capture.fd in ready and not capture.drain():
                         pipes.unregister(capture.fd)
                         if capture.truncated:
-                            self._end(ExitReason.OUTPUT)
+                            self.stop(ExitReason.OUTPUT)
                 ended = self.jail.wait_exit(self.spare, _QUIET_S if ready else 0)
             return ended
         except JailLost as lost:
@@ -236,14 +157,14 @@ class Run:
         limits = self.job.limits
         now = time.monotonic()
         if self.stop.reason is not None:
-            return max(self._given_up_at() - now, 0.0)
+            return max(self._patience_ends() - now, 0.0)
         waits = [60.0]
         if limits.wall_s is not None:
-            waits.append(self.began + limits.wall_s - now)
+            waits.append(self._began + limits.wall_s - now)
         if limits.cpu_s is not None:
             # With every CPU at work, the limit can't come sooner than this.
             waits.append(max((limits.cpu_s - self._cpu_s()) / (os.cpu_count() or 1), 0.001))
-        if self.watch is not None:
+        if self._watch is not None:
             waits.append(INTERVAL_S)
         return max(min(waits), 0.0)
 
@@ -252,28 +173,26 @@ class Run:
         limits = self.job.limits
         now = time.monotonic()
         if self.stop.reason is not None:
-            if now >= self._given_up_at():
+            if now >= self._patience_ends():
                 raise JailLost(f"killed, but not gone after {KILL_PATIENCE_S:g} s")
-        elif limits.wall_s is not None and now >= self.began + limits.wall_s:
-            self._end(ExitReason.WALL_TIMEOUT)
+        elif limits.wall_s is not None and now >= self._began + limits.wall_s:
+            self.stop(ExitReason.WALL_TIMEOUT)
         elif limits.cpu_s is not None and self._cpu_s() >= limits.cpu_s:
-            self._end(ExitReason.CPU_TIMEOUT)
-        elif self.watch is not None and (found := self.watch.check()):
+            self.stop(ExitReason.CPU_TIMEOUT)
+        elif self._watch is not None and (found := self._watch.check()):
             self.detail = found[1]
-            self._end(found[0])
+            self.stop(found[0])
 
-    def _end(self, reason: ExitReason) -> None:
-        self.stop(reason)
-
-    def _given_up_at(self) -> float:
-        if not hasattr(self, "_stopped"):
-            self._stopped = time.monotonic()
-        return self._stopped + KILL_PATIENCE_S
+    def _patience_ends(self) -> float:
+        """When a run that was told to end, and its jail with it, are given up."""
+        if self._give_up_at is None:
+            self._give_up_at = time.monotonic() + KILL_PATIENCE_S
+        return self._give_up_at
 
     def _cpu_s(self) -> float:
         """CPU time of the run so far; of a process that has just gone, none is known."""
         try:
-            return time.clock_gettime(_process_cpu_clock(self.pid))
+            return time.clock_gettime(_process_cpu_clock(self._pid))
         except OSError:
             return 0.0
 
@@ -289,16 +208,17 @@ class Run:
         out_of_memory = usage is not None and usage.out_of_memory
         if self.stop.reason is None and not out_of_memory:
             self._require_started()
-        completed, claim = self.jail.report.read()
-        exception = GuestException(*claim) if claim else None
+        claim = self.jail.report.read()
+        completed = claim is not None
+        exception = GuestException(*claim.exception) if claim and claim.exception else None
         decision = decide(
             End(
                 host=self.stop.reason,
                 wait_status=status,
                 out_of_memory=out_of_memory,
                 memory_limited=self.job.limits.memory_bytes is not None,
-                completed=completed,
-                exception=exception.type if exception else None,
+                exception=exception is not None,
+                memory_error=claim is not None and claim.memory_error,
             )
         )
         result = Result(
@@ -339,7 +259,7 @@ class Run:
             word = self.spare.jobs.recv(4096)
         except OSError:
             word = b""
-        if word == STARTED:
+        if word == protocol.STARTED:
             return None
         with contextlib.suppress(wire.WireError):
             match wire.decode(word):
@@ -348,19 +268,23 @@ class Run:
         return "the spare ended before its program began"
 
 
-def _watch(jail: Jail, pid: int, limits: Limits) -> Watch | None:
-    import psutil
+def _backstop_fired(status: int | None, cpu_s: float | None, limits: Limits) -> bool:
+    """Whether the kernel killed a run for its CPU time before the host had looked."""
+    if status is None or cpu_s is None or limits.cpu_s is None:
+        return False
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    return killed and cpu_s >= limits.cpu_s
 
-    try:
-        return Watch(
-            pid,
-            limits,
-            memory=jail.group is None,
-            threads=jail.group is None and not jail.plan.counts_tasks,
-            scratch=jail.scratch,
-        )
-    except psutil.Error:
-        return None
+
+def _watch(jail: Jail, pid: int, limits: Limits) -> Watch:
+    return Watch(
+        pid,
+        jail.zygote_pid,
+        limits,
+        memory=jail.group is None,
+        threads=jail.group is None and not jail.plan.counts_tasks,
+        scratch=jail.scratch,
+    )
 
 
 def _stdin(data: bytes) -> int:
@@ -376,20 +300,18 @@ def _stdin(data: bytes) -> int:
         os.close(fd)
 
 
-def _rlimits(limits: Limits, data_bytes: int) -> dict[str, int]:
-    rlimits = {}
+def _rlimits(limits: Limits, data_bytes: int) -> protocol.JobLimits:
+    data = cpu = -1
     if limits.memory_bytes is not None:
         # A little below the cgroup's limit: MemoryError comes before the kernel's kill.
         slack = max(1 << 20, limits.memory_bytes >> 5)
-        rlimits["data"] = data_bytes + limits.memory_bytes - slack
-    if limits.disk_bytes is not None:
-        rlimits["file_size"] = limits.disk_bytes
-    if limits.open_files is not None:
-        rlimits["open_files"] = limits.open_files
+        data = data_bytes + limits.memory_bytes - slack
     if limits.cpu_s is not None:
         # Whole seconds, of one process: only a backstop behind the host's own clock.
-        rlimits["cpu"] = math.ceil(limits.cpu_s) + 1
-    return rlimits
+        cpu = math.ceil(limits.cpu_s) + 1
+    file_size = -1 if limits.disk_bytes is None else limits.disk_bytes
+    open_files = -1 if limits.open_files is None else limits.open_files
+    return protocol.JobLimits(data, file_size, open_files, cpu)
 
 
 def _process_cpu_clock(pid: int) -> int:

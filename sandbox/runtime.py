@@ -21,6 +21,9 @@ from .guest.scratch import wipe
 
 _LOCK, _GROUPS = "lock", "cgroups"
 
+_PASSABLE = 0o711
+"""Workers with ids of their own pass through here; set after mkdir, which the umask cuts."""
+
 _open: "weakref.WeakSet[Runtime]" = weakref.WeakSet()
 
 
@@ -30,8 +33,10 @@ class Runtime:
     def __init__(self) -> None:
         base = _base()
         sweep(base)
-        self.path = os.path.join(base, secrets.token_hex(6))
-        os.mkdir(self.path, 0o711)
+        # The process id is for people to read; that the owner lives, only the lock tells.
+        self.path = os.path.join(base, f"{os.getpid()}-{secrets.token_hex(4)}")
+        os.mkdir(self.path)
+        os.chmod(self.path, _PASSABLE)
         self._lock = os.open(os.path.join(self.path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         _open.add(self)
@@ -100,7 +105,8 @@ def sweep(base: str | None = None) -> list[str]:
 def _base() -> str:
     path = os.path.join(tempfile.gettempdir(), f"interpreter-pool-{os.geteuid()}")
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o711)
+        os.mkdir(path, 0o700)
+        os.chmod(path, _PASSABLE)
     status = os.lstat(path)
     # The temporary folder is everybody's: a name that someone else took first is not ours.
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():

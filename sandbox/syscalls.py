@@ -82,7 +82,7 @@ _COMMON = (
         cases=((Condition(2, stat.S_IFIFO, mask=stat.S_IFMT(0xFFFF)),),),
     ),
     Rule(
-        "mmap munmap mprotect mremap madvise brk msync mincore membarrier",
+        "mmap munmap mprotect mremap madvise brk msync membarrier",
         "its own memory",
     ),
     Rule(

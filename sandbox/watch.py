@@ -13,43 +13,52 @@ INTERVAL_S = 0.02
 class Watch:
     """Looks at one run from time to time. `check` says why it must end, or None.
 
-    pid: the run's process on the host. scratch: its folder, where its size must be watched.
+    pid, zygote_pid: the run's process and the zygote's, on the host. scratch: its folder, where
+    its size must be watched.
     """
 
     def __init__(
         self,
         pid: int,
+        zygote_pid: int,
         limits: Limits,
         *,
         memory: bool,
         threads: bool,
         scratch: str | None,
     ) -> None:
-        self._process = psutil.Process(pid) if pid and (memory or threads) else None
+        self._pid = pid
+        self._zygote_pid = zygote_pid
         self._memory_bytes = limits.memory_bytes if memory else None
         self._threads = limits.threads if threads else None
         self._limits = limits
         self._scratch = scratch
-        # The zygote's pages are in every child's count from the beginning.
-        self._base = self._process.memory_info().rss if self._process and memory else 0
+        # Looked up at the first check: most runs are over by then.
+        self._process: psutil.Process | None = None
+        self._base = 0
 
     def check(self) -> tuple[ExitReason, str] | None:
-        return self._check_process() or self._check_scratch()
+        try:
+            found = self._check_process()
+        except psutil.Error:  # it has just ended
+            return None
+        return found or self._check_scratch()
 
     def _check_process(self) -> tuple[ExitReason, str] | None:
-        if self._process is None:
+        if not self._pid or (self._memory_bytes is self._threads is None):
             return None
-        try:
-            if self._memory_bytes is not None:
-                used = self._process.memory_info().rss - self._base
-                if used > self._memory_bytes:
-                    return ExitReason.MEMORY, f"held {used} of {self._memory_bytes} bytes"
-            if self._threads is not None:
-                threads = self._process.num_threads()
-                if threads > self._threads:
-                    return ExitReason.DENIED, f"ran {threads} of {self._threads} threads"
-        except psutil.Error:
-            pass  # it has just ended
+        if self._process is None:
+            self._process = psutil.Process(self._pid)
+            # The zygote's pages are in every child's count from the beginning.
+            self._base = psutil.Process(self._zygote_pid).memory_info().rss
+        if self._memory_bytes is not None:
+            used = self._process.memory_info().rss - self._base
+            if used > self._memory_bytes:
+                return ExitReason.MEMORY, f"held {used} of {self._memory_bytes} bytes"
+        if self._threads is not None:
+            threads = self._process.num_threads()
+            if threads > self._threads:
+                return ExitReason.DENIED, f"ran {threads} of {self._threads} threads"
         return None
 
     def _check_scratch(self) -> tuple[ExitReason, str] | None:

@@ -1,6 +1,5 @@
 """Fixtures of all tests: one long-lived pool for each tier, and a leak check around every test."""
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -10,9 +9,12 @@ import pytest
 
 from pool import Pool
 from sandbox.cgroups import PREFIX
-from sandbox.runtime import _base, _open
+from sandbox.runtime import _base
 
 TIERS = ("namespaces", "landlock")
+
+_OURS = f"{os.getpid()}-"
+"""What the names of this process's folders and cgroups have in common."""
 
 NO_SKIP = os.environ.get("POOL_TESTS_NO_SKIP") == "1"
 """In CI a skip for something missing is a failure: what is not tried is not held."""
@@ -43,12 +45,13 @@ def pool(tier) -> Iterator[Pool]:
 @pytest.fixture(autouse=True)
 def _nothing_left(request) -> Iterator[None]:
     """Fail a test that leaves descriptors, threads, processes, mounts, cgroups or folders."""
-    if "pool" in request.fixturenames:
-        pool = request.getfixturevalue("pool")
-        # A worker that is settling has no spare yet, and fewer descriptors than a moment later.
-        wait_until(lambda: ": 2 idle;" in repr(pool))
+    pool = request.getfixturevalue("pool") if "pool" in request.fixturenames else None
+    if pool is not None:
+        wait_until(lambda: is_idle(pool))
     before = possessions()
     yield
+    if pool is not None:
+        wait_until(lambda: is_idle(pool))
     deadline = time.monotonic() + 5
     while True:
         grown = {
@@ -63,44 +66,34 @@ def _nothing_left(request) -> Iterator[None]:
         time.sleep(0.05)
 
 
+def is_idle(pool: Pool) -> bool:
+    """Whether every worker waits with a spare: in between, descriptors come and go."""
+    return repr(pool) == f"<Pool {pool.tier}: {pool.stats().workers} idle; 0 queued>"
+
+
 def possessions() -> dict[str, object]:
     """What this process holds now, by kind; a number, or a list to show what it is."""
     me = psutil.Process()
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
         mounts = sum(1 for _ in file)
-    others = _others()
     return {
         "descriptors": len(os.listdir("/proc/self/fd")),
         "threads": me.num_threads(),
         "processes": sorted(str(each.pid) for each in me.children(recursive=True)),
         "mounts": mounts,
-        "cgroups": [name for name in cgroups() if not _owners(name) & others],
-        "folders": sorted(set(os.listdir(_base())) - others),
+        "cgroups": cgroups(),
+        "folders": sorted(each for each in os.listdir(_base()) if each.startswith(_OURS)),
     }
 
 
-def _others() -> set[str]:
-    """The folders of other processes that have pools on this machine just now."""
-    others = set()
-    for name in set(os.listdir(_base())) - {os.path.basename(each.path) for each in _open}:
-        try:
-            with open(os.path.join(_base(), name, "lock"), "rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # held; or being made, or being removed
-            others.add(name)
-    return others
-
-
-def _owners(cgroup: str) -> set[str]:
-    return set(os.path.basename(cgroup).removeprefix(PREFIX).split("-"))
-
-
 def cgroups() -> list[str]:
-    """Our cgroups on this machine, wherever they are."""
+    """This process's cgroups, wherever they are; other pools on this machine have theirs."""
     found = []
     for controller in ("memory", "pids", ""):
         for folder, names, _ in os.walk(os.path.join("/sys/fs/cgroup", controller)):
-            found += [os.path.join(folder, name) for name in names if name.startswith(PREFIX)]
+            found += [
+                os.path.join(folder, name) for name in names if name.startswith(PREFIX + _OURS)
+            ]
             if not controller:
                 break
     return sorted(found)

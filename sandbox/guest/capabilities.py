@@ -38,7 +38,12 @@ def empty_bounding_set() -> None:
 
 def apply(keep: int = 0) -> None:
     """Keep the capabilities in the bit mask `keep`, permitted and effective; inherit none."""
+    prepare(keep)()
+
+
+def prepare(keep: int = 0) -> kernel.Prepared:
+    """`apply`, to be called in a child."""
     header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
     low, high = keep & 0xFFFFFFFF, keep >> 32
     data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
-    kernel.syscall("capset", header, data)
+    return kernel.Prepared("capset", header, data)

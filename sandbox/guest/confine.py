@@ -7,10 +7,12 @@ that a child does a dozen system calls and nothing else. Every step has a name; 
 
 import gc
 import os
-import sys
+import signal
 from collections.abc import Callable
 
 from . import capabilities, kernel, landlock, rlimits
+from .protocol import Shape
+from .scratch import wipe
 from .syscall_filter import Filter
 
 FOLDERS = ("home", "tmp", "shm")
@@ -42,10 +44,16 @@ class Confinement:
         self.tier = tier
         self.scratch = scratch
         self.home = os.path.join(scratch, FOLDERS[0])
+        self._folders = [os.path.join(scratch, folder) for folder in FOLDERS]
+        self._mount_point = scratch.encode()
         self._mounts = tier == "namespaces"
         self._rules = rules
         self._devices = [path for path, _ in rules if path.startswith("/dev/")]
         self._ruleset = -1
+        self._calls: list[tuple[str, kernel.Prepared]] = []
+        self._unmount = kernel.Prepared(
+            "umount2", self._mount_point, kernel.MNT_DETACH | kernel.UMOUNT_NOFOLLOW
+        )
         self._filter = Filter(filter_) if filter_ else None
 
     # ---- in the zygote, once
@@ -65,26 +73,60 @@ class Confinement:
         )
         # A Landlocked process can't mount; only a zygote that has nothing to mount is one.
         if self.tier == "landlock":
-            self._steps(("landlock zygote", self._restrict))
+            self._steps(("landlock zygote", lambda: landlock.apply(self._ruleset)))
+        # A run dies with its zygote; the filter keeps it from changing its mind.
+        die_too = kernel.Prepared("prctl", kernel.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        self._calls = [("parent death signal", die_too)]
+        if self._ruleset >= 0:
+            self._calls.append(("landlock", landlock.prepare(self._ruleset)))
+        self._calls.append(("capabilities", capabilities.prepare()))
+
+    # ---- in the zygote, around every child
+
+    def lay_out(self, shape: Shape) -> None:
+        """Make the scratch of the next child, and stand in it.
+
+        In the namespaces tier it is a tmpfs of its own, mounted by the zygote rather than in a
+        mount namespace of the child's, which would cost some 0.25 ms: there is only one child at
+        a time, and it can't mount anything.
+        """
+        if self._mounts:
+            options = b"mode=0700,size=%d,nr_inodes=%d" % (shape.disk_bytes or 0, shape.inodes or 0)
+            flags = kernel.MS_NOSUID | kernel.MS_NODEV
+            # The owner of a mount is who mounts it: the zygote has the same id as its children.
+            kernel.mount(b"tmpfs", self._mount_point, b"tmpfs", flags, options)
+        for folder in self._folders:
+            os.mkdir(folder, 0o700)
+        os.chdir(self.home)
+
+    def take_away(self) -> None:
+        """Remove the scratch, whatever is in it; no process may be left that uses it."""
+        os.chdir("/")
+        if self._mounts:
+            self._unmount()
+        else:
+            wipe(self.scratch)
 
     # ---- in every child, before it has seen a byte of a program
 
-    def spare(self, disk_bytes: int | None, inodes: int | None, limits: dict[str, int]) -> None:
+    def spare(self, shape: Shape) -> None:
         """Confine this freshly forked child for good.
 
         After this it can read what the jail offers, write to its scratch directory, and finish
-        taking its job; `limits` are the rlimits that do not depend on the job.
+        taking its job.
         """
-        self._steps(
-            ("session", os.setsid),
-            ("scratch", lambda: self._make_scratch(disk_bytes, inodes)),
-            ("limits", lambda: rlimits.apply(limits)),
-            # A run dies with its zygote; the filter keeps it from changing its mind.
-            ("parent death signal", lambda: kernel.prctl(kernel.PR_SET_PDEATHSIG, 9)),
-            ("landlock", self._restrict),
-            ("capabilities", capabilities.apply),
-            ("seccomp", self._install_filter),
-        )
+        step = "session"
+        try:
+            os.setsid()
+            step = "limits"
+            rlimits.apply_tasks(shape.tasks)
+            for step, call in self._calls:  # noqa: B007  (names the call that fails, below)
+                call()
+            step = "seccomp"
+            if self._filter is not None:
+                self._filter.apply(os.getpid())
+        except Exception as error:
+            raise ConfineError(step, error) from error
 
     def _steps(self, *steps: tuple[str, Callable[[], object]]) -> None:
         for name, step in steps:
@@ -97,25 +139,6 @@ class Confinement:
         if self.tier != "none" and landlock.probe():
             self._ruleset = landlock.create(self._rules, scope_signals=True)
 
-    def _restrict(self) -> None:
-        if self._ruleset >= 0:
-            landlock.apply(self._ruleset)
-
-    def _install_filter(self) -> None:
-        if self._filter is not None:
-            self._filter.apply(os.getpid())
-
-    def _make_scratch(self, disk_bytes: int | None, inodes: int | None) -> None:
-        if self._mounts:
-            # A mount namespace and a tmpfs of its own: gone, whole, with the run's last process.
-            kernel.unshare(kernel.CLONE_NEWNS)
-            options = f"mode=0700,size={disk_bytes or 0},nr_inodes={inodes or 0}"
-            flags = kernel.MS_NOSUID | kernel.MS_NODEV
-            kernel.mount(b"tmpfs", self.scratch.encode(), b"tmpfs", flags, options.encode())
-        for folder in FOLDERS:
-            os.mkdir(os.path.join(self.scratch, folder), 0o700)
-        os.chdir(self.home)
-
 
 def is_single_threaded() -> bool:
     return len(os.listdir("/proc/self/task")) == 1
@@ -126,7 +149,6 @@ def warm() -> None:
     exec(
         compile("try:\n    [len(str(x)) for x in (1,)]\nfinally:\n    pass\n", "<warm>", "exec"), {}
     )
-    sys.exc_info()
     gc.collect()
     gc.freeze()
 

@@ -15,6 +15,8 @@ _libc.syscall.restype = ctypes.c_long
 _NUMBERS = {
     # name: (x86-64, aarch64), from the kernel's syscall tables
     "capset": (126, 91),
+    "prctl": (157, 167),
+    "umount2": (166, 39),
     "seccomp": (317, 277),
     "landlock_create_ruleset": (444, 444),
     "landlock_add_rule": (445, 445),
@@ -25,6 +27,7 @@ MACHINE = platform.machine()
 _COLUMN = {"x86_64": 0, "aarch64": 1}.get(MACHINE)
 
 CLONE_NEWNS = 0x00020000
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _RDONLY, _NOSUID, _NODEV = 1, 2, 4  # MOUNT_ATTR_*
@@ -75,13 +78,7 @@ def _set_mount_attributes(path: str, flags: int, *, add: int = 0, remove: int = 
 
 
 def prctl(option: int, second: int = 0, third: int = 0) -> int:
-    zero = ctypes.c_ulong(0)
-    result = int(
-        _libc.prctl(ctypes.c_int(option), ctypes.c_ulong(second), ctypes.c_ulong(third), zero, zero)
-    )
-    if result < 0:
-        _raise(f"prctl({option}, {second})")
-    return result
+    return syscall("prctl", option, second, third, 0, 0)
 
 
 def syscall(name: str, *arguments: object) -> int:
@@ -90,14 +87,32 @@ def syscall(name: str, *arguments: object) -> int:
     Safe because every caller passes buffers that it keeps alive across the call and sizes that
     it computed from them.
     """
-    if _COLUMN is None:
-        raise OSError(errno.ENOSYS, f"{name}: unknown machine {MACHINE}")
-    number = _NUMBERS[name][_COLUMN]
-    packed = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
-    result = int(_libc.syscall(ctypes.c_long(number), *packed))
-    if result < 0:
-        _raise(name)
-    return result
+    return Prepared(name, *arguments)()
+
+
+class Prepared:
+    """A system call with its arguments packed, to be made as often as it is called.
+
+    Packing is most of the cost, and touches most of the memory: done ahead of a fork, no child
+    pays for it.
+    """
+
+    __slots__ = ("_arguments", "_name")
+
+    def __init__(self, name: str, *arguments: object) -> None:
+        if _COLUMN is None:
+            raise OSError(errno.ENOSYS, f"{name}: unknown machine {MACHINE}")
+        numbered = (_NUMBERS[name][_COLUMN], *arguments)
+        self._name = name
+        self._arguments = tuple(
+            ctypes.c_long(each) if isinstance(each, int) else each for each in numbered
+        )
+
+    def __call__(self) -> int:
+        result = int(_libc.syscall(*self._arguments))
+        if result < 0:
+            _raise(self._name)
+        return result
 
 
 def no_new_privs() -> None:

@@ -90,7 +90,12 @@ def create(rules: list[tuple[str, int]], *, scope_signals: bool) -> int:
 
 def apply(ruleset: int) -> None:
     """Restrict this thread, and all that it will make, to `ruleset`; needs no_new_privs."""
-    kernel.syscall("landlock_restrict_self", ruleset, 0)
+    prepare(ruleset)()
+
+
+def prepare(ruleset: int) -> kernel.Prepared:
+    """`apply`, to be called in a child."""
+    return kernel.Prepared("landlock_restrict_self", ruleset, 0)
 
 
 def _handled_files(abi: int) -> int:

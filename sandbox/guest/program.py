@@ -6,6 +6,9 @@ joined, atexit callbacks called, open files flushed, objects with a finaliser fi
 then the process leaves; taking a warm interpreter apart would cost several times the run.
 """
 
+import _random
+import _signal  # type: ignore[import-not-found]
+import _thread
 import atexit
 import gc
 import importlib.machinery
@@ -17,95 +20,106 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from .report import Report
+from .report import Claim, Report
 
 FILE_NAME = "main.py"
 
-_OURS = [
-    "guest",
-    *(
-        f"guest.{name}"
-        for name in (
-            "capabilities", "confine", "kernel", "landlock", "program", "report", "rlimits",
-            "scratch", "syscall_filter", "wire", "zygote",
-        )
-    ),
-]  # fmt: skip
+_NOTHING = Claim()
+
+_FILES = frozenset((io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom))
+"""Files that may hold what has not been written yet."""
 
 _Ended = tuple[int, BaseException | None]
 
 
-class Streams:
-    """sys.stdin, stdout and stderr for the children, made once, in the zygote.
+class Program:
+    """The way from a program's source to its end, prepared in the zygote as far as it goes.
 
-    They stand on descriptors 0, 1 and 2, whatever these are when they are used. They are made
-    while pipes stand there, so that they remember no position and no terminal.
+    Made once: it turns the zygote itself into what a program expects around it (`__main__`,
+    sys.argv, the standard streams), so that the children find it ready, in pages they share.
+    `home` is the working directory, where the program's file will be.
     """
 
-    def __init__(self) -> None:
-        saved = [os.dup(fd) for fd in range(3)]
-        read_end, write_end = os.pipe()
-        try:
-            for fd, end in enumerate((read_end, write_end, write_end)):
-                os.dup2(end, fd)
-            self.stdin = io.TextIOWrapper(
-                io.BufferedReader(_raw(0, "rb", "<stdin>")), encoding="utf-8", errors="strict"
-            )
-            self.stdin.mode = "r"  # type: ignore[misc]
-            self.stdout = _writer(1, "<stdout>", "strict")
-            self.stderr = _writer(2, "<stderr>", "backslashreplace")
-        finally:
-            for fd, copy in enumerate(saved):
-                os.dup2(copy, fd)
-            for fd in (*saved, read_end, write_end):
-                os.close(fd)
+    def __init__(self, home: str, report: Report) -> None:
+        self.path = os.path.join(home, FILE_NAME)
+        self.report = report
+        self.main = types.ModuleType("__main__")
+        self.main.__dict__.update(
+            __annotations__={},
+            __builtins__=sys.modules["builtins"],
+            __file__=self.path,
+            __cached__=None,
+            __loader__=importlib.machinery.SourceFileLoader("__main__", self.path),
+        )
+        sys.modules["__main__"] = self.main
+        for name in [name for name in sys.modules if name.partition(".")[0] == "guest"]:
+            del sys.modules[name]
+        sys.path.insert(0, home)
+        self._seeders = _seeders()
+        _install_streams()
 
-    def install(self) -> None:
-        sys.stdin = sys.__stdin__ = self.stdin  # type: ignore[misc]
-        sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
-        sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
+    def prepare(self, source: bytes) -> None:
+        """In the child, with its descriptors in place: its own randomness, its file."""
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # less its enum
+        for seed in self._seeders:
+            seed()
+        file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(file, source)
+        os.close(file)
+
+    def run(self, source: bytes, argv: list[str]) -> None:
+        """Run the program as `__main__`; never return."""
+        sys.argv = [FILE_NAME, *argv]
+        sys.orig_argv = ["python", FILE_NAME, *argv]
+        namespace = self.main.__dict__
+        exit_code, error = _execute(source, self.path, namespace)
+        exit_code = _finish(exit_code, namespace)
+        self.report.write(_NOTHING if error is None else _describe(error))
+        if isinstance(error, KeyboardInterrupt):
+            # Python dies of the signal, so that a shell sees an interrupted program.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        os._exit(exit_code & 0xFF)
 
 
-def reseed() -> None:
-    """Give this child its own randomness: it was forked with its siblings' state.
+def _seeders() -> list[Callable[[], object]]:
+    """What gives a child randomness of its own: it was forked with its siblings' state.
 
     Only generators with global state that may have been imported before the fork need it;
     os.urandom, secrets and uuid4 ask the kernel.
     """
+    seeders: list[Callable[[], object]] = []
     if "random" in sys.modules:
-        sys.modules["random"].seed()
+        generator = sys.modules["random"]._inst
+        # What random.seed() comes to without arguments, less its Python part.
+        seeders.append(lambda: _random.Random.seed(generator))
     if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()
+        seeders.append(sys.modules["numpy.random"].seed)
+    return seeders
 
 
-def run(source: bytes, argv: list[str], home: str, report: Report) -> None:
-    """Run `source` as `__main__` in the directory `home`; never return."""
-    path = os.path.join(home, FILE_NAME)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    os.write(file, source)
-    os.close(file)
-    main = types.ModuleType("__main__")
-    main.__dict__.update(
-        __annotations__={},
-        __builtins__=sys.modules["builtins"],
-        __file__=path,
-        __cached__=None,
-        __loader__=importlib.machinery.SourceFileLoader("__main__", path),
-    )
-    sys.modules["__main__"] = main
-    for name in _OURS:  # by name: a walk over all modules would touch, and so copy, their pages
-        sys.modules.pop(name, None)
-    sys.argv = [FILE_NAME, *argv]
-    sys.orig_argv = ["python", FILE_NAME, *argv]
-    sys.path.insert(0, home)
-    exit_code, error = _execute(source, path, main.__dict__)
-    exit_code = _finish(exit_code, main.__dict__)
-    report.write(exception=None if error is None else _describe(error))
-    if isinstance(error, KeyboardInterrupt):
-        # Python dies of the signal, so that a shell sees an interrupted program.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
-    os._exit(exit_code & 0xFF)
+def _install_streams() -> None:
+    """Make sys.stdin, stdout and stderr anew, on whatever 0, 1 and 2 will be when they are used.
+
+    They are made while pipes stand there, so that they remember no position and no terminal.
+    """
+    saved = [os.dup(fd) for fd in range(3)]
+    read_end, write_end = os.pipe()
+    try:
+        for fd, end in enumerate((read_end, write_end, write_end)):
+            os.dup2(end, fd)
+        sys.stdin = io.TextIOWrapper(
+            io.BufferedReader(_raw(0, "rb", "<stdin>")), encoding="utf-8", errors="strict"
+        )
+        sys.stdin.mode = "r"  # type: ignore[misc]
+        sys.stdout = _writer(1, "<stdout>", "strict")
+        sys.stderr = _writer(2, "<stderr>", "backslashreplace")
+    finally:
+        for fd, copy in enumerate(saved):
+            os.dup2(copy, fd)
+        for fd in (*saved, read_end, write_end):
+            os.close(fd)
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
 
 
 def _execute(source: bytes, path: str, namespace: dict[str, Any]) -> _Ended:
@@ -158,21 +172,24 @@ def _exit_code(error: SystemExit) -> int:
 
 def _finish(exit_code: int, namespace: dict[str, Any]) -> int:
     """Do what Python does at the end of a program, in its order; return the exit code."""
-    if "threading" in sys.modules:
-        _guarded(sys.modules["threading"]._shutdown)
-    _guarded(atexit._run_exitfuncs)
+    threading = sys.modules.get("threading")
+    if threading is not None and (_thread._count() or threading._threading_atexits):
+        _guarded(threading._shutdown)
+    if atexit._ncallbacks():
+        _guarded(atexit._run_exitfuncs)
     # Only what was made since the fork is tracked: the zygote froze the rest.
     made = gc.get_objects()
-    if any(isinstance(each, type) and "__del__" in each.__dict__ for each in made):
+    if any(issubclass(kind, type) for kind in set(map(type, made))) and _has_finaliser(made):
         made.clear()
         _guarded(lambda: _finalise(namespace))
         made = gc.get_objects()
-    for each in made:
-        if type(each) in (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom):
-            try:
-                each.flush()
-            except (OSError, ValueError):  # closed, or its device is full: as at Python's end
-                pass
+    if not _FILES.isdisjoint(map(type, made)):
+        for each in made:
+            if type(each) in _FILES:
+                try:
+                    each.flush()
+                except (OSError, ValueError):  # closed, or its device is full: as at Python's end
+                    pass
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
@@ -180,6 +197,11 @@ def _finish(exit_code: int, namespace: dict[str, Any]) -> int:
         except BaseException:
             exit_code = exit_code or 120
     return exit_code
+
+
+def _has_finaliser(made: list[Any]) -> bool:
+    """Whether a class among the objects `made` has a `__del__` of its own."""
+    return any(issubclass(type(each), type) and "__del__" in each.__dict__ for each in made)
 
 
 def _finalise(namespace: dict[str, Any]) -> None:
@@ -201,7 +223,7 @@ def _guarded(step: Callable[[], object]) -> None:
         _print(error)
 
 
-def _describe(error: BaseException) -> tuple[str, str, str]:
+def _describe(error: BaseException) -> Claim:
     kind = type(error)
     name = kind.__qualname__
     if kind.__module__ not in ("builtins", "__main__"):
@@ -216,7 +238,7 @@ def _describe(error: BaseException) -> tuple[str, str, str]:
         text = "".join(traceback.format_exception(error))
     except BaseException as second:
         text = f"<formatting the traceback raised {type(second).__name__}>"
-    return str(name), str(message), text
+    return Claim((str(name), str(message), text), isinstance(error, MemoryError))
 
 
 def _raw(fd: int, mode: str, name: str) -> io.FileIO:

@@ -8,6 +8,7 @@ and decides nothing by it that a judge relies on.
 
 import mmap
 import struct
+from typing import NamedTuple
 
 from . import wire
 
@@ -31,54 +32,61 @@ class Report:
     def close(self) -> None:
         self._map.close()
 
-    def write(self, *, exception: tuple[str, str, str] | None) -> None:
-        """Say that the program ran to its end, with the type, message and traceback of what
-        ended it, if anything did. Texts too long are cut: messages at the end, tracebacks in
-        the middle.
+    def write(self, claim: "Claim") -> None:
+        """Say that the program ran to its end. Texts too long are cut: type and message at the
+        end, the traceback in the middle.
         """
-        if exception is not None:
-            kind, message, traceback = exception
-            exception = (kind[:200], message[:MAX_MESSAGE], traceback)
+        if claim.exception is None:
+            self._map[: len(_PLAIN)] = _PLAIN
+            return
+        kind, message, traceback = claim.exception
         budget = MAX_TRACEBACK
         while True:
-            body = wire.encode({"completed": True, "exception": _cut(exception, budget)})
-            if _LENGTH.size + len(body) <= SIZE:
+            texts = (kind[:200], message[:MAX_MESSAGE], _cut(traceback, budget))
+            data = _encode(Claim(texts, claim.memory_error))
+            if len(data) <= SIZE:
                 break
             budget //= 2
-        self._map[_LENGTH.size : _LENGTH.size + len(body)] = body
-        self._map[: _LENGTH.size] = _LENGTH.pack(len(body))
+        self._map[: len(data)] = data
 
-    def read(self) -> tuple[bool, tuple[str, str, str] | None]:
-        """Return (completed, exception); (False, None) where there is no well-formed claim."""
+    def read(self) -> "Claim | None":
+        """Return what the program said; None where there is no well-formed claim."""
         (length,) = _LENGTH.unpack(self._map[: _LENGTH.size])
         if not 0 < length <= SIZE - _LENGTH.size:
-            return False, None
+            return None
         try:
-            claim = wire.decode(self._map[_LENGTH.size : _LENGTH.size + length], max_depth=4)
+            value = wire.decode(self._map[_LENGTH.size : _LENGTH.size + length], max_depth=4)
         except wire.WireError:
-            return False, None
-        if not isinstance(claim, dict) or claim.get("completed") is not True:
-            return False, None
-        exception = claim.get("exception")
-        if exception is None:
-            return True, None
-        if (
-            type(exception) is tuple
-            and len(exception) == 3
-            and all(type(text) is str for text in exception)
-        ):
-            return True, exception
-        return False, None
+            return None
+        match value:
+            case (None, False):
+                return Claim()
+            case ((str(kind), str(message), str(traceback)), bool(memory_error)):
+                return Claim((kind, message, traceback), memory_error)
+        return None
 
 
-def _cut(exception: tuple[str, str, str] | None, budget: int) -> tuple[str, str, str] | None:
-    if exception is None or len(exception[2]) <= budget:
-        return exception
+class Claim(NamedTuple):
+    """A program's account of its end: the type, message and traceback of the exception that
+    ended it, if one did, and whether that was a MemoryError or a subclass of it.
+    """
+
+    exception: tuple[str, str, str] | None = None
+    memory_error: bool = False
+
+
+def _encode(claim: Claim) -> bytes:
+    body = wire.encode(tuple(claim))
+    return _LENGTH.pack(len(body)) + body
+
+
+_PLAIN = _encode(Claim())
+"""The claim of most runs, made ahead."""
+
+
+def _cut(text: str, budget: int) -> str:
+    if len(text) <= budget:
+        return text
     half = budget // 2
-    text = exception[2]
     left_out = len(text) - 2 * half
-    return (
-        exception[0],
-        exception[1],
-        f"{text[:half]}\n... {left_out} characters left out ...\n{text[-half:]}",
-    )
+    return f"{text[:half]}\n... {left_out} characters left out ...\n{text[len(text) - half :]}"

@@ -2,13 +2,13 @@
 
 import resource
 
-RLIMITS = {
-    "cpu": resource.RLIMIT_CPU,
-    "data": resource.RLIMIT_DATA,
-    "file_size": resource.RLIMIT_FSIZE,
-    "open_files": resource.RLIMIT_NOFILE,
-    "tasks": resource.RLIMIT_NPROC,
-}
+PER_JOB = (
+    resource.RLIMIT_DATA,
+    resource.RLIMIT_FSIZE,
+    resource.RLIMIT_NOFILE,
+    resource.RLIMIT_CPU,
+)
+"""The limits that come with a job, in the order of `protocol.JobLimits`."""
 
 _STACK_BYTES = 8 << 20  # what a login shell gives; also glibc's size for the stack of a thread
 
@@ -30,14 +30,22 @@ def apply_fixed() -> None:
         _set(which, value)
 
 
-def apply(limits: dict[str, int]) -> None:
-    """Set the limits named in `limits` (keys of `RLIMITS`); what is not named stays."""
-    for name, value in limits.items():
-        _set(RLIMITS[name], value)
+def apply_tasks(tasks: int | None) -> None:
+    """Cap the tasks of this user id (in its user namespace); None leaves the limit as it is."""
+    if tasks is not None:
+        _set(resource.RLIMIT_NPROC, tasks)
+
+
+def apply(limits: list[int]) -> None:
+    """Set the limits of `PER_JOB`; -1 leaves one as it is."""
+    for which, value in zip(PER_JOB, limits):  # noqa: B905  (equal by the record's format)
+        if value >= 0:
+            _set(which, value)
 
 
 def _set(which: int, value: int) -> None:
-    hard = resource.getrlimit(which)[1]
-    if hard != resource.RLIM_INFINITY:  # never above what this host allows us
-        value = min(value, hard)
-    resource.setrlimit(which, (value, value))
+    try:
+        resource.setrlimit(which, (value, value))
+    except ValueError:  # above what this host allows us: then that is the limit
+        hard = resource.getrlimit(which)[1]
+        resource.setrlimit(which, (hard, hard))

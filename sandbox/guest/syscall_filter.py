@@ -35,12 +35,14 @@ class Filter:
             for place in range(0, len(program), _INSTRUCTION.size)
             if _is_mark(_INSTRUCTION.unpack_from(program, place))
         ]
+        program_pointer = ctypes.byref(self._program)
+        self._install = kernel.Prepared("seccomp", _SECCOMP_SET_MODE_FILTER, 0, program_pointer)
 
     def apply(self, pid: int) -> None:
         """Restrict this process, whose id is `pid`; needs no_new_privs. There is no way back."""
         for place in self._marks:
             struct.pack_into("<I", self._buffer, place, pid)
-        kernel.syscall("seccomp", _SECCOMP_SET_MODE_FILTER, 0, ctypes.byref(self._program))
+        self._install()
 
 
 def probe() -> bool:

@@ -8,22 +8,24 @@ it left, and tells the host. It waits in one place, on two things:
   and then everything here ends with it, at once;
 - the child's pidfd: the run has ended.
 
-Messages on the control socket (SOCK_SEQPACKET, one wire value each):
+Messages on the control socket (SOCK_SEQPACKET): first, once in each direction, wire values:
 
 ==========================================  ==============================================
-host -> zygote
-{"tier", "scratch", "rules", ...}           configuration, once; with the report's memfd
-("spare", shape)                            end the present spare, fork one of this shape
-zygote -> host
-("hello", facts)                            everything is loaded; what is the case here
-("ready", serial) + job socket, pidfd       a spare is waiting for a job
-("exit", serial, wait status, CPU in µs)    it has ended, and all that it had started with it
-("fault", step, message)                    the zygote can't go on
+host -> zygote  {"tier", "scratch", ...}    configuration, with the report's memfd
+zygote -> host  ("hello", facts)            everything is loaded; what is the case here
+                ("fault", step, message)    or it can't go on, and this is why
 ==========================================  ==============================================
 
-On a child's job socket: an 8-byte length and the job from the host, with the three standard
-descriptors; then, from the child, STARTED, the last thing before the program gets control, or
-a fault (a step and a message) where the child could not be confined.
+and from then on records of a fixed size (`protocol.py`): the host sends SHAPE (end the present
+spare, fork one of this shape); the zygote sends READY, with the job socket and the pidfd of a
+spare that waits for a job, and EXIT, when it has ended and all that it had started with it.
+
+On a child's job socket: the job from the host, with the three standard descriptors; then, from
+the child, STARTED, the last thing before the program gets control, or a fault (a wire value: a
+step and a message) where the child could not be confined.
+
+What is done here for every run is kept short and touches little: after a fork, the first write
+to a page costs some 2.5 µs, in the child and here.
 """
 
 import array
@@ -37,14 +39,12 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from . import confine, kernel, landlock, program, rlimits, wire
+from . import confine, kernel, landlock, program, protocol, rlimits, wire
 from .report import Report
-from .scratch import wipe
 
-MAX_MESSAGE = 128 << 10
-JOB_LENGTH = struct.Struct("<Q")
-STARTED = b"\x01"
 FAULT_EXIT_CODE = 121
+
+_THREE_INTS = struct.Struct("iii")
 
 WARM_MODULES = (
     # What most model-written programs import, or what running any program needs.
@@ -74,8 +74,7 @@ class Zygote:
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
-        message, (report_fd,) = _receive(control, descriptors=1)
-        config: dict[str, Any] = message  # type: ignore[assignment]
+        config, report_fd = _receive_configuration(control)
         self.report = Report(report_fd)
         os.close(report_fd)
         self.tier = config["tier"]
@@ -89,7 +88,10 @@ class Zygote:
                 importlib.import_module(name)
             except Exception as error:
                 raise confine.ConfineError(f"preload {name}", error) from error
-        self.streams = program.Streams()
+        self.program = program.Program(self.confinement.home, self.report)
+        # Process 1 of a pid namespace is immune to its children's signals, except those it has
+        # a handler for: Python's own, for SIGINT. Children get it back (`Program.prepare`).
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         confine.warm()
         self._require_one_thread()
         data_bytes = _data_bytes()  # before /proc is out of reach
@@ -102,57 +104,64 @@ class Zygote:
         control.send(wire.encode(("hello", facts)))
 
     def serve(self) -> NoReturn:
-        shape: Any = _receive(self.control)[0]
+        """Keep one child at a time, of the shape that the host asked for last."""
+        shape = self._receive_shape()
         while True:
             shape = self._serve_one(shape) or shape
 
-    def _serve_one(self, shape: Any) -> Any:
-        """Fork a spare and stay with it until it ends; return another shape if one is asked."""
-        self.serial += 1
-        pid, pidfd = self._fork_spare(shape)
-        wanted = None
-        try:
-            ready = select.poll()
-            ready.register(self.control, select.POLLIN)
-            ready.register(pidfd, select.POLLIN)
-            while not any(fd == pidfd for fd, _ in ready.poll()):
-                try:
-                    wanted, _ = _receive(self.control)
-                except EOFError:
-                    self._clear(pid)
-                    raise
-                os.kill(pid, signal.SIGKILL)
-        finally:
-            os.close(pidfd)
-        status, cpu_us = self._clear(pid)
-        self.control.send(wire.encode(("exit", self.serial, status, cpu_us)))
-        return wanted
+    def _serve_one(self, shape: protocol.Shape) -> protocol.Shape | None:
+        """Fork a spare and stay with it until it ends; return another shape if one is asked.
 
-    def _fork_spare(self, shape: Any) -> tuple[int, int]:
-        if self.tier != "namespaces":
-            wipe(self.confinement.scratch)
+        As much as can be is done before the fork: while there is a child, every page that is
+        written here is copied first.
+        """
+        self.serial += 1
+        ready = protocol.EVENT.pack(protocol.READY, self.serial, 0, 0)
+        self.confinement.lay_out(shape)
         host_end, child_end = socket.socketpair()
         pid = kernel.fork()
         if pid == 0:
             self._be_spare(child_end, shape)
-        child_end.close()
         pidfd = os.pidfd_open(pid)
-        _send(self.control, ("ready", self.serial), host_end.fileno(), pidfd)
+        rights = array.array("i", (host_end.fileno(), pidfd))
+        self.control.sendmsg([ready], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
         host_end.close()
-        return pid, pidfd
+        child_end.close()
+        wanted = self._stay_with(pid, pidfd)
+        status, cpu_us = self._clear(pid)
+        self.control.send(protocol.EVENT.pack(protocol.EXIT, self.serial, status, cpu_us))
+        os.close(pidfd)
+        self.confinement.take_away()
+        return wanted
 
-    def _be_spare(self, jobs: socket.socket, shape: Any) -> NoReturn:
+    def _stay_with(self, pid: int, pidfd: int) -> protocol.Shape | None:
+        """Wait for the child's end; end it, if the host wants a child of another shape."""
+        wanted = None
+        ends = select.poll()
+        ends.register(self.control, select.POLLIN)
+        ends.register(pidfd, select.POLLIN)
+        while pidfd not in dict(ends.poll()):
+            try:
+                wanted = self._receive_shape()
+            except EOFError:
+                self._clear(pid)
+                raise
+            _kill(pid)
+        return wanted
+
+    def _receive_shape(self) -> protocol.Shape:
+        data = self.control.recv(protocol.SHAPE.size)
+        if not data:
+            raise EOFError
+        return protocol.unpack_shape(data)
+
+    def _be_spare(self, jobs: socket.socket, shape: protocol.Shape) -> NoReturn:
         """In the child: be confined, wait for the job, run it."""
         try:
-            _, disk_bytes, inodes, limits = shape
-            self.confinement.spare(disk_bytes, inodes, limits)
-            job, descriptors = _receive_job(jobs)
-            for number, fd in enumerate(descriptors):
-                os.dup2(fd, number)
-            rlimits.apply(job["rlimits"])
-            program.reseed()
-            self.streams.install()
-            jobs.send(STARTED)
+            self.confinement.spare(shape)
+            source, argv, limits = _receive_job(jobs)
+            self.program.prepare(source)
+            jobs.send(protocol.STARTED)
         except EOFError:
             os._exit(0)  # the host no longer wants this spare
         except BaseException as error:
@@ -161,9 +170,11 @@ class Zygote:
                 jobs.send(wire.encode((step, f"{type(error).__name__}: {error}")))
             finally:
                 os._exit(FAULT_EXIT_CODE)
-        os.closerange(3, 1 << 20)
         try:
-            program.run(job["source"], job["argv"], self.confinement.home, self.report)
+            os.closerange(3, 1 << 20)
+            # Only now: what fails for a limit from here on is the program's, not ours.
+            rlimits.apply(limits)
+            self.program.run(source, argv)
         finally:
             os._exit(1)
 
@@ -220,32 +231,31 @@ class Zygote:
             )
 
 
-def _receive(control: socket.socket, descriptors: int = 0) -> tuple[wire.Value, list[int]]:
-    data, fds, _, _ = socket.recv_fds(control, MAX_MESSAGE, descriptors)
+def _receive_configuration(control: socket.socket) -> tuple[dict[str, Any], int]:
+    data, (report_fd,), _, _ = socket.recv_fds(control, protocol.MAX_MESSAGE, 1)
     if not data:
         raise EOFError
-    return wire.decode(data), fds
+    return wire.decode(data), report_fd  # type: ignore[return-value]
 
 
-def _send(control: socket.socket, message: wire.Value, *descriptors: int) -> None:
-    rights = array.array("i", descriptors)
-    control.sendmsg([wire.encode(message)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
-
-
-def _receive_job(jobs: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    data, descriptors, _, _ = socket.recv_fds(jobs, 64 << 10, 3)
+def _receive_job(jobs: socket.socket) -> tuple[bytes, list[str], list[int]]:
+    """Take the job, and with it the three standard descriptors, in place of our own."""
+    room = socket.CMSG_SPACE(3 * 4)
+    data, ancillary, _, _ = jobs.recvmsg(protocol.FIRST_READ, room)
     if not data:
         raise EOFError
-    (length,) = JOB_LENGTH.unpack_from(data)
-    pieces = [data[JOB_LENGTH.size :]]
-    missing = length - len(pieces[0])
+    stdin, stdout, stderr = _THREE_INTS.unpack(ancillary[0][2])
+    os.dup2(stdin, 0)
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    missing = protocol.job_size(data) - len(data)
     while missing > 0:
         piece = jobs.recv(min(missing, 1 << 20))
         if not piece:
             raise EOFError
-        pieces.append(piece)
+        data += piece
         missing -= len(piece)
-    return wire.decode(b"".join(pieces)), descriptors  # type: ignore[return-value]
+    return protocol.unpack_job(data)
 
 
 def _kill(pid: int) -> None:

@@ -159,7 +159,9 @@ print(json.dumps(sorted(set(done))))
 def test_k6_nothing_can_be_executed(attack, outside):
     """K6: no file, no descriptor, no set-uid binary is executed; no_new_privs is 1."""
     assert attack.report(EXECUTE, args=["--exec"]) == ["no_new_privs"]
-    code = program(("execve", BAD, BAD, BAD), ("execveat", -1, BAD, BAD, BAD, 0), ("memfd_secret", 0))
+    code = program(
+        ("execve", BAD, BAD, BAD), ("execveat", -1, BAD, BAD, BAD, 0), ("memfd_secret", 0)
+    )
     assert let_through(attack.report(code)) == {}
     assert {"memfd", "run"} <= set(outside.report(EXECUTE))
     assert let_through(outside.report(code))
@@ -191,7 +193,9 @@ def test_k7_foreign_entries_to_the_kernel_are_death(attack, outside, code):
 
 def test_k7_personality_and_segments_are_refused(attack, outside):
     """K7: personality and modify_ldt are refused."""
-    code = program(("personality", 0xFFFFFFFF), ("modify_ldt", 99, BAD, 0), ("arch_prctl", 0x1002, BAD))
+    code = program(
+        ("personality", 0xFFFFFFFF), ("modify_ldt", 99, BAD, 0), ("arch_prctl", 0x1002, BAD)
+    )
     assert let_through(attack.report(code)) == {}
     assert let_through(outside.report(program(("personality", 0xFFFFFFFF))))
 

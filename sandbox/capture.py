@@ -1,0 +1,48 @@
+"""Taking a run's output without ever waiting for it."""
+
+import math
+import os
+
+_PIPE_READ = 1 << 16
+
+
+class Capture:
+    """One output stream: a pipe, and what came out of it, up to `limit` bytes (None: all)."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.fd, self.write_end = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.fd, False)
+        self._room = math.inf if limit is None else limit
+        self._pieces: list[bytes] = []
+        self.truncated = False
+
+    def drain(self) -> bool:
+        """Take what is there; tell whether more may come (False at end of file or when full)."""
+        while True:
+            try:
+                piece = os.read(self.fd, _PIPE_READ)
+            except BlockingIOError:
+                return True
+            if not piece:
+                return False
+            if len(piece) > self._room:
+                self.truncated = True
+                piece = piece[: int(self._room)]
+            self._room -= len(piece)
+            self._pieces.append(piece)
+            if self.truncated:
+                return False
+            if len(piece) < _PIPE_READ:
+                return True
+
+    def content(self) -> bytes:
+        return b"".join(self._pieces)
+
+    def close_write_end(self) -> None:
+        if self.write_end >= 0:
+            os.close(self.write_end)
+            self.write_end = -1
+
+    def close(self) -> None:
+        self.close_write_end()
+        os.close(self.fd)

@@ -1,0 +1,89 @@
+"""What the jails of one pool have in common, and what that holds, in words."""
+
+import dataclasses
+import os
+
+from . import cgroups
+from .guest import confine
+from .guest.protocol import Shape
+from .interpreter import Interpreter, Packages
+from .launch import Launcher
+from .limits import Limits
+from .runtime import Runtime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What the jails of one pool have in common. `sandbox.host` makes one that works here.
+
+    package_links: the folder where the packages are linked (other tiers than namespaces).
+    own_ids: every worker gets a user id of its own on the host (needs root).
+    mount_proc: the jail gets a /proc of its own (namespaces tier).
+    cgroup_parents: where the workers' cgroups are made, or None.
+    """
+
+    tier: str
+    interpreter: Interpreter
+    packages: tuple[Packages, ...]
+    preload: tuple[str, ...]
+    runtime: Runtime
+    launcher: Launcher
+    package_links: str
+    own_ids: bool
+    mount_proc: bool
+    cgroup_parents: cgroups.Parents | None
+
+    @property
+    def counts_tasks(self) -> bool:
+        """Whether RLIMIT_NPROC counts one worker's tasks alone: by id, or by user namespace."""
+        return self.own_ids or (self.tier == "namespaces" and os.geteuid() != 0)
+
+
+def shape_of(limits: Limits, source_bytes: int, plan: Plan) -> Shape:
+    """What a spare for a program of this size under these limits must be confined to."""
+    # Room for the program's own file, in steps, so that few programs need another shape.
+    room = 64 << 10
+    while room < source_bytes + 4096:
+        room *= 4
+    counted = limits.threads is not None and plan.counts_tasks
+    return Shape(
+        disk_bytes=None if limits.disk_bytes is None else limits.disk_bytes + room,
+        inodes=None if limits.files is None else limits.files + confine.SPARE_INODES,
+        tasks=limits.threads + 1 if limits.threads and counted else None,  # and the zygote
+    )
+
+
+def describe_layers(plan: Plan, landlock_abi: int, group: cgroups.Group | None) -> dict[str, str]:
+    """Say, layer by layer, what holds the runs of a jail made by `plan`; part of every result."""
+    if plan.tier == "none":
+        files = system_calls = network = processes = "not held"
+    else:
+        system_calls = "seccomp, default deny"
+        landlock = f"Landlock ABI {landlock_abi}" if landlock_abi else "no Landlock"
+    if plan.tier == "namespaces":
+        files = f"a root of its own; {landlock}" + ("" if plan.mount_proc else "; no /proc")
+        network = "a network namespace without devices; no sockets"
+        processes = "a pid namespace of its own; no fork"
+    elif plan.tier == "landlock":
+        files = f"{landlock}; metadata of other files is visible"
+        network = "no sockets"
+        processes = "no fork; signals to itself only"
+    if group is not None:
+        memory = f"{group.describe()}; RLIMIT_DATA"
+    else:
+        memory = "RLIMIT_DATA; watched; peak unknown"
+    if plan.counts_tasks:
+        threads = "RLIMIT_NPROC"
+    else:
+        threads = group.describe() if group is not None else "watched"
+    return {
+        "tier": plan.tier,
+        "files": files,
+        "system calls": system_calls,
+        "network": network,
+        "processes": processes,
+        "identity": "a user id of its own" if plan.own_ids else "the host's user id",
+        "memory": memory,
+        "threads": threads,
+        "disk": "a tmpfs of its own, capped" if plan.tier == "namespaces" else "watched",
+    }
