@@ -1,0 +1,216 @@
+"""Processes: a program is alone, and reaches nobody else's."""
+
+import os
+import resource
+
+import pytest
+
+from sandbox import Limits, PolicyError
+
+SIGNALS = """
+import json, os, signal, sys
+pids = [int(each) for each in sys.argv[2:]]
+sent = set()
+for number in [int(each) for each in sys.argv[1].split(",")]:
+    for pid in pids:
+        if pid in (os.getpid(), 0):
+            continue
+        try:
+            os.kill(pid, number)
+            if pid > 0:
+                sent.add(pid)
+        except OSError:
+            pass
+        try:
+            os.killpg(pid, number) if pid > 1 else None
+            sent.add(pid)
+        except OSError:
+            pass
+print(json.dumps(sorted(sent - {1, -1})))
+"""
+
+
+def test_p1_signals_reach_nobody_else(attack, outside, pool, jail_pids, victim):
+    """P1: zygote, siblings and host outlive every signal a program sends to any process."""
+    replaced = pool.stats().replaced
+    numbers = ",".join(str(number) for number in range(1, 65) if number not in (32, 33))
+    for pid in (-1, 1, *jail_pids):
+        result = attack(SIGNALS, args=[numbers, str(pid)])
+        # Its own process is a program's to end: in a jail's counting or as part of "everyone".
+        assert result.ok or result.signal, result
+        assert result.stdout in ("[]\\n", "[]\n", ""), result
+    # Signals that would not harm these tests, should they arrive.
+    assert attack.report(SIGNALS, args=["0,18,28", str(os.getpid()), str(os.getppid())]) == []
+    assert pool.stats().replaced == replaced
+    assert outside.report(SIGNALS, args=["18,9", str(victim.pid)]) == [victim.pid]
+
+
+PRIVILEGES = """
+import ctypes, json, os
+done = []
+calls = [
+    lambda: os.setuid(0), lambda: os.setgid(0), lambda: os.setuid(os.getuid()),
+    lambda: os.setresuid(-1, -1, -1), lambda: os.setreuid(0, 0), lambda: os.setgroups([]),
+    lambda: os.initgroups("root", 0),
+]
+for number, call in enumerate(calls):
+    try:
+        call()
+        done.append(number)
+    except OSError:
+        pass
+libc = ctypes.CDLL(None, use_errno=True)
+header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+full = (ctypes.c_uint32 * 6)(*[0xFFFFFFFF] * 6)
+if libc.capset(header, full) == 0:
+    done.append("capset")
+held = (ctypes.c_uint32 * 6)()
+libc.capget(header, held)
+bounding = [number for number in range(41) if libc.prctl(23, number, 0, 0, 0) == 1]
+loosened = [
+    option
+    for option, value in ((4, 1), (8, 1), (28, 0), (36, 1), (0x59616D61, -1), (1, 0), (38, 0))
+    if libc.prctl(option, value, 0, 0, 0) == 0
+]
+print(json.dumps({
+    "done": done,
+    "capabilities": sum(held),
+    "seccomp": libc.prctl(21, 0, 0, 0, 0),
+    "no_new_privs": libc.prctl(39, 0, 0, 0, 0),
+    "dumpable": libc.prctl(3, 0, 0, 0, 0),
+    "loosened": loosened,
+    "ids": [os.getuid() == os.geteuid(), os.getgroups()],
+    "bounding": bounding,
+}))
+"""
+
+
+def test_p2_no_privilege_is_held_or_gained(attack, outside, pool):
+    """P2: no id changes, no capability is held, the filter is on, nothing can be loosened."""
+    found = attack.report(PRIVILEGES)
+    assert (found["done"], found["loosened"]) == ([], [])
+    assert (found["capabilities"], found["seccomp"], found["no_new_privs"]) == (0, 2, 1)
+    assert found["dumpable"] == 0
+    if pool.tier == "namespaces" or os.geteuid() == 0:
+        assert found["bounding"] == []
+    free = outside.report(PRIVILEGES)
+    assert 2 in free["done"] and free["loosened"] and free["dumpable"] == 1
+
+
+DESCRIPTORS = """
+import json, os, sys
+open_ = []
+for fd in range(4096):
+    try:
+        os.fstat(fd)
+        open_.append(fd)
+    except OSError:
+        pass
+written = []
+for fd in range(3, 1024):
+    for data in (b"\\x01", b"{}", b"i\\x04\\0\\0\\0\\0\\0\\0\\0" * 20):
+        try:
+            os.write(fd, data)
+            written.append(fd)
+        except OSError:
+            pass
+print(json.dumps([open_, sorted(set(written))]))
+"""
+
+
+def test_p3_a_program_has_three_descriptors(attack, outside):
+    """P3: it has standard input, output and error and nothing else to write to."""
+    assert attack.report(DESCRIPTORS) == [[0, 1, 2], []]
+    read_end, write_end = os.pipe()
+    try:
+        assert write_end in outside.report(DESCRIPTORS, pass_fds=(write_end,))[1]
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+
+
+PROCESSES = """
+import ctypes, json, os, subprocess, sys
+made = []
+
+def attempt(name, make):
+    try:
+        pid = make()
+    except OSError:
+        return
+    if pid == 0:
+        os._exit(0)
+    if pid is None or pid > 0:
+        made.append(name)
+
+libc = ctypes.CDLL(None, use_errno=True)
+attempt("fork", os.fork)
+attempt("libc fork", libc.fork)
+attempt("forkpty", lambda: os.forkpty()[0])
+attempt("run", lambda: subprocess.run([sys.executable, "-c", ""]) and None)
+attempt("spawn", lambda: os.posix_spawn(sys.executable, [sys.executable, "-c", ""], {}))
+attempt("system", lambda: 1 if libc.system(b"exit 7") == 7 << 8 else -1)
+print(json.dumps(made))
+"""
+
+
+def test_p4_processes_are_not_made(attack, outside):
+    """P4: fork, spawn, exec and system are refused where processes=1; no more can be asked for."""
+    assert attack.report(PROCESSES) == []
+    with pytest.raises(PolicyError):
+        Limits(processes=2)
+    assert {"fork", "run", "spawn"} <= set(outside.report(PROCESSES))
+
+
+NEIGHBOURS = """
+import fcntl, json, os, resource, sys
+done = []
+pids = [int(each) for each in sys.argv[1:]] + ([] if len(sys.argv) == 2 else [os.getppid(), 1])
+for pid in pids:
+    if pid == os.getpid():
+        continue
+    for which in (resource.RLIMIT_NOFILE, resource.RLIMIT_CPU, resource.RLIMIT_AS):
+        try:
+            resource.prlimit(pid, which, (3, 3))
+            done.append("prlimit")
+        except (OSError, ValueError):
+            pass
+    for name, change in (
+        ("setpriority", lambda: os.setpriority(os.PRIO_PROCESS, pid, 19)),
+        ("setpriority group", lambda: os.setpriority(os.PRIO_PGRP, pid, 19)),
+        ("affinity", lambda: os.sched_setaffinity(pid, {0})),
+        ("scheduler", lambda: os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))),
+        ("owner", lambda: fcntl.fcntl(0, fcntl.F_SETOWN, pid)),
+        ("owner group", lambda: fcntl.fcntl(1, fcntl.F_SETOWN, -pid)),
+        ("signal", lambda: fcntl.fcntl(1, 10, 9)),  # F_SETSIG
+        ("lease", lambda: fcntl.fcntl(0, fcntl.F_SETLEASE, fcntl.F_RDLCK)),
+        ("notify", lambda: fcntl.fcntl(os.open(".", 0), fcntl.F_NOTIFY, fcntl.DN_CREATE)),
+        ("pipe size", lambda: fcntl.fcntl(1, 1031, 1 << 20)),  # F_SETPIPE_SZ
+    ):
+        try:
+            change()
+            done.append(name)
+        except OSError:
+            pass
+print(json.dumps(sorted(set(done))))
+"""
+
+
+def test_p5_neighbours_keep_their_limits_and_priorities(attack, outside, jail_pids, victim):
+    """P5: no rlimit, priority, affinity or signal owner of zygote, parent or sibling changes."""
+    before = {pid: _standing(pid) for pid in (os.getpid(), *jail_pids)}
+    args = [str(pid) for pid in before]
+    assert attack.report(NEIGHBOURS, args=args) == []
+    for pid, standing in before.items():
+        if os.path.exists(f"/proc/{pid}"):  # a spare that has become a run is gone by now
+            assert _standing(pid) == standing
+    assert "prlimit" in outside.report(NEIGHBOURS, args=[str(victim.pid)])
+
+
+def _standing(pid: int) -> tuple[object, ...]:
+    limits = (resource.RLIMIT_NOFILE, resource.RLIMIT_CPU, resource.RLIMIT_AS)
+    return (
+        *(resource.prlimit(pid, which) for which in limits),
+        os.getpriority(os.PRIO_PROCESS, pid),
+        sorted(os.sched_getaffinity(pid)),
+    )
