@@ -1,0 +1,124 @@
+"""`guest.report`: a run's own account, which may be anything at all."""
+
+import os
+import struct
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sandbox.guest import wire
+from sandbox.guest.report import MAX_MESSAGE, MAX_TRACEBACK, SIZE, Report
+
+
+class Region:
+    """A report and the raw bytes behind it, as a hostile program has them."""
+
+    def __init__(self) -> None:
+        self.fd = os.memfd_create("report", os.MFD_CLOEXEC)
+        os.ftruncate(self.fd, SIZE)
+        self.report = Report(self.fd)
+
+    def scribble(self, data: bytes) -> None:
+        self.report.clear()
+        os.pwrite(self.fd, data[:SIZE], 0)
+
+    def claim(self, value: object) -> None:
+        body = wire.encode(value)
+        self.scribble(struct.pack("<I", len(body)) + body)
+
+    def close(self) -> None:
+        self.report.close()
+        os.close(self.fd)
+
+
+@pytest.fixture
+def region():
+    region = Region()
+    yield region
+    region.close()
+
+
+no_check = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+
+
+@no_check
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_are_never_an_error(region, data):
+    """Whatever stands in the region, reading it gives a claim or none, and never raises."""
+    region.scribble(data)
+    completed, exception = region.report.read()
+    assert type(completed) is bool
+    assert exception is None or completed
+
+
+@no_check
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_of_the_right_length_are_never_an_error(region, data):
+    """A truthful length in front makes no difference."""
+    region.scribble(struct.pack("<I", len(data)) + data)
+    assert type(region.report.read()[0]) is bool
+
+
+@pytest.mark.parametrize("length", [0, SIZE - 3, SIZE, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_lengths_that_lie_are_no_claim(region, length):
+    """A length of nothing, or past the region's end, is no claim."""
+    region.scribble(struct.pack("<I", length) + b"N" * (SIZE - 4))
+    assert region.report.read() == (False, None)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        [],
+        {},
+        {"completed": 1},
+        {"completed": "yes"},
+        {"completed": False, "exception": None},
+        {"completed": True, "exception": "ValueError"},
+        {"completed": True, "exception": ["a", "b", "c"]},
+        {"completed": True, "exception": ("a", "b")},
+        {"completed": True, "exception": ("a", "b", b"c")},
+        {"completed": True, "exception": ("a", "b", "c", "d")},
+        {"completed": True, "exception": False},
+        {"completed": True, "exception": [[[[[[]]]]]]},
+    ],
+)
+def test_only_well_formed_claims_are_taken(region, value):
+    """A claim of the wrong shape is none."""
+    region.claim(value)
+    assert region.report.read() == (False, None)
+
+
+@no_check
+@given(st.text(), st.text(), st.text(max_size=1000))
+def test_a_claim_comes_back(region, kind, message, traceback):
+    """What a program says arrives as it was, up to the documented cuts."""
+    region.report.write(exception=(kind, message, traceback))
+    assert region.report.read() == (True, (kind[:200], message[:MAX_MESSAGE], traceback))
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\U0001f600", "\ud800"])
+def test_long_texts_are_cut_to_fit(region, letter):
+    """Long texts are cut so that a claim fits; a traceback keeps both ends and says so."""
+    text = "BEGIN" + letter * (1 << 20) + "END"
+    region.report.write(exception=(text, text, text))
+    completed, exception = region.report.read()
+    assert completed
+    kind, message, traceback = exception
+    assert len(kind) == 200
+    assert len(message) == MAX_MESSAGE
+    assert traceback.startswith("BEGIN")
+    assert traceback.endswith("END")
+    assert "characters left out" in traceback
+    assert len(traceback) < MAX_TRACEBACK + 100
+
+
+def test_a_cleared_report_says_nothing(region):
+    """No run reads what an earlier one wrote, and the host takes no old word for a new one."""
+    region.report.write(exception=("ValueError", "secret", "Traceback"))
+    region.report.clear()
+    assert region.report.read() == (False, None)
+    assert os.pread(region.fd, SIZE, 0) == bytes(SIZE)
