@@ -27,6 +27,8 @@ def wipe(path: str) -> None:
                         if _unlink(inner, folder):
                             continue
                         serial += 1
+                        # Moving a folder elsewhere writes its "..": without root, it must be open.
+                        os.chmod(inner, 0o700, dir_fd=folder)
                         os.rename(inner, _free_name(top, serial), src_dir_fd=folder, dst_dir_fd=top)
                 finally:
                     os.close(folder)
