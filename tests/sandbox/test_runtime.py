@@ -1,0 +1,121 @@
+"""`runtime`: a folder for each owner, and sweeping up after those that died."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from sandbox import SetupError, runtime
+from sandbox.runtime import Runtime, sweep
+
+OWNER = """
+import sys
+from sandbox.runtime import Runtime
+runtime = Runtime()
+folder = runtime.make_folder("scratch-0")
+open(folder + "/left", "w").close()
+runtime.note_cgroup("/sys/fs/cgroup/precious")
+print(runtime.path, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def base(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return runtime._base()
+
+
+@pytest.fixture
+def owner(tmp_path):
+    """Another process with a runtime folder of its own, and that folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWNER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    with process:
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+def test_the_folder_goes_with_its_owner(base):
+    """A runtime makes one folder, and close removes it with all that is in it; twice is fine."""
+    with Runtime() as made:
+        folder = made.make_folder("scratch-1")
+        with open(f"{folder}/file", "w") as file:
+            file.write("x")
+        assert os.stat(folder).st_mode & 0o777 == 0o700
+        assert os.listdir(base) == [os.path.basename(made.path)]
+    assert os.listdir(base) == []
+    made.close()
+
+
+def test_a_removed_folder_may_be_gone_already(base):
+    """Removing what is not there is nothing."""
+    with Runtime() as made:
+        made.remove_folder("scratch-7")
+
+
+def test_a_living_owners_folder_is_left_alone(base, owner):
+    """A folder whose lock is held belongs to someone: no sweep and no new runtime touches it."""
+    _, folder = owner
+    assert sweep(base) == []
+    with Runtime():
+        assert os.path.exists(f"{folder}/scratch-0/left")
+
+
+def test_a_dead_owners_folder_is_swept(base, owner):
+    """After SIGKILL of its owner, whoever comes next removes the folder."""
+    process, folder = owner
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert os.path.exists(folder)
+    assert sweep(base) == [folder]
+    assert not os.path.exists(folder)
+
+
+def test_a_new_runtime_sweeps_first(base, owner):
+    """Nobody has to call sweep: making a runtime does."""
+    process, _ = owner
+    process.kill()
+    process.wait()
+    with Runtime() as made:
+        assert os.listdir(base) == [os.path.basename(made.path)]
+
+
+def test_what_is_being_made_is_left_alone(base):
+    """A folder without a lock is on its way in or out."""
+    os.mkdir(f"{base}/half")
+    assert sweep(base) == []
+    assert os.path.isdir(f"{base}/half")
+
+
+def test_a_lock_that_is_a_link_is_not_followed(base, tmp_path):
+    """Someone's link in place of the lock opens nothing."""
+    os.mkdir(f"{base}/odd")
+    target = tmp_path / "target"
+    target.write_text("x")
+    os.symlink(target, f"{base}/odd/lock")
+    assert sweep(base) == []
+    assert target.read_text() == "x"
+
+
+def test_a_folder_that_is_not_ours_is_refused(tmp_path, monkeypatch):
+    """The temporary folder is everybody's: a link in our place is an error with a way out."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    os.symlink("/etc", tmp_path / f"interpreter-pool-{os.geteuid()}")
+    with pytest.raises(SetupError, match="TMPDIR") as caught:
+        Runtime()
+    assert caught.value.step == "runtime folder"
+
+
+def test_a_forked_child_does_not_hold_its_parents_lock(base):
+    """A child that outlives its parent must not keep the parent's folder from being swept."""
+    made = Runtime()
+    made.release_after_fork()  # what the at-fork hook does in the child
+    assert sweep(base) == [made.path]

@@ -1,0 +1,292 @@
+"""The system-call filter: what it answers, asked call by call, for both machines and tiers."""
+
+import errno
+import platform
+import signal
+import socket
+import stat
+
+import pyseccomp
+import pytest
+from bpf import ALLOW, INSTRUCTION, KILL_PROCESS, ask, errno_of
+
+from sandbox import SetupError, seccomp, syscalls
+from sandbox.guest.syscall_filter import PID_MARK, Filter
+
+MACHINES = {"x86_64": pyseccomp.Arch.X86_64, "aarch64": pyseccomp.Arch.AARCH64}
+FOREIGN = {"x86_64": pyseccomp.Arch.X86, "aarch64": pyseccomp.Arch.ARM}
+CLONE_VM, CLONE_THREAD, CLONE_NEWUSER = 0x100, 0x10000, 0x10000000
+GLIBC_THREAD = 0x3D0F00
+ME = 4242
+
+
+class Asked:
+    """The filter of one tier and machine as a child has it: with its own id filled in."""
+
+    def __init__(self, tier: str, machine: str) -> None:
+        self.machine = machine
+        self.arch = MACHINES[machine]
+        instructions = INSTRUCTION.iter_unpack(seccomp.build(tier, machine))
+        self.program = b"".join(
+            INSTRUCTION.pack(c, t, f, ME if c == 0x15 and k == PID_MARK else k)
+            for c, t, f, k in instructions
+        )
+
+    def has(self, name: str) -> bool:
+        return pyseccomp.resolve_syscall(self.arch, name) >= 0
+
+    def __call__(self, name: str, *arguments: int) -> int:
+        number = pyseccomp.resolve_syscall(self.arch, name)
+        assert number >= 0, name
+        return ask(self.program, self.arch, number, *arguments)
+
+    def allows(self, name: str, *arguments: int) -> bool:
+        answer = self(name, *arguments)
+        if answer == ALLOW:
+            return True
+        assert errno_of(answer) is not None, hex(answer)
+        return False
+
+
+@pytest.fixture(scope="module", params=list(MACHINES))
+def machine(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=["namespaces", "landlock"])
+def filter_(request, machine):
+    return Asked(request.param, machine)
+
+
+@pytest.fixture(scope="module")
+def namespaces(machine):
+    return Asked("namespaces", machine)
+
+
+@pytest.fixture(scope="module")
+def landlock(machine):
+    return Asked("landlock", machine)
+
+
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
+def test_a_policy_builds_and_is_small(tier, machine):
+    """Both machines have a filter: whole instructions, below the kernel's 4096, always the same."""
+    program = seccomp.build(tier, machine)
+    assert len(program) % INSTRUCTION.size == 0
+    assert 50 < len(program) // INSTRUCTION.size < 1000
+    assert seccomp.build(tier, machine) is program
+
+
+def test_this_machine_is_the_default():
+    """Without a machine named, the filter is this one's."""
+    assert seccomp.build("landlock") == seccomp.build("landlock", platform.machine())
+
+
+def test_an_unknown_machine_is_refused_by_name():
+    """A machine without a policy is a SetupError that says which there are."""
+    with pytest.raises(SetupError, match=r"s390x.*x86_64") as caught:
+        seccomp.build("landlock", "s390x")
+    assert caught.value.step == "seccomp"
+
+
+def test_every_jump_lands_inside():
+    """No jump of a filter leaves it: the kernel would refuse it, and our prefix could shift one."""
+    for machine in MACHINES:
+        instructions = list(INSTRUCTION.iter_unpack(seccomp.build("landlock", machine)))
+        for place, (code, true, false, constant) in enumerate(instructions):
+            offsets = (constant,) if code == 0x05 else (true, false) if code & 7 == 5 else ()
+            assert all(place + 1 + offset < len(instructions) for offset in offsets)
+        assert instructions[-1][0] == 0x06
+
+
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
+def test_marks_stand_only_where_a_process_id_is_compared(tier, machine):
+    """PID_MARK is only ever compared for equality, so that putting an id in is all it takes."""
+    program = seccomp.build(tier, machine)
+    marks = [
+        place
+        for place, instruction in enumerate(INSTRUCTION.iter_unpack(program))
+        if instruction[3] == PID_MARK
+    ]
+    assert marks
+    assert all(INSTRUCTION.unpack_from(program, 8 * place)[0] == 0x15 for place in marks)
+    assert Filter(program)._marks == [8 * place + 4 for place in marks]
+
+
+def test_an_id_is_compared_with_all_its_64_bits(filter_):
+    """An argument that has our id only in its lower half is someone else."""
+    assert filter_.allows("prlimit64", ME)
+    assert not filter_.allows("prlimit64", ME | 1 << 32)
+    assert not filter_.allows("tgkill", ME | 1 << 32, 1, 9)
+
+
+@pytest.mark.parametrize("name", ["read", "getpid", "openat", "mmap", "futex", "exit_group"])
+def test_foreign_architectures_are_killed(filter_, name):
+    """A call by another architecture's numbering kills the process, whatever its number."""
+    number = pyseccomp.resolve_syscall(filter_.arch, name)
+    assert ask(filter_.program, FOREIGN[filter_.machine], number) == KILL_PROCESS
+    assert ask(filter_.program, 0, number) == KILL_PROCESS
+
+
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
+@pytest.mark.parametrize("number", [0, 1, 39, 59, 300, 470, 471, 512, 547, 0x3FFFFFFF])
+def test_x32_is_killed(tier, number):
+    """The x32 numbering of x86-64 kills the process, also above every number that is known."""
+    x86 = Asked(tier, "x86_64")
+    assert ask(x86.program, x86.arch, 0x40000000 | number) == KILL_PROCESS
+
+
+@pytest.mark.parametrize("above", [1, 2, 100, 10_000])
+def test_calls_newer_than_the_policy_do_not_exist(filter_, above):
+    """A number above the newest known is ENOSYS, so that libraries fall back."""
+    number = seccomp.NEWEST_KNOWN + above
+    assert errno_of(ask(filter_.program, filter_.arch, number)) == errno.ENOSYS
+
+
+def test_every_number_has_an_answer(filter_):
+    """Every known number is allowed or gets an errno; nothing kills but a foreign numbering."""
+    for number in range(seccomp.NEWEST_KNOWN + 1):
+        answer = ask(filter_.program, filter_.arch, number)
+        assert answer == ALLOW or errno_of(answer) is not None, (number, hex(answer))
+
+
+REFUSED = """
+socket connect bind listen accept4 sethostname execve execveat fork vfork ptrace
+process_vm_readv process_vm_writev mount umount2 pivot_root chroot unshare setns bpf
+perf_event_open userfaultfd keyctl add_key request_key init_module finit_module kexec_load
+reboot swapon io_uring_enter io_uring_register pidfd_open pidfd_getfd pidfd_send_signal
+shmget shmat semget msgget mq_open kcmp name_to_handle_at open_by_handle_at fanotify_init
+inotify_add_watch chown fchown lchown fchownat setuid setgid setresuid setgroups capset
+seccomp landlock_create_ruleset memfd_create personality setsid setpgid sched_setscheduler
+sched_setattr setpriority ioprio_set quotactl acct syslog mount_setattr move_mount open_tree
+fsopen fsmount rt_sigqueueinfo rt_tgsigqueueinfo tkill vmsplice splice tee move_pages mbind
+migrate_pages nfsservctl modify_ldt iopl ioperm lookup_dcookie setdomainname settimeofday
+clock_settime adjtimex process_madvise timer_create mlock mlockall
+"""
+
+
+@pytest.mark.parametrize("name", REFUSED.split())
+def test_what_is_not_needed_is_refused(filter_, name):
+    """Everything that is no part of the policy fails with EPERM, whatever its arguments."""
+    if not filter_.has(name):
+        return  # another machine's call
+    for arguments in ((), (0,) * 6, (1,) * 6, (ME,) * 6):
+        assert errno_of(filter_(name, *arguments)) == errno.EPERM
+
+
+@pytest.mark.parametrize("name", ["clone3", "io_uring_setup", "fchmodat2", "memfd_secret"])
+def test_newer_ways_fall_back_to_older_ones(filter_, name):
+    """Calls with an older twin do not exist: libc then uses the one that can be looked into."""
+    assert errno_of(filter_(name, 0x100, 88)) == errno.ENOSYS
+
+
+def test_threads_are_allowed_and_processes_are_not(filter_):
+    """clone makes threads; without CLONE_THREAD, or with any namespace, it makes nothing."""
+    assert filter_.allows("clone", GLIBC_THREAD)
+    assert filter_.allows("clone", GLIBC_THREAD | 0x00400000)
+    for flags in (
+        signal.SIGCHLD,
+        0,
+        CLONE_VM | 0x4000,  # vfork
+        GLIBC_THREAD & ~CLONE_THREAD,
+        *(GLIBC_THREAD | 1 << bit for bit in (7, 13, 17, 23, 25, 26, 27, 28, 29, 30, 31)),
+        GLIBC_THREAD | CLONE_NEWUSER,
+        GLIBC_THREAD | signal.SIGCHLD,
+    ):
+        assert errno_of(filter_("clone", flags)) == errno.EPERM, hex(flags)
+
+
+@pytest.mark.parametrize("extra", [0, socket.SOCK_CLOEXEC, socket.SOCK_NONBLOCK])
+def test_only_local_stream_pairs_are_sockets(filter_, extra):
+    """socketpair gives AF_UNIX streams; datagrams could reach sockets by name."""
+    unix, stream = socket.AF_UNIX, socket.SOCK_STREAM
+    assert filter_.allows("socketpair", unix, stream | extra, 0)
+    assert not filter_.allows("socketpair", unix, socket.SOCK_DGRAM | extra, 0)
+    assert not filter_.allows("socketpair", unix, socket.SOCK_SEQPACKET | extra, 0)
+    assert not filter_.allows("socketpair", unix, stream | extra, 1)
+    assert not filter_.allows("socketpair", socket.AF_INET, stream | extra, 0)
+    assert not filter_.allows("socketpair", 30, stream | extra, 0)  # AF_TIPC
+
+
+def test_data_goes_to_the_other_end_only(filter_):
+    """sendto takes no address."""
+    assert filter_.allows("sendto", 3, 0x1000, 5, 0, 0, 0)
+    assert not filter_.allows("sendto", 3, 0x1000, 5, 0, 0x2000, 16)
+
+
+def test_a_landlocked_run_signals_itself_only(landlock):
+    """Where no pid namespace holds it, a run can kill itself and nobody else."""
+    assert landlock.allows("kill", ME, signal.SIGTERM)
+    assert landlock.allows("kill", 0, 0)
+    for other in (1, ME + 1, -1, -ME, PID_MARK):
+        assert not landlock.allows("kill", other, signal.SIGKILL), other
+
+
+def test_in_a_pid_namespace_every_signal_is_allowed(namespaces):
+    """A pid namespace holds the run and its zygote, which no signal of it reaches."""
+    for target in (ME, 1, -1):
+        assert namespaces.allows("kill", target, signal.SIGKILL)
+
+
+def test_threads_are_signalled_within_the_process(filter_):
+    """tgkill reaches the run's own threads (raise, abort), not another process's."""
+    assert filter_.allows("tgkill", ME, ME + 1, signal.SIGABRT)
+    assert not filter_.allows("tgkill", ME + 1, ME + 1, signal.SIGABRT)
+    assert not filter_.allows("tgkill", 1, 1, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    "name", ["prlimit64", "sched_setaffinity", "sched_getaffinity", "sched_getparam"]
+)
+def test_limits_and_scheduling_are_its_own(filter_, name):
+    """Calls on a process id take zero or the own id; the zygote's is refused."""
+    assert filter_.allows(name, 0, 7, 0x1000)
+    assert filter_.allows(name, ME, 7, 0x1000)
+    assert not filter_.allows(name, 1, 7, 0x1000)
+    assert not filter_.allows(name, ME + 1, 7, 0x1000)
+
+
+@pytest.mark.parametrize("name, place", [("mknod", 1), ("mknodat", 2)])
+def test_pipes_are_made_and_devices_are_not(filter_, name, place):
+    """mknod makes named pipes; no device, socket or other node."""
+    if not filter_.has(name):
+        return
+    before = (0,) * place
+    assert filter_.allows(name, *before, stat.S_IFIFO | 0o600)
+    for kind in (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK, stat.S_IFREG, 0):
+        assert not filter_.allows(name, *before, kind | 0o600), kind
+
+
+def test_metadata_is_changed_in_a_root_of_its_own_only(namespaces, landlock):
+    """chmod and utime work where all in reach is scratch; elsewhere they succeed and do nothing."""
+    for name in ("fchmod", "fchmodat", "utimensat"):
+        assert namespaces.allows(name)
+        assert errno_of(landlock(name)) == 0
+
+
+def test_prctl_answers_questions(filter_):
+    """prctl gives and takes names; it changes no death signal, filter or capability."""
+    for option in (15, 16, 39):
+        assert filter_.allows("prctl", option)
+    for option in (1, 4, 8, 10, 22, 24, 28, 36, 38, 47, 0x59616D61, 0x53564D41):
+        assert not filter_.allows("prctl", option)
+
+
+def test_terminals_and_owners_are_out_of_reach(filter_):
+    """ioctl neither types into terminals nor controls them; fcntl sets no owner, lease or size."""
+    assert filter_.allows("ioctl", 0, 0x5401)
+    for request in (0x5412, 0x541C, 0x5402, 0x5414, 0x5410, 1 << 32 | 0x5401):
+        assert not filter_.allows("ioctl", 0, request), hex(request)
+    for command in (8, 10, 15, 1024, 1026, 1031, 1033):
+        assert not filter_.allows("fcntl", 0, command), command
+
+
+def test_rules_have_reasons_and_no_call_has_two_answers_by_accident():
+    """Every rule says why; a name that two rules share has conditions in all of them."""
+    for tier in ("namespaces", "landlock"):
+        seen: dict[str, syscalls.Rule] = {}
+        for rule in syscalls.rules(tier):
+            assert rule.why
+            for name in rule.names.split():
+                assert name not in seen, name
+                seen[name] = rule
