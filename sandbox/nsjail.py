@@ -26,7 +26,7 @@ def locate() -> str:
     """
     named = os.environ.get(VARIABLE)
     if named:
-        if not os.access(named, os.X_OK):
+        if not (os.path.isfile(named) and os.access(named, os.X_OK)):
             raise SetupError("nsjail", f"{VARIABLE}={named!r} is no executable file")
         return os.path.abspath(named)
     try:
