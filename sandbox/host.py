@@ -89,22 +89,28 @@ def settle(wish: Wish, limits: Limits, runtime: Runtime) -> Ground:
     last: SetupError | None = None
     for tier in wish.tiers():
         reason = None
-        for plan in _plans(tier, interpreter, packages, wish.preload, runtime):
-            try:
-                return Ground(plan, _start_and_try(plan, limits), tuple(failures))
-            except SetupError as error:
-                plan.launcher.close()
-                if error.step.startswith("preload"):
-                    raise  # the caller's own module: no other plan would help
-                reason = reason or str(error)
-                last = error
-            except BaseException:
-                plan.launcher.close()
+        try:
+            for plan in _plans(tier, interpreter, packages, wish.preload, runtime):
+                try:
+                    return Ground(plan, _start_and_try(plan, limits), tuple(failures))
+                except SetupError as error:
+                    plan.launcher.close()
+                    if error.step.startswith("preload"):
+                        raise  # the caller's own module: no other plan would help
+                    reason = reason or str(error)
+                    last = error
+                except BaseException:
+                    plan.launcher.close()
+                    raise
+        except SetupError as error:  # no plan of this tier could even be made
+            if error.step.startswith("preload"):
                 raise
+            reason = reason or str(error)
+            last = error
         if reason:
             failures.append(f"{tier}: {reason}")
     step = last.step if last else "tier"
-    raise SetupError(step, "no jail starts here. " + "; ".join(failures) or "nothing to try")
+    raise SetupError(step, "no jail starts here. " + "; ".join(failures))
 
 
 def _start_and_try(plan: Plan, limits: Limits) -> Jail:
