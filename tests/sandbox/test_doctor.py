@@ -1,0 +1,67 @@
+"""`doctor.examine`: every layer is tried, and what is missing comes with advice."""
+
+import os
+import platform
+
+import pytest
+
+from sandbox import SetupError, doctor, host
+from sandbox.nsjail import VARIABLE
+
+
+def test_every_layer_is_told():
+    """All layers are there, once; the tier that auto picks is the first that holds."""
+    diagnosis = doctor.examine()
+    names = [finding.name for finding in diagnosis.findings]
+    assert names == [
+        "kernel",
+        "user",
+        "nsjail",
+        "landlock",
+        "seccomp",
+        "cgroup",
+        "tier namespaces",
+        "tier landlock",
+    ]
+    by_name = {finding.name: finding for finding in diagnosis.findings}
+    assert platform.release() in by_name["kernel"].found
+    assert ("root" in by_name["user"].found) == (os.geteuid() == 0)
+    assert all(finding.found for finding in diagnosis.findings)
+    assert all(finding.advice for finding in diagnosis.findings if not finding.held)
+    held = [name for name in ("namespaces", "landlock") if by_name[f"tier {name}"].held]
+    assert diagnosis.tier == (held[0] if held else None)
+
+
+def test_a_broken_nsjail_costs_the_namespaces_tier_only(monkeypatch, tmp_path):
+    """What is broken is named at its layer and at its tier, and the other tier still holds."""
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho out of order >&2\nexit 7\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv(VARIABLE, str(broken))
+    by_name = {finding.name: finding for finding in doctor.examine().findings}
+    assert not by_name["tier namespaces"].held
+    assert "out of order" in by_name["tier namespaces"].found
+    assert by_name["tier landlock"].held
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "missing"))
+    diagnosis = doctor.examine()
+    by_name = {finding.name: finding for finding in diagnosis.findings}
+    assert not by_name["nsjail"].held
+    assert VARIABLE in by_name["nsjail"].found
+    assert diagnosis.tier == "landlock"
+
+
+def test_without_landlock_the_advice_says_how_to_get_it(monkeypatch):
+    """A kernel without Landlock is told as such, and its tier does not hold."""
+    monkeypatch.setattr("sandbox.guest.landlock.probe", lambda: 0)
+    by_name = {finding.name: finding for finding in doctor.examine().findings}
+    assert not by_name["landlock"].held
+    assert "lsm=" in by_name["landlock"].advice
+    assert not by_name["tier landlock"].held
+
+
+def test_off_linux_there_is_one_answer(monkeypatch):
+    """A host that is not Linux is a SetupError that says so."""
+    monkeypatch.setattr(host.sys, "platform", "darwin")
+    with pytest.raises(SetupError, match=r"darwin.*Linux") as caught:
+        doctor.examine()
+    assert caught.value.step == "host"

@@ -1,0 +1,110 @@
+"""`host`: wishes that can't be meant are refused, and the strongest that works is picked."""
+
+import os
+
+import pytest
+
+from sandbox import Limits, PolicyError, SetupError, cgroups, host
+from sandbox.host import Wish, settle, usable_cpus, writable_cgroup
+from sandbox.nsjail import VARIABLE
+from sandbox.runtime import Runtime
+
+
+@pytest.fixture
+def runtime():
+    with Runtime() as runtime:
+        yield runtime
+
+
+@pytest.mark.parametrize("tier", ["", "Namespaces", "nsjail", None, 1])
+def test_an_unknown_tier_is_refused(tier):
+    """The message shows the value and the tiers there are."""
+    with pytest.raises(PolicyError, match="namespaces, landlock, none") as caught:
+        Wish(tier=tier)
+    assert repr(tier) in str(caught.value)
+
+
+@pytest.mark.parametrize("require", ["", "none", "auto", 1])
+def test_an_unknown_requirement_is_refused(require):
+    """Requiring no confinement means nothing."""
+    with pytest.raises(PolicyError, match="require="):
+        Wish(require=require)
+
+
+@pytest.mark.parametrize(
+    "tier, require", [("landlock", "namespaces"), ("none", "landlock"), ("none", "namespaces")]
+)
+def test_a_tier_below_what_is_required_is_refused(tier, require):
+    """Contradictions are refused before anything is tried."""
+    with pytest.raises(PolicyError, match="weaker"):
+        Wish(tier=tier, require=require)
+
+
+@pytest.mark.parametrize(
+    "wish, tiers",
+    [
+        (Wish(), ("namespaces", "landlock")),
+        (Wish(require="namespaces"), ("namespaces",)),
+        (Wish(require="landlock"), ("namespaces", "landlock")),
+        (Wish(tier="none"), ("none",)),
+        (Wish(tier="landlock", require="landlock"), ("landlock",)),
+    ],
+)
+def test_what_is_tried(wish, tiers):
+    """From the strongest down to what is required; none is never tried unless named."""
+    assert wish.tiers() == tiers
+
+
+def test_the_reasons_of_all_tiers_are_told_when_nothing_works(runtime, monkeypatch):
+    """Where no jail starts, the error tells for every tier what stood in its way."""
+    monkeypatch.setenv(VARIABLE, "/nonexistent")
+    monkeypatch.setattr("sandbox.guest.landlock.probe", lambda: 0)
+    with pytest.raises(SetupError) as caught:
+        settle(Wish(), Limits(), runtime)
+    assert "namespaces: " in str(caught.value)
+    assert VARIABLE in str(caught.value)
+    assert "landlock: " in str(caught.value)
+    assert "no Landlock" in str(caught.value)
+
+
+def test_a_passed_over_tier_is_told(runtime, monkeypatch):
+    """Falling back is never silent: the ground says why the stronger tier was passed over."""
+    monkeypatch.setenv(VARIABLE, "/nonexistent")
+    ground = settle(Wish(), Limits(), runtime)
+    try:
+        assert ground.plan.tier == "landlock"
+        (why,) = ground.passed_over
+        assert why.startswith("namespaces: ")
+        assert VARIABLE in why
+    finally:
+        ground.jail.close()
+        ground.plan.launcher.close()
+
+
+def test_a_preload_that_fails_is_the_callers(runtime):
+    """A module that can't be imported is named; no weaker tier is tried for it."""
+    with pytest.raises(SetupError, match="no_such_module") as caught:
+        settle(Wish(preload=("no_such_module",)), Limits(), runtime)
+    assert caught.value.step == "preload no_such_module"
+
+
+def test_a_cgroup_is_found_by_making_one(runtime, monkeypatch):
+    """A place that refuses is passed over, and probing leaves nothing behind."""
+    real = cgroups.find()
+    monkeypatch.setattr(cgroups, "find", lambda: [cgroups.Parents(2, "/nonexistent", None), *real])
+    found = writable_cgroup(runtime)
+    assert found in [*real, None]
+    if found:
+        name = f"{cgroups.PREFIX}{os.path.basename(runtime.path)}-probe"
+        assert not os.path.exists(os.path.join(found.memory, name))
+
+
+@pytest.mark.parametrize(
+    "affinity, quota, expected",
+    [(4, None, 4), (4, 2.5, 2), (4, 0.5, 1), (1, 8.0, 1), (3, 3.0, 3)],
+)
+def test_usable_cpus_are_affinity_cut_to_the_quota(monkeypatch, affinity, quota, expected):
+    """At least one; never more than the quota pays for."""
+    monkeypatch.setattr(host.os, "sched_getaffinity", lambda pid: set(range(affinity)))
+    monkeypatch.setattr(host.cgroups, "cpu_quota", lambda: quota)
+    assert usable_cpus() == expected

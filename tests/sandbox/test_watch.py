@@ -1,0 +1,121 @@
+"""`watch`: what the kernel can't cap is seen and named."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sandbox import ExitReason, Limits
+from sandbox.watch import Watch
+
+HOLDER = """
+import sys, threading
+print(flush=True)
+for line in sys.stdin:
+    kind, number = line.split()
+    if kind == "memory":
+        held = b"x" * int(number)
+    else:
+        for _ in range(int(number)):
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+    print(flush=True)
+"""
+
+
+@pytest.fixture
+def holder():
+    """A process that holds memory or threads when told, and says when it does."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.readline()
+
+        def tell(line: str) -> None:
+            process.stdin.write(line + "\n")
+            process.stdin.flush()
+            process.stdout.readline()
+
+        process.tell = tell
+        yield process
+        process.kill()
+
+
+def watch(pid=0, *, memory=False, threads=False, scratch=None, **limits) -> Watch:
+    return Watch(pid, Limits(**limits), memory=memory, threads=threads, scratch=scratch)
+
+
+def test_memory_counts_from_the_beginning_of_the_watch(holder):
+    """What a process held before is not its run's; what it takes beyond the limit is `memory`."""
+    holder.tell(f"memory {30 << 20}")
+    looking = watch(holder.pid, memory=True, memory_bytes=40 << 20)
+    assert looking.check() is None
+    holder.tell(f"memory {100 << 20}")
+    reason, detail = looking.check()
+    assert reason is ExitReason.MEMORY
+    assert str(40 << 20) in detail
+
+
+def test_threads_over_the_limit_are_denied(holder):
+    """The limit itself is fine, one more is `denied`."""
+    looking = Watch(holder.pid, Limits(threads=3), memory=False, threads=True, scratch=None)
+    holder.tell("threads 2")
+    assert looking.check() is None
+    holder.tell("threads 1")
+    assert looking.check()[0] is ExitReason.DENIED
+
+
+def test_a_process_that_has_gone_breaks_nothing(holder):
+    """Between two looks a run may end: nothing to say."""
+    looking = Watch(holder.pid, Limits(), memory=True, threads=True, scratch=None)
+    holder.kill()
+    holder.wait()
+    assert looking.check() is None
+
+
+def test_bytes_on_disk_are_counted_as_blocks(tmp_path):
+    """A sparse file takes no room; real bytes over the limit are `denied`."""
+    looking = watch(scratch=str(tmp_path), disk_bytes=1 << 20)
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(1 << 30)
+    assert looking.check() is None
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "real").write_bytes(os.urandom(2 << 20))
+    reason, detail = looking.check()
+    assert reason is ExitReason.DENIED
+    assert str(1 << 20) in detail
+
+
+def test_files_of_every_kind_are_counted(tmp_path):
+    """Links, pipes and folders take an inode as files do."""
+    looking = watch(scratch=str(tmp_path), files=100)
+    for number in range(36):
+        (tmp_path / f"folder-{number}").mkdir()
+        os.symlink("/nowhere", tmp_path / f"folder-{number}" / "link")
+    assert looking.check() is None
+    for number in range(40):
+        os.mkfifo(tmp_path / f"pipe-{number}")
+    assert looking.check()[0] is ExitReason.DENIED
+
+
+def test_links_are_not_followed(tmp_path):
+    """What a link points at is not the run's."""
+    os.symlink("/usr", tmp_path / "link")
+    assert watch(scratch=str(tmp_path), files=10).check() is None
+
+
+def test_an_unlimited_scratch_is_not_looked_at(tmp_path):
+    """None is unlimited, and costs nothing."""
+    looking = watch(scratch="/nonexistent", disk_bytes=None, files=None)
+    assert looking.check() is None
+
+
+@pytest.mark.parametrize(
+    "limits", [{"disk_bytes": None, "files": 10}, {"disk_bytes": 1 << 20, "files": None}]
+)
+def test_one_of_two_limits_is_enough(tmp_path, limits):
+    """Bytes without files, and files without bytes, are watched each for itself."""
+    for number in range(30):
+        (tmp_path / f"{number}").write_bytes(b"x")
+    found = watch(scratch=str(tmp_path), **limits).check()
+    assert (found is not None) == (limits["files"] is not None)
