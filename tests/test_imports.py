@@ -67,11 +67,3 @@ def test_the_guest_imports_itself_relatively():
                 if isinstance(node, ast.Import):
                     names = [alias.name.partition(".")[0] for alias in node.names]
                     assert not {"sandbox", "guest"} & set(names), path
-
-
-def test_the_guests_own_list_of_its_modules_is_complete():
-    """A program finds none of our modules in sys.modules: the list to remove names them all."""
-    from sandbox.guest.program import _OURS
-
-    names = {os.path.basename(path)[:-3] for path in sources("sandbox/guest")} - {"__init__"}
-    assert set(_OURS) == {"guest", *(f"guest.{name}" for name in names)}

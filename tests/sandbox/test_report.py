@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sandbox.guest import wire
-from sandbox.guest.report import MAX_MESSAGE, MAX_TRACEBACK, SIZE, Report
+from sandbox.guest.report import MAX_MESSAGE, MAX_TRACEBACK, SIZE, Claim, Report
 
 
 class Region:
@@ -47,9 +47,8 @@ no_check = settings(suppress_health_check=[HealthCheck.function_scoped_fixture],
 def test_arbitrary_bytes_are_never_an_error(region, data):
     """Whatever stands in the region, reading it gives a claim or none, and never raises."""
     region.scribble(data)
-    completed, exception = region.report.read()
-    assert type(completed) is bool
-    assert exception is None or completed
+    claim = region.report.read()
+    assert claim is None or type(claim) is Claim
 
 
 @no_check
@@ -57,14 +56,15 @@ def test_arbitrary_bytes_are_never_an_error(region, data):
 def test_arbitrary_bytes_of_the_right_length_are_never_an_error(region, data):
     """A truthful length in front makes no difference."""
     region.scribble(struct.pack("<I", len(data)) + data)
-    assert type(region.report.read()[0]) is bool
+    claim = region.report.read()
+    assert claim is None or type(claim) is Claim
 
 
 @pytest.mark.parametrize("length", [0, SIZE - 3, SIZE, 0x7FFFFFFF, 0xFFFFFFFF])
 def test_lengths_that_lie_are_no_claim(region, length):
     """A length of nothing, or past the region's end, is no claim."""
     region.scribble(struct.pack("<I", length) + b"N" * (SIZE - 4))
-    assert region.report.read() == (False, None)
+    assert region.report.read() is None
 
 
 @pytest.mark.parametrize(
@@ -72,42 +72,43 @@ def test_lengths_that_lie_are_no_claim(region, length):
     [
         None,
         True,
-        [],
-        {},
-        {"completed": 1},
-        {"completed": "yes"},
-        {"completed": False, "exception": None},
-        {"completed": True, "exception": "ValueError"},
-        {"completed": True, "exception": ["a", "b", "c"]},
-        {"completed": True, "exception": ("a", "b")},
-        {"completed": True, "exception": ("a", "b", b"c")},
-        {"completed": True, "exception": ("a", "b", "c", "d")},
-        {"completed": True, "exception": False},
-        {"completed": True, "exception": [[[[[[]]]]]]},
+        (),
+        (None,),
+        (None, True),
+        (None, 0),
+        (None, False, None),
+        ("ValueError", False),
+        (["a", "b"], False),
+        (("a", "b"), False),
+        (("a", "b", b"c"), False),
+        (("a", "b", "c", "d"), False),
+        (("a", "b", "c"), 1),
+        (("a", "b", "c"), None),
+        {"exception": ("a", "b", "c")},
+        ([[[[[[]]]]]], False),
     ],
 )
 def test_only_well_formed_claims_are_taken(region, value):
     """A claim of the wrong shape is none."""
     region.claim(value)
-    assert region.report.read() == (False, None)
+    assert region.report.read() is None
 
 
 @no_check
-@given(st.text(), st.text(), st.text(max_size=1000))
-def test_a_claim_comes_back(region, kind, message, traceback):
+@given(st.text(), st.text(), st.text(max_size=1000), st.booleans())
+def test_a_claim_comes_back(region, kind, message, traceback, memory_error):
     """What a program says arrives as it was, up to the documented cuts."""
-    region.report.write(exception=(kind, message, traceback))
-    assert region.report.read() == (True, (kind[:200], message[:MAX_MESSAGE], traceback))
+    region.report.write(Claim((kind, message, traceback), memory_error))
+    expected = Claim((kind[:200], message[:MAX_MESSAGE], traceback), memory_error)
+    assert region.report.read() == expected
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "\U0001f600", "\ud800"])
 def test_long_texts_are_cut_to_fit(region, letter):
     """Long texts are cut so that a claim fits; a traceback keeps both ends and says so."""
     text = "BEGIN" + letter * (1 << 20) + "END"
-    region.report.write(exception=(text, text, text))
-    completed, exception = region.report.read()
-    assert completed
-    kind, message, traceback = exception
+    region.report.write(Claim((text, text, text)))
+    kind, message, traceback = region.report.read().exception
     assert len(kind) == 200
     assert len(message) == MAX_MESSAGE
     assert traceback.startswith("BEGIN")
@@ -116,9 +117,16 @@ def test_long_texts_are_cut_to_fit(region, letter):
     assert len(traceback) < MAX_TRACEBACK + 100
 
 
+def test_an_end_without_exception_is_a_claim_too(region):
+    """Running off the end is told, and is not the same as saying nothing."""
+    assert region.report.read() is None
+    region.report.write(Claim())
+    assert region.report.read() == Claim(None, False)
+
+
 def test_a_cleared_report_says_nothing(region):
     """No run reads what an earlier one wrote, and the host takes no old word for a new one."""
-    region.report.write(exception=("ValueError", "secret", "Traceback"))
+    region.report.write(Claim(("ValueError", "secret", "Traceback")))
     region.report.clear()
-    assert region.report.read() == (False, None)
+    assert region.report.read() is None
     assert os.pread(region.fd, SIZE, 0) == bytes(SIZE)
