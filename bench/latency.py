@@ -161,7 +161,7 @@ def aims(latency: Measurement, cpu: Measurement, throughput: Measurement, bare: 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.latency", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--n", type=int, default=80, help="rounds of the latency measurement")
+    parser.add_argument("--n", type=int, default=60, help="rounds of the latency measurement")
     parser.add_argument("--preload", action="append", default=[], help="a module; repeatable")
     parser.add_argument("--quick", action="store_true", help="few rounds: does it work at all?")
     arguments = parser.parse_args()
