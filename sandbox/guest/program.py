@@ -202,9 +202,10 @@ def _finish(exit_code: int, namespace: dict[str, Any]) -> int:
                     each.flush()
                 except (OSError, ValueError):  # closed, or its device is full: as at Python's end
                     pass
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name, None)
         try:
-            if stream is not None and not stream.closed:
+            if stream is not None and not getattr(stream, "closed", False):
                 stream.flush()
         except BaseException:
             exit_code = exit_code or 120

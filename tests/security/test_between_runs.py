@@ -195,7 +195,9 @@ def test_l4_paths_of_the_host_are_not_shown(request, attack, pool):
 
 def test_l4_identity_is_the_jails(attack, pool):
     """L4: user and process numbers are the jail's own where there are namespaces."""
-    code = "import json, os; print(json.dumps([os.getuid(), os.getgid(), os.getpid(), os.getppid()]))"
+    code = (
+        "import json, os; print(json.dumps([os.getuid(), os.getgid(), os.getpid(), os.getppid()]))"
+    )
     user, group, pid, parent = attack.report(code)
     if pool.tier == "namespaces":
         assert (user, group, parent) == (1000, 1000, 1)
