@@ -260,4 +260,7 @@ def _require_count(name: str, value: object, least: int, most: int) -> None:
 def _names(name: str, value: Sequence[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         raise TypeError(f"{name} must be a sequence of names, not the string {value!r}")
-    return tuple(value)
+    try:
+        return tuple(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a sequence of names, not {value!r}") from None

@@ -122,7 +122,10 @@ def _install_streams() -> None:
         for fd, end in enumerate((read_end, write_end, write_end)):
             os.dup2(end, fd)
         sys.stdin = io.TextIOWrapper(
-            io.BufferedReader(_raw(0, "rb", "<stdin>")), encoding="utf-8", errors="strict"
+            io.BufferedReader(_raw(0, "rb", "<stdin>")),
+            encoding="utf-8",
+            errors="strict",
+            newline="\n",  # as Python's own: what ends a line is the program's business
         )
         sys.stdin.mode = "r"  # type: ignore[misc]
         sys.stdout = _writer(1, "<stdout>", "strict")
@@ -146,9 +149,12 @@ def _execute(source: bytes, path: str, namespace: dict[str, Any]) -> _Ended:
     except SystemExit as error:
         return _exit_code(error), None
     except BaseException as error:
-        _strip(error)
-        return _print(error), error
-    return 0, None
+        uncaught = error
+    else:
+        return 0, None
+    # Outside of the handler: a hook finds no exception being handled.
+    _strip(uncaught)
+    return _print(uncaught), uncaught
 
 
 def _strip(error: BaseException) -> None:
@@ -160,15 +166,20 @@ def _strip(error: BaseException) -> None:
 
 
 def _print(error: BaseException) -> int:
-    """Show `error` as the program wants it shown; return the exit code, which its hook may set."""
-    for hook in (getattr(sys, "excepthook", None), sys.__excepthook__):
+    """Show an uncaught exception, through the program's own hook; return the exit code."""
+    try:
+        sys.excepthook(type(error), error, error.__traceback__)
+    except SystemExit as second:
+        return _exit_code(second)
+    except BaseException as second:
+        _strip(second)
         try:
-            hook(type(error), error, error.__traceback__)  # type: ignore[misc]
-            break
-        except SystemExit as left:
-            return _exit_code(left)
+            print("Error in sys.excepthook:", file=sys.stderr)
+            sys.__excepthook__(type(second), second, second.__traceback__)
+            print("\nOriginal exception was:", file=sys.stderr)
+            sys.__excepthook__(type(error), error, error.__traceback__)
         except BaseException:
-            continue
+            pass
     return 1
 
 

@@ -1,0 +1,82 @@
+"""A pool that lives long, on a bad host: nothing is lost, nothing grows."""
+
+import os
+import random
+import signal
+import threading
+from collections import Counter, deque
+
+import psutil
+import pytest
+
+from pool import Pool
+from tests.conftest import is_idle, possessions, wait_until
+
+RUNS = {"namespaces": 10_000, "landlock": 3_000}
+IN_FLIGHT = 16
+MAX_GROWTH_BYTES = 16 << 20
+"""Of the host process. Python's own allocator moves by a few MiB; a leak of 2 KiB a run shows."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ten_thousand_runs_while_workers_are_killed(tier):
+    """Every run has one right result, and the host is as it was, whoever is killed meanwhile."""
+    with Pool(2, tier=tier) as pool:
+        drive(pool, 500)  # until allocators and caches have what they need
+        wait_until(lambda: is_idle(pool))
+        before, resident = possessions(), psutil.Process().memory_info().rss
+        done = threading.Event()
+        killer = threading.Thread(target=kill_now_and_then, args=(done,))
+        killer.start()
+        try:
+            outcomes = drive(pool, RUNS[tier])
+        finally:
+            done.set()
+            killer.join()
+        wait_until(lambda: is_idle(pool))
+        after = possessions()
+        assert outcomes == Counter({("ok", True): RUNS[tier]})
+        assert pool.stats().replaced > 5
+        for name in ("descriptors", "threads", "mounts"):
+            assert after[name] <= before[name], name
+        for name in ("processes", "cgroups", "folders"):
+            assert len(after[name]) <= len(before[name]), name
+        assert psutil.Process().memory_info().rss - resident < MAX_GROWTH_BYTES
+
+
+def drive(pool: Pool, runs: int) -> Counter:
+    """Keep `IN_FLIGHT` runs in the pool; count how they ended and whether they said the truth."""
+    outcomes: Counter = Counter()
+    flying: deque = deque()
+    for number in range(runs + IN_FLIGHT):
+        if number < runs:
+            flying.append((number, pool.submit(f"print({number})")))
+        if number >= IN_FLIGHT and flying:
+            expected, future = flying.popleft()
+            result = future.result(timeout=60)
+            outcomes[str(result.reason), result.stdout == f"{expected}\n"] += 1
+    return outcomes
+
+
+def kill_now_and_then(done: threading.Event) -> None:
+    """Kill a process of some worker, launcher or zygote, three times a second."""
+    chance = random.Random(1)
+    while not done.wait(0.3):
+        victims = [each for each in psutil.Process().children(recursive=True) if is_of_ours(each)]
+        if victims:
+            try:
+                os.kill(chance.choice(victims).pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def is_of_ours(process: psutil.Process) -> bool:
+    """Whether `process` is a launcher or a zygote: a run's own death would be the run's."""
+    try:
+        grandparent = process.parent() and process.parent().ppid()
+        return process.ppid() == os.getpid() or (
+            grandparent == os.getpid() and process.parent().name() == "nsjail"
+        )
+    except psutil.Error:
+        return False
