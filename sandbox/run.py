@@ -110,7 +110,10 @@ class Run:
         data = memoryview(protocol.pack_job(self.job.source, self.job.argv, limits))
         stdin = _stdin(self.job.stdin)
         jobs = self.spare.jobs
-        jobs.settimeout(START_PATIENCE_S)
+        patience_s = START_PATIENCE_S
+        if self.job.limits.wall_s is not None:
+            patience_s = min(patience_s, self.job.limits.wall_s)
+        jobs.settimeout(patience_s)
         self._began = time.monotonic()
         self.stop.attach(self.spare.pidfd)
         try:
@@ -119,8 +122,10 @@ class Run:
             if sent < len(data):  # else the child may have closed its end already
                 jobs.sendall(data[sent:])
         except OSError as error:
-            if self.stop.reason is None:
-                raise NotStarted(self._fault() or f"the spare takes no job ({error})") from None
+            if isinstance(error, TimeoutError) and patience_s == START_PATIENCE_S:
+                raise NotStarted(f"the spare takes no job ({error})") from None
+            # It is gone, perhaps for want of memory for a large program, or it has not taken its
+            # job within its time: what is found from here on tells which, and whose fault it is.
         finally:
             os.close(stdin)
             self.out.close_write_end()
