@@ -48,7 +48,6 @@ def test_o1_the_command_prints_one_json_object(pool, tmp_path):
 
 
 AS_A_FILE = {
-    "NUL": b"print(1)\x00print(2)",
     "lone surrogate": "print('\ud800')".encode("utf-8", "surrogatepass"),
     "tabs": b"if 1:\n\tif 1:\n\t\tprint('\t')\n",
     "tabs and blanks": b"if 1:\n\tprint(1)\n        print(2)\n",
@@ -110,6 +109,12 @@ def test_o2_source_means_what_it_means_in_a_file(attack, outside, name):
     if b"SyntaxError" in expected.stderr:  # worded otherwise where Python reads from a file
         last = [[line.partition(b":")[0] for line in lines] for lines in last]
     assert last[0] == last[1], (result.stderr, expected.stderr)
+
+
+def test_o2_a_nul_in_a_source_is_a_syntax_error(attack):
+    """O2: as Python has it since 3.11.4; before, it ignored the rest of the line."""
+    result = attack(b"print(1)\x00print(2)")
+    assert (result.reason, result.exception.type, result.stdout) == ("exception", "SyntaxError", "")
 
 
 EXITS = [
