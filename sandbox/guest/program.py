@@ -10,6 +10,7 @@ import _random
 import _signal  # type: ignore[import-not-found]
 import _thread
 import atexit
+import builtins
 import gc
 import importlib.machinery
 import io
@@ -20,11 +21,27 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from .confine import PROGRAM_FILE
 from .report import Claim, Report
 
-FILE_NAME = "main.py"
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
+"""The builtins of this module's functions: a program that takes away its own keeps its end."""
+
+_leave = os._exit  # programs replace this one, too
+
+_REHEARSAL = """
+def f(x, *y, **z):
+    return [len(str(x)) for x in range(x)]
+try:
+    f(2)
+finally:
+    pass
+"""
 
 _NOTHING = Claim()
+
+_dict_of = vars(type)["__dict__"].__get__
+"""A class's own dictionary, whatever its metaclass says to being asked."""
 
 _FILES = frozenset((io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom))
 """Files that may hold what has not been written yet."""
@@ -41,7 +58,7 @@ class Program:
     """
 
     def __init__(self, home: str, report: Report) -> None:
-        self.path = os.path.join(home, FILE_NAME)
+        self.path = os.path.join(home, PROGRAM_FILE)
         self.report = report
         self.main = types.ModuleType("__main__")
         self.main.__dict__.update(
@@ -58,28 +75,39 @@ class Program:
         self._seeders = _seeders()
         _install_streams()
 
-    def prepare(self, source: bytes) -> None:
-        """In the child, with its descriptors in place: its own randomness, its file."""
+    def prepare(self) -> None:
+        """In the child, while it waits for its job: its own randomness, and a rehearsal.
+
+        The rehearsal touches the pages that every program touches, off the path of a request.
+        """
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # less its enum
         for seed in self._seeders:
             seed()
+        exec(compile(_REHEARSAL, self.path, "exec", dont_inherit=True), {})
+
+    def write(self, source: bytes) -> None:
+        """Write the program's file."""
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         os.write(file, source)
         os.close(file)
 
     def run(self, source: bytes, argv: list[str]) -> None:
         """Run the program as `__main__`; never return."""
-        sys.argv = [FILE_NAME, *argv]
-        sys.orig_argv = ["python", FILE_NAME, *argv]
+        sys.argv = [PROGRAM_FILE, *argv]
+        sys.orig_argv = ["python", PROGRAM_FILE, *argv]
         namespace = self.main.__dict__
         exit_code, error = _execute(source, self.path, namespace)
+        try:
+            sys.settrace(None)  # the program's own: from here on it would trace us
+        except BaseException:  # an audit hook's opinion
+            pass
         exit_code = _finish(exit_code, namespace)
         self.report.write(_NOTHING if error is None else _describe(error))
         if isinstance(error, KeyboardInterrupt):
             # Python dies of the signal, so that a shell sees an interrupted program.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
-        os._exit(exit_code & 0xFF)
+        _leave(exit_code & 0xFF)
 
 
 def _seeders() -> list[Callable[[], object]]:
@@ -171,24 +199,46 @@ def _print(error: BaseException) -> int:
 
 
 def _exit_code(error: SystemExit) -> int:
-    if error.code is None:
-        return 0
-    if isinstance(error.code, int):
-        return int(error.code) if -(1 << 63) <= error.code < 1 << 63 else -1
     try:
-        print(error.code, file=sys.stderr)
+        code: Any = error.code
+        if code is None:
+            return 0
+        if issubclass(type(code), int):
+            number = int.__index__(code)  # of a subclass, the number and not its opinion
+            return number if -(1 << 63) <= number < 1 << 63 else -1
+        print(code, file=sys.stderr)
     except BaseException:
         pass
     return 1
 
 
 def _finish(exit_code: int, namespace: dict[str, Any]) -> int:
-    """Do what Python does at the end of a program, in its order; return the exit code."""
+    """Do what Python does at the end of a program, in its order; return the exit code.
+
+    Python goes on whatever a step raises, and so does this: modules may be fakes, audit hooks
+    object, memory may be short.
+    """
     threading = sys.modules.get("threading")
-    if threading is not None and (_thread._count() or threading._threading_atexits):
-        _guarded(threading._shutdown)
+    if _thread._count() or getattr(threading, "_threading_atexits", None):
+        _guarded(lambda: threading._shutdown())  # type: ignore[union-attr]
     if atexit._ncallbacks():
         _guarded(atexit._run_exitfuncs)
+    try:
+        _settle(namespace)
+    except BaseException:
+        pass
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name, None)
+        if stream is not None and not _is_closed(stream):
+            try:
+                stream.flush()
+            except BaseException:
+                exit_code = exit_code or 120
+    return exit_code
+
+
+def _settle(namespace: dict[str, Any]) -> None:
+    """Finalise objects and flush files, where there are any that need it."""
     # Only what was made since the fork is tracked: the zygote froze the rest.
     made = gc.get_objects()
     if any(issubclass(kind, type) for kind in set(map(type, made))) and _has_finaliser(made):
@@ -200,21 +250,20 @@ def _finish(exit_code: int, namespace: dict[str, Any]) -> int:
             if type(each) in _FILES:
                 try:
                     each.flush()
-                except (OSError, ValueError):  # closed, or its device is full: as at Python's end
+                except BaseException:  # closed, or its device is full: as at Python's end
                     pass
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name, None)
-        try:
-            if stream is not None and not getattr(stream, "closed", False):
-                stream.flush()
-        except BaseException:
-            exit_code = exit_code or 120
-    return exit_code
+
+
+def _is_closed(stream: Any) -> bool:
+    try:
+        return bool(stream.closed)
+    except BaseException:
+        return False
 
 
 def _has_finaliser(made: list[Any]) -> bool:
     """Whether a class among the objects `made` has a `__del__` of its own."""
-    return any(issubclass(type(each), type) and "__del__" in each.__dict__ for each in made)
+    return any(issubclass(type(each), type) and "__del__" in _dict_of(each) for each in made)
 
 
 def _finalise(namespace: dict[str, Any]) -> None:
@@ -237,21 +286,26 @@ def _guarded(step: Callable[[], object]) -> None:
 
 
 def _describe(error: BaseException) -> Claim:
-    kind = type(error)
-    name = kind.__qualname__
-    if kind.__module__ not in ("builtins", "__main__"):
-        name = f"{kind.__module__}.{name}"
-    try:
-        message = str(error)
-    except BaseException as second:
-        message = f"<str() of the exception raised {type(second).__name__}>"
-    try:
-        import traceback
+    texts = []
+    for describe in (_name, str, _format):
+        try:
+            texts.append("" + describe(error))  # a subclass of str would not be plain data
+        except BaseException as second:
+            texts.append(f"<{describe.__name__.strip('_')} raised {type(second).__name__}>")
+    return Claim((texts[0], texts[1], texts[2]), issubclass(type(error), MemoryError))
 
-        text = "".join(traceback.format_exception(error))
-    except BaseException as second:
-        text = f"<formatting the traceback raised {type(second).__name__}>"
-    return Claim((str(name), str(message), text), isinstance(error, MemoryError))
+
+def _name(error: BaseException) -> str:
+    kind = type(error)
+    if kind.__module__ in ("builtins", "__main__"):
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _format(error: BaseException) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(error))
 
 
 def _raw(fd: int, mode: str, name: str) -> io.FileIO:

@@ -159,8 +159,9 @@ class Zygote:
         """In the child: be confined, wait for the job, run it."""
         try:
             self.confinement.spare(shape)
+            self.program.prepare()
             source, argv, limits = _receive_job(jobs)
-            self.program.prepare(source)
+            self.program.write(source)
             jobs.send(protocol.STARTED)
         except EOFError:
             os._exit(0)  # the host no longer wants this spare
@@ -249,13 +250,16 @@ def _receive_job(jobs: socket.socket) -> tuple[bytes, list[str], list[int]]:
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     missing = protocol.job_size(data) - len(data)
+    if not missing:
+        return protocol.unpack_job(data)
+    pieces = [data]
     while missing > 0:
         piece = jobs.recv(min(missing, 1 << 20))
         if not piece:
             raise EOFError
-        data += piece
+        pieces.append(piece)
         missing -= len(piece)
-    return protocol.unpack_job(data)
+    return protocol.unpack_job(b"".join(pieces))
 
 
 def _kill(pid: int) -> None:

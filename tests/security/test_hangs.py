@@ -49,6 +49,14 @@ def test_h1_the_time_limit_ends_everything(attack, outside, name):
         outside(ENDLESS[name], timeout=0.5)
 
 
+@pytest.mark.parametrize("timeout", [0.0001, 0.01, 0.1])
+def test_h1_handing_over_counts(attack, timeout):
+    """H1: the clock runs from the moment a program is handed over, however large it is."""
+    code = "#" + "x" * (15 << 20) + "\nwhile True: pass"
+    result = attack(code, timeout=timeout)
+    assert result.reason == "wall_timeout" and result.wall_s < 1
+
+
 DAEMON = """
 import os, time
 try:

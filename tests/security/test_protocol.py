@@ -48,7 +48,6 @@ def test_o1_the_command_prints_one_json_object(pool, tmp_path):
 
 
 AS_A_FILE = {
-    "NUL": b"print(1)\x00print(2)",
     "lone surrogate": "print('\ud800')".encode("utf-8", "surrogatepass"),
     "tabs": b"if 1:\n\tif 1:\n\t\tprint('\t')\n",
     "tabs and blanks": b"if 1:\n\tprint(1)\n        print(2)\n",
@@ -107,7 +106,15 @@ def test_o2_source_means_what_it_means_in_a_file(attack, outside, name):
     assert result.returncode == expected.returncode, (result, expected)
     assert result.stdout_bytes == expected.stdout
     last = [text.strip().splitlines()[-1:] for text in (result.stderr_bytes, expected.stderr)]
+    if b"SyntaxError" in expected.stderr:  # worded otherwise where Python reads from a file
+        last = [[line.partition(b":")[0] for line in lines] for lines in last]
     assert last[0] == last[1], (result.stderr, expected.stderr)
+
+
+def test_o2_a_nul_in_a_source_is_a_syntax_error(attack):
+    """O2: as Python has it since 3.11.4; before, it ignored the rest of the line."""
+    result = attack(b"print(1)\x00print(2)")
+    assert (result.reason, result.exception.type, result.stdout) == ("exception", "SyntaxError", "")
 
 
 EXITS = [
@@ -180,9 +187,11 @@ import os, sys
 frame = sys._getframe()
 while frame is not None:
     for value in list(frame.f_locals.values()):
+        value = getattr(value, "report", value)
         if type(value).__name__ == "Report":
             report = value
     frame = frame.f_back
+Claim = type(report).write.__globals__["Claim"]
 print("found", flush=True)
 """
 
@@ -190,9 +199,9 @@ FORGERIES = {
     "garbage": "report._map[:] = os.urandom(len(report._map))\nos._exit(4)",
     "length": "report._map[:4] = b'\\xff' * 4\nos._exit(4)",
     "nesting": "report._map[:] = (b'\\xf0\\xff\\0\\0' + b'l\\1\\0\\0\\0' * 20000)[:len(report._map)]\nos._exit(4)",
-    "claim": "report.write(exception=None)\nos._exit(4)",
-    "exception": "report.write(exception=('MemoryError', 'x', 'y'))\nos._exit(4)",
-    "surrogates": "report.write(exception=('\\ud800', '\\udfff\\0', '\\x1b[2J'))\nos._exit(4)",
+    "claim": "report.write(Claim())\nos._exit(4)",
+    "exception": "report.write(Claim(('MemoryError', 'x', 'y'), True))\nos._exit(4)",
+    "surrogates": "report.write(Claim(('\\ud800', '\\udfff\\0', '\\x1b[2J')))\nos._exit(4)",
 }
 
 
@@ -210,10 +219,39 @@ def test_w9_forged_claims_decide_nothing(attack, name):
 
 def test_w9_a_forged_exception_needs_exit_code_one(attack):
     """W9: with code 1 the claim is believed, for it costs the program nothing to raise one."""
-    result = attack(FORGE + "report.write(exception=('E', 'x', 'y'))\nos._exit(1)")
+    result = attack(FORGE + "report.write(Claim(('E', 'x', 'y')))\nos._exit(1)")
     assert (result.reason, result.exit_code) == ("exception", 1)
-    ok = attack(FORGE + "report.write(exception=('E', 'x', 'y'))\nos._exit(0)")
+    ok = attack(FORGE + "report.write(Claim(('E', 'x', 'y')))\nos._exit(0)")
     assert (ok.reason, ok.exit_code) == ("ok", 0)
+
+
+UNHARMED = {
+    "no os._exit": "import os; os._exit = None",
+    "os._exit that returns": "import os; os._exit = lambda code: None",
+    "no threading": "import sys; sys.modules['threading'] = None",
+    "a fake threading": "import sys, types; sys.modules['threading'] = types.ModuleType('t')",
+    "no gc": "import gc; gc.get_objects = None",
+    "poor builtins": "import builtins as b; b.any = b.len = b.isinstance = b.issubclass = b.map = None",
+    "no modules": "import sys; sys.modules.clear()",
+    "an audit hook": "import sys\ndef f(*_): raise RuntimeError\nsys.addaudithook(f)",
+    "a trace function": "import sys\ndef f(*_): raise RuntimeError\nsys.settrace(f)",
+    "an evasive class": "class A:\n __class__ = property(lambda self: 1 / 0)\na = [A()]; a.append(a)",
+    "an evasive type": "class M(type):\n def __getattribute__(c, n): raise RuntimeError\n"
+    "class A(metaclass=M): pass",
+    "a file that objects": "import io\nclass R(io.RawIOBase):\n def writable(self): return True\n"
+    " def flush(self): raise RuntimeError\nt = io.TextIOWrapper(R())",
+    "a number that objects": "class I(int):\n def __int__(self): raise ValueError\n"
+    " def __le__(self, other): raise ValueError\nimport sys; sys.exit(I(0))",
+}
+
+
+@pytest.mark.parametrize("name", UNHARMED)
+def test_o3_odd_but_sound_programs_end_well(attack, outside, name):
+    """O3: a program may break what our own ending uses; it still ends with python's exit code."""
+    code = "print(1)\n" + UNHARMED[name]
+    result = attack(code)
+    assert (result.reason, result.stdout) == ("ok", "1\n"), result
+    assert outside(code).returncode == 0
 
 
 WEDGES = {
