@@ -76,13 +76,13 @@ class Program:
         _install_streams()
 
     def prepare(self) -> None:
-        """In the child, while it waits for its job: its own randomness, and a rehearsal.
-
-        The rehearsal touches the pages that every program touches, off the path of a request.
-        """
+        """In the child, before its job is known: Python's handler of Ctrl-C, its own randomness."""
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # less its enum
         for seed in self._seeders:
             seed()
+
+    def rehearse(self) -> None:
+        """In a child that has to wait: touch the pages that every program touches."""
         exec(compile(_REHEARSAL, self.path, "exec", dont_inherit=True), {})
 
     def write(self, source: bytes) -> None:
