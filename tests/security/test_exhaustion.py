@@ -27,7 +27,7 @@ except RuntimeError:
 """
 
 THREADS = """
-import json, sys, threading
+import json, sys, threading, time
 wait = threading.Event()
 started = 0
 try:
@@ -36,6 +36,7 @@ try:
         started += 1
 except RuntimeError:
     pass
+time.sleep(0.2)  # where threads are watched, nobody looks every moment
 wait.set()
 print(json.dumps(started))
 """
