@@ -17,6 +17,8 @@ from typing import Any
 Samples = dict[str, list[float]]
 """Per alternative its values, in the order of the rounds: equal index, same round."""
 
+_FEWEST = 3
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Alternative:
@@ -74,16 +76,26 @@ def milliseconds(function: Callable[[], object]) -> Callable[[], float]:
 
 
 def interleave(
-    alternatives: Sequence[Alternative], *, rounds: int, warm_up: int, settle_s: float = 0.0
+    alternatives: Sequence[Alternative],
+    *,
+    rounds: int,
+    warm_up: int,
+    budget_s: float,
+    settle_s: float = 0.0,
 ) -> Samples:
     """Run every alternative once a round, A B C, B C A, ..., and return all values.
 
     warm_up: rounds at the beginning that are not counted.
+    budget_s: no round begins later than this, but for the first three that count: a busy
+        machine gives fewer samples, which the n of every summary tells.
     settle_s: idle time after each sample, in which what one alternative leaves to be done in
         the background does not fall into the time of the next.
     """
     samples: Samples = {each.name: [] for each in alternatives}
+    ends_at = time.monotonic() + budget_s
     for number in range(-warm_up, rounds):
+        if number >= _FEWEST and time.monotonic() > ends_at:
+            break
         first = number % len(alternatives)
         for alternative in (*alternatives[first:], *alternatives[:first]):
             value = alternative.run()

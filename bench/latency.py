@@ -34,6 +34,8 @@ ROW = 10
 BLOCK = 20
 """Runs that make one sample of CPU time: the clocks are read around them."""
 SETTLE_S = 0.008
+BUDGET_S = 25.0
+"""For each of the three measurements: a busy machine makes fewer rounds, not a longer bench."""
 
 
 class _Closes(Protocol):
@@ -96,7 +98,7 @@ class Bench:
             Alternative(kind, about, partial(self.plain.wall_ms, kind))
             for kind, about in FORKS.items()
         ]
-        samples = interleave(found, rounds=rounds, warm_up=3, settle_s=SETTLE_S)
+        samples = interleave(found, rounds=rounds, warm_up=3, budget_s=BUDGET_S, settle_s=SETTLE_S)
         return Measurement("latency", "ms a run", found[0].name, found, samples)
 
     def cpu(self, rounds: int) -> Measurement:
@@ -115,7 +117,7 @@ class Bench:
             Alternative(name, f"{about}; with this process", partial(children_cpu_ms, run, 2))
             for name, about, run in self._processes()
         ]
-        samples = interleave(found, rounds=rounds, warm_up=1, settle_s=SETTLE_S)
+        samples = interleave(found, rounds=rounds, warm_up=1, budget_s=BUDGET_S, settle_s=SETTLE_S)
         return Measurement("cpu", "ms a run", "libc fork", found, samples)
 
     def throughput(self, rounds: int, duration_s: float) -> Measurement:
@@ -131,7 +133,9 @@ class Bench:
             for name, about, run in self._processes():
                 about = f"{about}; {WORKERS} threads, {IN_FLIGHT} in flight"
                 found.append(Alternative(name, about, partial(once, partial(threads.submit, run))))
-            samples = interleave(found, rounds=rounds, warm_up=1, settle_s=SETTLE_S)
+            samples = interleave(
+                found, rounds=rounds, warm_up=1, budget_s=BUDGET_S, settle_s=SETTLE_S
+            )
         return Measurement("throughput", "runs/s", "subprocess", found, samples)
 
     def _processes(self) -> Iterator[tuple[str, str, Callable[[], None]]]:
@@ -161,7 +165,7 @@ def aims(latency: Measurement, cpu: Measurement, throughput: Measurement, bare: 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.latency", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--n", type=int, default=80, help="rounds of the latency measurement")
+    parser.add_argument("--n", type=int, default=60, help="rounds of the latency measurement")
     parser.add_argument("--preload", action="append", default=[], help="a module; repeatable")
     parser.add_argument("--quick", action="store_true", help="few rounds: does it work at all?")
     arguments = parser.parse_args()
@@ -171,7 +175,7 @@ def main() -> None:
     with Bench(preload) as bench:
         latency = bench.latency(rounds)
         cpu = bench.cpu(3 if arguments.quick else max(rounds // 4, 3))
-        throughput = bench.throughput(*((2, 0.3) if arguments.quick else (8, 0.8)))
+        throughput = bench.throughput(*((2, 0.3) if arguments.quick else (8, 0.7)))
         facts["skipped"] = bench.skipped
     measurements = (latency, cpu, throughput)
     aimed = aims(*measurements, bare=not preload)

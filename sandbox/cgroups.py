@@ -168,7 +168,7 @@ class _V1:
                     self.tasks = None
             self._limit = _File(self.memory, "memory.limit_in_bytes")
             self._peak = _File(self.memory, "memory.max_usage_in_bytes")
-            self._usage = _File(self.memory, "memory.usage_in_bytes")
+            self._idle = _Idle(_File(self.memory, "memory.usage_in_bytes"))
             self._oom = _File(self.memory, "memory.oom_control")
             # Exists only where the kernel accounts for swap; it counts memory and swap together.
             self._swap = _File.if_there(self.memory, "memory.memsw.limit_in_bytes")
@@ -176,7 +176,7 @@ class _V1:
         except OSError:
             self.remove()
             raise
-        self._settings: tuple[int | None, int | None] | None = None
+        self._settings: tuple[int | None, int | None, int] | None = None
         self._base = 0
         self._kills = 0
 
@@ -186,12 +186,12 @@ class _V1:
                 file.write(str(pid))
 
     def begin(self, memory_bytes: int | None, tasks: int | None) -> None:
-        self._base = self._usage.read_int()
-        if self._settings != (memory_bytes, tasks):
+        self._base = self._idle.wait()
+        if self._settings != (memory_bytes, tasks, self._base >> 20):
             self._set_memory(memory_bytes)
             if self._tasks_max is not None:
                 self._tasks_max.write(str(tasks) if tasks else _UNLIMITED_V2)
-            self._settings = (memory_bytes, tasks)
+            self._settings = (memory_bytes, tasks, self._base >> 20)
         self._kills = self._oom.read_field("oom_kill")
         self._peak.write("0")
 
@@ -210,7 +210,7 @@ class _V1:
 
     def remove(self) -> None:
         for file in vars(self).values():
-            if isinstance(file, _File):
+            if isinstance(file, (_File, _Idle)):
                 file.close()
         for folder in self.paths():
             remove(folder)
@@ -231,7 +231,7 @@ class _V2:
         os.mkdir(self.folder)
         try:
             self._limit = _File(self.folder, "memory.max")
-            self._usage = _File(self.folder, "memory.current")
+            self._idle = _Idle(_File(self.folder, "memory.current"))
             self._events = _File(self.folder, "memory.events")
             self._swap = _File.if_there(self.folder, "memory.swap.max")
             self._peak = _File.if_there(self.folder, "memory.peak")
@@ -239,7 +239,7 @@ class _V2:
         except OSError:
             self.remove()
             raise
-        self._settings: tuple[int | None, int | None] | None = None
+        self._settings: tuple[int | None, int | None, int] | None = None
         self._base = 0
         self._kills = 0
         self._peak_resets = False
@@ -249,15 +249,15 @@ class _V2:
             file.write(str(pid))
 
     def begin(self, memory_bytes: int | None, tasks: int | None) -> None:
-        self._base = self._usage.read_int()
-        if self._settings != (memory_bytes, tasks):
+        self._base = self._idle.wait()
+        if self._settings != (memory_bytes, tasks, self._base >> 20):
             limit = _UNLIMITED_V2 if memory_bytes is None else str(memory_bytes + self._base)
             self._limit.write(limit)
             if self._swap is not None:
                 self._swap.write("0" if memory_bytes is not None else _UNLIMITED_V2)
             if self._tasks_max is not None:
                 self._tasks_max.write(str(tasks) if tasks else _UNLIMITED_V2)
-            self._settings = (memory_bytes, tasks)
+            self._settings = (memory_bytes, tasks, self._base >> 20)
         self._kills = self._events.read_field("oom_kill")
         # Since 6.12 a write resets the peak as this descriptor sees it; before, it can't be.
         self._peak_resets = self._peak is not None and self._peak.try_write("reset")
@@ -270,7 +270,7 @@ class _V2:
 
     def remove(self) -> None:
         for file in vars(self).values():
-            if isinstance(file, _File):
+            if isinstance(file, (_File, _Idle)):
                 file.close()
         remove(self.folder)
 
@@ -279,6 +279,35 @@ class _V2:
 
     def describe(self) -> str:
         return "cgroup v2: " + ("memory, pids" if self._tasks_max else "memory")
+
+
+class _Idle:
+    """What a group holds between two runs: the zygote's part.
+
+    The kernel gives some memory back late, page tables above all, a grace period after their
+    process has gone; until then it would count against the next run.
+    """
+
+    _SLACK_BYTES = 4 << 20
+    _PATIENCE_S = 0.2
+
+    def __init__(self, usage: "_File") -> None:
+        self._usage = usage
+        self._least = 1 << 62
+
+    def wait(self) -> int:
+        """Return the bytes held, once they are about the least that was ever seen."""
+        held = self._usage.read_int()
+        if held > self._least + self._SLACK_BYTES:
+            deadline = time.monotonic() + self._PATIENCE_S
+            while held > self._least + self._SLACK_BYTES and time.monotonic() < deadline:
+                time.sleep(0.001)
+                held = self._usage.read_int()
+        self._least = min(self._least, held)
+        return held
+
+    def close(self) -> None:
+        self._usage.close()
 
 
 class _File:

@@ -36,6 +36,7 @@ Starting, step by step; a `SetupError` names the step that failed:
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import os
 import select
@@ -65,22 +66,27 @@ _numbers = itertools.count()
 _open: "weakref.WeakSet[Jail]" = weakref.WeakSet()
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass
 class Spare:
     """A confined child that waits for its job."""
 
     serial: int
     jobs: socket.socket
     pidfd: int
-    shape: Shape
 
+    @functools.cached_property
     def pid(self) -> int:
         """The child's id on the host, 0 if it is gone already."""
-        with open(f"/proc/self/fdinfo/{self.pidfd}", "rb") as file:
-            for line in file:
-                if line.startswith(b"Pid:"):
-                    return max(int(line.split()[1]), 0)
-        return 0
+        with open(f"/proc/self/fdinfo/{self.pidfd}", "rb", buffering=0) as file:
+            fields = file.read(512).split()
+        return max(int(fields[fields.index(b"Pid:") + 1]), 0)
+
+    def die_first(self) -> None:
+        """Have the kernel choose the run when its cgroup is out of memory, never the zygote."""
+        with contextlib.suppress(OSError):
+            adjust = os.open(f"/proc/{self.pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+            os.write(adjust, b"1000")
+            os.close(adjust)
 
     def close(self) -> None:
         self.jobs.close()
@@ -254,8 +260,11 @@ class Jail:
         while True:
             kind, serial, _, _, descriptors = self._receive_event(START_PATIENCE_S)
             if kind == protocol.READY and len(descriptors) == 2 and self.shape is not None:
-                jobs, pidfd = descriptors
-                return Spare(serial, socket.socket(fileno=jobs), pidfd, self.shape)
+                jobs = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptors[0])
+                spare = Spare(serial, jobs, descriptors[1])
+                if self.group is not None:
+                    spare.die_first()
+                return spare
             for fd in descriptors:
                 os.close(fd)
             if kind != protocol.EXIT:  # of a spare that was replaced, or killed while it waited

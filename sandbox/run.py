@@ -18,8 +18,8 @@ from .result import GuestException, Result
 from .stop import Stop
 from .watch import INTERVAL_S, Watch
 
-_QUIET_S = 0.002
-"""Before this the pipes are not looked at, and not more often later: a pipe holds 64 KiB, and
+_FIRST_QUIET_S, _QUIET_S = 0.005, 0.002
+"""How long the pipes are not looked at, at first and between two looks: a pipe holds 64 KiB, and
 every look wakes the host for a line of output."""
 
 
@@ -63,7 +63,6 @@ class Run:
         self.detail = ""
         self.jail_lost = False
         self._began = 0.0
-        self._pid = 0
         self._watch: Watch | None = None
         self._give_up_at: float | None = None
 
@@ -94,15 +93,8 @@ class Run:
         if jail.group is not None:
             tasks = None if limits.threads is None else limits.threads + 1
             jail.group.begin(limits.memory_bytes, tasks)
-        needs_watch = jail.group is None or jail.scratch is not None
-        self._pid = self.spare.pid() if needs_watch or jail.group or limits.cpu_s else 0
-        if jail.group is not None and self._pid:
-            # The kernel shall kill the run for memory, never the zygote.
-            with contextlib.suppress(OSError):
-                with open(f"/proc/{self._pid}/oom_score_adj", "w", encoding="ascii") as file:
-                    file.write("1000")
-        if needs_watch:
-            self._watch = _watch(jail, self._pid, limits)
+        if jail.group is None or jail.scratch is not None:
+            self._watch = _watch(jail, self.spare.pid, limits)
         self._hand_over()
 
     def _hand_over(self) -> None:
@@ -136,7 +128,7 @@ class Run:
     def _wait(self) -> tuple[int | None, float | None]:
         """Wait for the end of the run, enforcing its limits; return wait status and CPU time."""
         try:
-            ended = self.jail.wait_exit(self.spare, min(_QUIET_S, self._until_next_look()))
+            ended = self.jail.wait_exit(self.spare, min(_FIRST_QUIET_S, self._until_next_look()))
             pipes = None
             while ended is None:
                 self._look()
@@ -197,7 +189,7 @@ class Run:
     def _cpu_s(self) -> float:
         """CPU time of the run so far; of a process that has just gone, none is known."""
         try:
-            return time.clock_gettime(_process_cpu_clock(self._pid))
+            return time.clock_gettime(_process_cpu_clock(self.spare.pid))
         except OSError:
             return 0.0
 

@@ -1,13 +1,21 @@
 """Watching what the kernel can't cap here: memory without a cgroup, scratch without a tmpfs."""
 
 import os
+import stat
 
 import psutil
 
+from .guest.confine import SPARE_INODES
 from .limits import Limits
 from .reasons import ExitReason
 
 INTERVAL_S = 0.02
+
+MAX_DEPTH = 100
+"""Folders within folders in a scratch that is watched; what lies deeper could hide from a look."""
+
+SPARE_BYTES = 64 << 10
+"""Of a scratch: the program's own file, and what the file system rounds up."""
 
 
 class Watch:
@@ -64,11 +72,14 @@ class Watch:
     def _check_scratch(self) -> tuple[ExitReason, str] | None:
         if self._scratch is None or (self._limits.disk_bytes is self._limits.files is None):
             return None
-        size, files = _measure(self._scratch, self._limits)
-        if self._limits.disk_bytes is not None and size > self._limits.disk_bytes + (1 << 16):
-            return ExitReason.DENIED, f"wrote over {self._limits.disk_bytes} bytes of files"
-        if self._limits.files is not None and files > self._limits.files + 8:
-            return ExitReason.DENIED, f"made over {self._limits.files} files"
+        most_bytes, most_files = self._limits.disk_bytes, self._limits.files
+        size, files, deepest = _measure(self._scratch, most_bytes, most_files)
+        if most_bytes is not None and size > most_bytes + SPARE_BYTES:
+            return ExitReason.DENIED, f"wrote over {most_bytes} bytes of files"
+        if most_files is not None and files > most_files + SPARE_INODES:
+            return ExitReason.DENIED, f"made over {most_files} files"
+        if deepest > MAX_DEPTH:
+            return ExitReason.DENIED, f"nested folders deeper than {MAX_DEPTH}"
         return None
 
 
@@ -89,24 +100,51 @@ def _resident_bytes(process: psutil.Process) -> int:
     return max(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _measure(top: str, limits: Limits) -> tuple[int, int]:
-    """Bytes on disk and number of files below `top`; stops early once over a limit."""
-    size = files = 0
-    waiting = [top]
-    while waiting:
-        try:
-            entries = list(os.scandir(waiting.pop()))
-        except OSError:
-            continue  # gone meanwhile, or unreadable
-        for entry in entries:
-            files += 1
+def _measure(top: str, most_bytes: int | None, most_files: int | None) -> tuple[int, int, int]:
+    """Bytes on disk, number of files and greatest depth below `top`.
+
+    Works on descriptors, so that no depth makes a path too long to follow, and stops as soon as
+    one of the three has gone too far. What vanishes meanwhile is passed over.
+    """
+    size = files = deepest = 0
+    open_: list[tuple[int, list[str]]] = []  # folders from the top down, and what is left in each
+    try:
+        _enter(top, None, open_)
+        while open_:
+            folder, names = open_[-1]
+            if not names:
+                os.close(folder)
+                open_.pop()
+                continue
+            name = names.pop()
             try:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                else:
-                    size += entry.stat(follow_symlinks=False).st_blocks * 512
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             except OSError:
                 continue
-        if files > (limits.files or files) + 8 or size > (limits.disk_bytes or size) * 2:
-            break
-    return size, files
+            files += 1
+            if stat.S_ISDIR(status.st_mode):
+                _enter(name, folder, open_)
+                deepest = max(deepest, len(open_))
+            else:
+                size += status.st_blocks * 512
+            if (
+                deepest > MAX_DEPTH
+                or (most_bytes is not None and size > most_bytes + SPARE_BYTES)
+                or (most_files is not None and files > most_files + SPARE_INODES)
+            ):
+                break
+    finally:
+        for folder, _ in open_:
+            os.close(folder)
+    return size, files, deepest
+
+
+def _enter(name: str, folder: int | None, open_: list[tuple[int, list[str]]]) -> None:
+    try:
+        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError:
+        return  # gone, or unreadable even for us
+    try:
+        open_.append((inner, os.listdir(inner)))
+    except OSError:
+        os.close(inner)

@@ -71,6 +71,8 @@ def main() -> NoReturn:
     logging.basicConfig(format="pool: %(message)s", level=logging.WARNING)
     # Restore the usual death by a closed pipe: `pool run file | head` is no failure of ours.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # Not KeyboardInterrupt: the parser of the command line would make it a usage error's code.
+    signal.signal(signal.SIGINT, _interrupted)
     try:
         app()
     except _Ended as ended:
@@ -80,9 +82,11 @@ def main() -> NoReturn:
     except (SandboxError, OSError, ValueError, TypeError) as error:
         print(f"pool: {error}", file=sys.stderr)
         code = OWN_FAILURE
-    except KeyboardInterrupt:
-        code = 130
     sys.exit(code)
+
+
+def _interrupted(*_: object) -> NoReturn:
+    raise _Ended(_EXIT_CODES[ExitReason.CANCELLED])
 
 
 @app.callback()

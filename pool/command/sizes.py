@@ -1,5 +1,6 @@
 """Sizes and durations as people type them."""
 
+import decimal
 import re
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -16,7 +17,7 @@ def parse_size(name: str, text: str) -> int | None:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if match is None:
         raise ValueError(f"{name} {text!r}: must be a size such as 512M (K, M, G), or 'none'")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    return int(decimal.Decimal(match[1]) * _UNITS[match[2].upper()])
 
 
 def parse_seconds(name: str, text: str) -> float | None:

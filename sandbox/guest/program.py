@@ -21,14 +21,22 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from .confine import PROGRAM_FILE
 from .report import Claim, Report
-
-FILE_NAME = "main.py"
 
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 """The builtins of this module's functions: a program that takes away its own keeps its end."""
 
 _leave = os._exit  # programs replace this one, too
+
+_REHEARSAL = """
+def f(x, *y, **z):
+    return [len(str(x)) for x in range(x)]
+try:
+    f(2)
+finally:
+    pass
+"""
 
 _NOTHING = Claim()
 
@@ -50,7 +58,7 @@ class Program:
     """
 
     def __init__(self, home: str, report: Report) -> None:
-        self.path = os.path.join(home, FILE_NAME)
+        self.path = os.path.join(home, PROGRAM_FILE)
         self.report = report
         self.main = types.ModuleType("__main__")
         self.main.__dict__.update(
@@ -67,19 +75,26 @@ class Program:
         self._seeders = _seeders()
         _install_streams()
 
-    def prepare(self, source: bytes) -> None:
-        """In the child, with its descriptors in place: its own randomness, its file."""
+    def prepare(self) -> None:
+        """In the child, while it waits for its job: its own randomness, and a rehearsal.
+
+        The rehearsal touches the pages that every program touches, off the path of a request.
+        """
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # less its enum
         for seed in self._seeders:
             seed()
+        exec(compile(_REHEARSAL, self.path, "exec", dont_inherit=True), {})
+
+    def write(self, source: bytes) -> None:
+        """Write the program's file."""
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         os.write(file, source)
         os.close(file)
 
     def run(self, source: bytes, argv: list[str]) -> None:
         """Run the program as `__main__`; never return."""
-        sys.argv = [FILE_NAME, *argv]
-        sys.orig_argv = ["python", FILE_NAME, *argv]
+        sys.argv = [PROGRAM_FILE, *argv]
+        sys.orig_argv = ["python", PROGRAM_FILE, *argv]
         namespace = self.main.__dict__
         exit_code, error = _execute(source, self.path, namespace)
         try:

@@ -159,8 +159,9 @@ class Zygote:
         """In the child: be confined, wait for the job, run it."""
         try:
             self.confinement.spare(shape)
+            self.program.prepare()
             source, argv, limits = _receive_job(jobs)
-            self.program.prepare(source)
+            self.program.write(source)
             jobs.send(protocol.STARTED)
         except EOFError:
             os._exit(0)  # the host no longer wants this spare

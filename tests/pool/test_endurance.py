@@ -22,12 +22,13 @@ MAX_GROWTH_BYTES = 16 << 20
 @pytest.mark.timeout(300)
 def test_ten_thousand_runs_while_workers_are_killed(tier):
     """Every run has one right result, and the host is as it was, whoever is killed meanwhile."""
+    spared = {each.pid for each in psutil.Process().children(recursive=True)}  # other pools'
     with Pool(2, tier=tier) as pool:
         drive(pool, 500)  # until allocators and caches have what they need
         wait_until(lambda: is_idle(pool))
         before, resident = possessions(), psutil.Process().memory_info().rss
         done = threading.Event()
-        killer = threading.Thread(target=kill_now_and_then, args=(done,))
+        killer = threading.Thread(target=kill_now_and_then, args=(done, spared))
         killer.start()
         try:
             outcomes = drive(pool, RUNS[tier])
@@ -59,11 +60,15 @@ def drive(pool: Pool, runs: int) -> Counter:
     return outcomes
 
 
-def kill_now_and_then(done: threading.Event) -> None:
+def kill_now_and_then(done: threading.Event, spared: set[int]) -> None:
     """Kill a process of some worker, launcher or zygote, three times a second."""
     chance = random.Random(1)
     while not done.wait(0.3):
-        victims = [each for each in psutil.Process().children(recursive=True) if is_of_ours(each)]
+        victims = [
+            each
+            for each in psutil.Process().children(recursive=True)
+            if each.pid not in spared and is_of_ours(each)
+        ]
         if victims:
             try:
                 os.kill(chance.choice(victims).pid, signal.SIGKILL)

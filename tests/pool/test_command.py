@@ -1,0 +1,270 @@
+"""The `pool` command, as a process of its own: exit codes, bytes, and words for people."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from conftest import wait_until
+
+from sandbox import Result
+from sandbox.nsjail import VARIABLE
+
+COMMAND = [sys.executable, "-W", "error", "-c", "from pool.command import main; main()"]
+TIERS = ["namespaces", "landlock"]
+
+
+def pool(
+    *args: str, stdin: bytes = b"", **environment: str
+) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [*COMMAND, *args],
+        input=stdin,
+        capture_output=True,
+        timeout=60,
+        env=os.environ | environment,
+    )
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Write a program to a file and return its path."""
+
+    def write(source: str) -> str:
+        path = tmp_path / "snippet.py"
+        path.write_text(source)
+        return str(path)
+
+    return write
+
+
+ENDS = [
+    # program, options, exit code
+    ("pass", (), 0),
+    ("import sys; sys.exit(7)", (), 7),
+    ("import sys; sys.exit(255)", (), 255),
+    ("1/0", (), 1),
+    ("import os; os.kill(os.getpid(), 15)", (), 128 + 15),
+    ("import os; os.abort()", (), 128 + 6),
+    ("while True: pass", ("--timeout", "0.3"), 124),
+    ("while True: pass", ("--cpu-time", "0.2"), 124),
+    ("x = bytearray(1 << 40)", (), 137),
+    ("x = bytearray(100 << 20)", ("--memory", "50M"), 137),
+    ("while True: print('x' * 9999)", (), 153),
+]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("code, options, expected", ENDS)
+def test_the_exit_code_and_one_json_object_tell_the_end(program, tier, code, options, expected):
+    """The own code; 128+N, 124, 137, 153; and --json prints Result.to_dict(), nothing else."""
+    done = pool("run", "--json", "--tier", tier, *options, program(code))
+    data = json.loads(done.stdout)
+    assert set(data) == set(Result.internal("", tier="none", queue_s=0.0).to_dict())
+    assert done.returncode == expected
+    assert done.stderr == b""
+    assert data["tier"] == tier
+    assert data["ok"] is (expected == 0)
+
+
+def test_denied_is_159(program):
+    """A program that breaks what can only be watched: 159."""
+    code = "import time\nfor n in range(9): open(f'{n}', 'wb').write(bytes(9 << 20))\ntime.sleep(9)"
+    assert pool("run", "--tier", "landlock", program(code)).returncode == 159
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (("run",), "FILE"),
+        (("run", "--no-such-option", "x.py"), "no-such-option"),
+        (("run", "/nonexistent/file.py"), "/nonexistent/file.py"),
+        (("run", "/"), "/"),
+        (("run", "--memory", "lots", "-"), "--memory"),
+        (("run", "--memory", "1K", "-"), "memory"),
+        (("run", "--memory", "9" * 400, "-"), "memory"),
+        (("run", "--timeout", "soon", "-"), "--timeout"),
+        (("run", "--timeout", "0", "-"), "wall_s"),
+        (("run", "--timeout", "nan", "-"), "wall_s"),
+        (("run", "--tier", "best", "-"), "best"),
+        (("run", "--require", "none", "-"), "none"),
+        (("run", "--tier", "landlock", "--require", "namespaces", "-"), "weaker"),
+        (("run", "--stdin", "-", "-"), "standard input"),
+        (("no-such-command",), "no-such-command"),
+        (("--no-such-option",), "no-such-option"),
+    ],
+)
+def test_bad_usage_is_125_and_says_what(args, words):
+    """Every kind of bad usage: exit code 125, a message that names it, no traceback."""
+    done = pool(*args, TERM="dumb", NO_COLOR="1", COLUMNS="500")
+    assert done.returncode == 125, done
+    assert done.stdout == b""
+    assert words in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_requirement_that_cannot_be_met_is_125(program):
+    """--require namespaces where that can't be: 125 and the reason, nothing runs."""
+    path = program("print('ran')")
+    done = pool("run", "--require", "namespaces", path, **{VARIABLE: "/nonexistent"})
+    assert done.returncode == 125
+    assert VARIABLE.encode() in done.stderr
+    assert done.stdout == b""
+
+
+def test_a_weaker_tier_is_never_silent(program):
+    """Without a requirement the weaker tier runs the program, and stderr says so."""
+    done = pool("run", program("print('ran')"), **{VARIABLE: "/nonexistent"})
+    assert (done.returncode, done.stdout) == (0, b"ran\n")
+    assert b"landlock" in done.stderr
+
+
+def test_a_dash_reads_the_program_from_standard_input():
+    """FILE - is the program; it has no input of its own then."""
+    done = pool("run", "-", "a", stdin=b"import sys; print(sys.argv[1:], repr(sys.stdin.read()))")
+    assert done.stdout == b"['a'] ''\n", done.stderr
+
+
+def test_what_follows_file_is_the_programs(program):
+    """Arguments behind FILE arrive untouched, also those that look like our options."""
+    args = ["--json", "-x", "--timeout", "0", "--", "-", "--help", ""]
+    done = pool("run", program("import sys; print(sys.argv[1:])"), *args)
+    assert done.stdout.decode() == f"{args}\n", done.stderr
+
+
+def test_input_comes_from_a_file_or_from_here(program, tmp_path):
+    """--stdin FILE is what the program reads; --stdin - is this command's own input."""
+    path = program("import sys; print(sys.stdin.buffer.read())")
+    (tmp_path / "data").write_bytes(b"\xff\0data")
+    assert pool("run", "--stdin", str(tmp_path / "data"), path).stdout == b"b'\\xff\\x00data'\n"
+    assert pool("run", "--stdin", "-", path, stdin=b"here").stdout == b"b'here'\n"
+    assert pool("run", path, stdin=b"not taken").stdout == b"b''\n"
+
+
+@pytest.mark.parametrize("size", ["64m", "65536K", "0.0625G", "64MiB"])
+def test_sizes_as_people_type_them(program, size):
+    """K, M and G, in either case, with fractions."""
+    code = "try: bytearray(80 << 20)\nexcept MemoryError: print('over')\nbytearray(40 << 20)"
+    done = pool("run", "--memory", size, program(code))
+    assert (done.returncode, done.stdout) == (0, b"over\n"), done.stderr
+
+
+def test_none_lifts_a_limit(program):
+    """'none' is unlimited."""
+    options = ("--memory", "none", "--timeout", "none", "--cpu-time", "none")
+    assert pool("run", *options, program("print(1)")).stdout == b"1\n"
+
+
+RUDE = (
+    "import sys\nsys.stdout.buffer.write(b'\\xff\\x00\\x1b[31mred\\x1b]0;title\\x07\\n')\n"
+    "sys.stderr.buffer.write(b'\\x1b[2J\\x9b\\xfe\\r\\n')\n"
+    "sys.stdout.buffer.write('\\u202e\\u200b'.encode())"
+)
+
+
+def test_a_pipe_gets_the_programs_bytes(program):
+    """Invalid UTF-8 and control characters pass a pipe unchanged, without a word of ours."""
+    done = pool("run", program(RUDE))
+    assert done.stdout == b"\xff\x00\x1b[31mred\x1b]0;title\x07\n\xe2\x80\xae\xe2\x80\x8b"
+    assert done.stderr == b"\x1b[2J\x9b\xfe\r\n"
+
+
+def on_terminal(*args: str) -> tuple[int, bytes]:
+    """Run the command on a terminal of its own; return its exit code and what was shown."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, *args], stdin=theirs, stdout=theirs, stderr=theirs,
+        env=os.environ | {"TERM": "xterm"},
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # EIO: nobody has the other end any more
+                break
+            if not piece:
+                break
+            shown += piece
+        os.close(ours)
+    return process.returncode, shown
+
+
+def test_a_terminal_gets_no_control_characters(program):
+    """On a terminal what a program prints is made visible: nothing in it is obeyed."""
+    code, shown = on_terminal("run", program(RUDE))
+    assert code == 0
+    assert b"\\x1b[31mred\\x1b]0;title\\x07" in shown
+    assert b"\\xff\\x00" in shown
+    assert b"\\u202e\\u200b" in shown
+    assert b"\\x1b[2J" in shown
+    for obeyed in (b"\x1b]0", b"\x1b[2J", b"\x07", b"\xff", b"\x9b", "\u202e".encode()):
+        assert obeyed not in shown
+
+
+def test_a_terminal_is_told_how_a_run_was_ended(program):
+    """A person sees why the program was ended; markup in its output is text."""
+    code, shown = on_terminal(
+        "run", "--timeout", "0.3", program("print('[bold]x[/bold]')\nwhile True: pass")
+    )
+    assert code == 124
+    assert b"wall time" in shown
+    assert b"[bold]x[/bold]" in shown
+
+
+def test_doctor_tells_every_layer():
+    """A table for people, and one JSON object for programs; 0 where a tier works."""
+    done = pool("doctor", COLUMNS="200")
+    assert done.returncode == 0
+    for layer in ("kernel", "nsjail", "landlock", "seccomp", "cgroup", "tier namespaces"):
+        assert layer.encode() in done.stdout
+    done = pool("doctor", "--json")
+    data = json.loads(done.stdout)
+    assert data["tier"] in TIERS
+    assert {"name", "held", "found", "advice"} == set(data["findings"][0])
+
+
+def test_help_has_examples_and_exit_codes():
+    """--help of every level exits 0; that of run shows examples and the exit codes."""
+    done = pool("run", "--help", COLUMNS="100")
+    assert done.returncode == 0
+    for words in (b"pool run", b"--memory", b"124", b"137", b"153", b"159", b"125", b"FILE"):
+        assert words in done.stdout, words
+    done = pool("--help")
+    assert done.returncode == 0
+    assert b"doctor" in done.stdout
+    assert pool("doctor", "--help").returncode == 0
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_ctrl_c_is_130_and_leaves_nothing(program, tier):
+    """SIGINT ends the command with 130, and the program and its jail with it."""
+    path = program("while True: pass")
+    with subprocess.Popen(
+        [*COMMAND, "run", "--timeout", "60", "--tier", tier, path], stderr=subprocess.PIPE
+    ) as process:
+        me = psutil.Process(process.pid)
+        wait_until(lambda: any(each.cpu_times().user > 0.3 for each in me.children(True)))
+        children = me.children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=15)
+    assert process.returncode == 130
+    assert b"Traceback" not in stderr
+    _, alive = psutil.wait_procs(children, timeout=2)
+    assert not alive
+
+
+def test_a_reader_that_leaves_is_no_failure(program):
+    """`pool run file | head -1` ends without a traceback."""
+    path = program("for n in range(100000): print(n)")
+    with subprocess.Popen(
+        [*COMMAND, "run", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout.read(2) == b"0\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == -signal.SIGPIPE

@@ -1,0 +1,296 @@
+"""Workers that die, hang or never start: callers see a result, and the pool goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from conftest import wait_until
+
+from pool import Pool
+from sandbox import Limits, PolicyError, SetupError
+from sandbox.cgroups import PREFIX
+from sandbox.nsjail import VARIABLE
+
+SLEEP = "print('begun', flush=True)\nimport time; time.sleep(60)"
+
+
+@pytest.fixture
+def single(tier):
+    """A pool of one worker, which may be harmed."""
+    with Pool(1, tier=tier, limits=Limits(wall_s=60)) as pool:
+        wait_until(lambda: pool.stats().workers_alive == 1)
+        yield pool
+
+
+def zygote_of(pool: Pool) -> int:
+    """The host's process id of the only worker's zygote."""
+    (worker,) = pool._engine.workers
+    wait_until(lambda: worker.is_alive and worker._jail is not None and worker._jail.zygote_pid)
+    return worker._jail.zygote_pid
+
+
+def kill_if_there(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it was just replaced
+
+
+def child_of(zygote: int) -> int:
+    """The process id of the zygote's only child: the run, or the spare."""
+    found = []
+
+    def there_is_one() -> bool:
+        found[:] = psutil.Process(zygote).children()
+        return len(found) == 1
+
+    wait_until(there_is_one)
+    return found[0].pid
+
+
+def begin(pool: Pool, code: str = SLEEP, **options):
+    """Submit a program and wait until it runs; return its future and its process id."""
+    future = pool.submit(code, **options)
+    wait_until(lambda: pool.stats().workers_busy == 1)
+    child = child_of(zygote_of(pool))
+    # The program has begun when it sleeps in its own way; its file is written just before.
+    wait_until(lambda: has_begun(child))
+    return future, child
+
+
+def has_begun(pid: int) -> bool:
+    """Whether the run has written its output: what it was forked with is not /dev/null then."""
+    try:
+        return os.readlink(f"/proc/{pid}/fd/1").startswith("pipe:")
+    except OSError:
+        return False
+
+
+def test_an_idle_worker_that_dies_is_replaced(single):
+    """kill -9 of a waiting zygote: the next run is fine, and nobody is told."""
+    for killed in range(1, 4):
+        os.kill(zygote_of(single), signal.SIGKILL)
+        assert single.run("print(1)").stdout == "1\n"
+        wait_until(lambda killed=killed: single.stats().replaced == killed)
+    assert single.stats().runs_by_reason == {"ok": 3}
+
+
+def test_a_spare_that_dies_is_replaced(single):
+    """kill -9 of the child that waits for a job: the next run is fine."""
+    for _ in range(3):
+        os.kill(child_of(zygote_of(single)), signal.SIGKILL)
+        assert single.run("print(1)").stdout == "1\n"
+
+
+def test_a_run_lost_once_is_tried_again(single):
+    """kill -9 of the zygote mid-run: one retry on a fresh jail, and its result counts."""
+    code = "import time; time.sleep(1); print('done')"
+    future, _ = begin(single, code)
+    os.kill(zygote_of(single), signal.SIGKILL)
+    result = future.result(30)
+    assert (result.reason, result.stdout) == ("ok", "done\n")
+    stats = single.stats()
+    assert (stats.retried, stats.replaced, stats.runs) == (1, 1, 1)
+
+
+def test_a_run_lost_twice_is_charged(single):
+    """The second jail that falls with a run is its doing: denied, with the story in detail."""
+    future, _ = begin(single)
+    first = zygote_of(single)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: single.stats().retried == 1)
+    wait_until(lambda: single.stats().workers_busy == 1 and zygote_of(single) != first)
+    wait_until(lambda: has_begun(child_of(zygote_of(single))))
+    os.kill(zygote_of(single), signal.SIGKILL)
+    result = future.result(30)
+    assert result.reason == "denied"
+    assert "twice" in result.detail
+    assert not result.infra_error
+    assert single.run("print(1)").ok
+
+
+def test_a_run_killed_from_outside_died_of_the_signal(single):
+    """kill -9 of the run itself is a signal, as far as anyone can tell; no retry, no new jail."""
+    future, child = begin(single)
+    os.kill(child, signal.SIGKILL)
+    result = future.result(10)
+    assert (result.reason, result.signal, result.returncode) == ("signal", 9, -9)
+    assert single.run("print(1)").ok
+    assert (single.stats().retried, single.stats().replaced) == (0, 0)
+
+
+def test_a_zygote_that_hangs_does_not_hold_the_result(single):
+    """SIGSTOP of the zygote mid-run: the limit still ends the run, and a new jail comes."""
+    future, _ = begin(single, timeout=1)
+    zygote = zygote_of(single)
+    os.kill(zygote, signal.SIGSTOP)
+    result = future.result(1 + 2 + 5)
+    assert result.reason == "wall_timeout"
+    assert result.stdout == "begun\n"
+    assert single.run("print(1)").ok
+    assert single.stats().replaced == 1
+    wait_until(lambda: not psutil.pid_exists(zygote))
+
+
+def test_a_run_that_hangs_stopped_is_ended(single):
+    """SIGSTOP of the run: its wall time ends it as any other."""
+    future, child = begin(single, timeout=1)
+    os.kill(child, signal.SIGSTOP)
+    assert future.result(10).reason == "wall_timeout"
+    assert single.run("print(1)").ok
+
+
+def test_cancelling_reaches_a_run_whose_zygote_hangs(single):
+    """cancel() of a run under a stopped zygote ends within the patience for killed processes."""
+    future, _ = begin(single)
+    os.kill(zygote_of(single), signal.SIGSTOP)
+    future.cancel()
+    assert future.result(10).reason == "cancelled"
+
+
+def test_closing_with_a_stopped_zygote(tier):
+    """close() ends also what does not answer."""
+    pool = Pool(1, tier=tier)
+    wait_until(lambda: "1 idle" in repr(pool))
+    zygote = zygote_of(pool)
+    os.kill(zygote, signal.SIGSTOP)
+    pool.close()
+    wait_until(lambda: not psutil.pid_exists(zygote))
+
+
+def test_many_deaths_under_load(tier):
+    """Workers killed at random moments: every run has one result, and none is ours to blame."""
+    with Pool(2, tier=tier) as pool:
+        futures = [pool.submit(f"print({n})") for n in range(60)]
+        for worker in list(pool._engine.workers) * 2:
+            jail = worker._jail
+            if jail is not None and jail.zygote_pid:
+                kill_if_there(jail.zygote_pid)
+            futures[0].result(30)
+        for number, future in enumerate(futures):
+            result = future.result(30)
+            assert (result.reason, result.stdout) == ("ok", f"{number}\n"), result
+
+
+def script(folder, text: str) -> str:
+    path = folder / "fake-nsjail"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("text", ["echo out of order >&2; exit 1", "exit 0", "kill -9 $$"])
+def test_a_jail_that_cannot_start_names_its_step(monkeypatch, tmp_path, text):
+    """A launcher that fails is a SetupError with the step and the launcher's own words."""
+    monkeypatch.setenv(VARIABLE, script(tmp_path, text))
+    with pytest.raises(SetupError) as caught:
+        Pool(1, tier="namespaces")
+    assert caught.value.step == "hello"
+    assert ("out of order" in str(caught.value)) == ("out of order" in text)
+
+
+def test_an_nsjail_that_is_no_program_is_named(monkeypatch, tmp_path):
+    """What INTERPRETER_POOL_NSJAIL names must be executable; the error says the variable."""
+    path = tmp_path / "nsjail"
+    path.touch(mode=0o644)
+    monkeypatch.setenv(VARIABLE, str(path))
+    with pytest.raises(SetupError, match=VARIABLE):
+        Pool(1, tier="namespaces")
+
+
+def test_what_is_required_is_never_weakened(monkeypatch, caplog):
+    """require="namespaces" refuses where that can't be; without it the fall back is told."""
+    monkeypatch.setenv(VARIABLE, "/nonexistent")
+    with pytest.raises(SetupError, match="namespaces"):
+        Pool(1, require="namespaces")
+    with Pool(1) as pool:
+        assert pool.tier == "landlock"
+        assert pool.run("print(1)").tier == "landlock"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "landlock" in caplog.text
+    assert VARIABLE in caplog.text
+
+
+def test_a_contradiction_is_a_policy_error():
+    """A tier below what is required is the caller's mistake."""
+    with pytest.raises(PolicyError, match="weaker"):
+        Pool(1, tier="landlock", require="namespaces")
+
+
+def test_a_preload_that_does_not_import_is_named(tier):
+    """The step names the module, and the message is the import's."""
+    with pytest.raises(SetupError, match="No module named") as caught:
+        Pool(1, tier=tier, preload=["no_such_module"])
+    assert caught.value.step == "preload no_such_module"
+
+
+def test_when_no_worker_can_be_replaced_runs_are_answered(single, monkeypatch):
+    """Nothing waits for ever: with no jail to be had, a run is an infra error with the reason."""
+    real = type(single._engine.workers[0]._jail).start
+
+    def refuse(*_args, **_options):
+        raise SetupError("launch", "out of order")
+
+    monkeypatch.setattr("sandbox.jail.Jail.start", refuse)
+    os.kill(zygote_of(single), signal.SIGKILL)
+    wait_until(lambda: single.stats().workers_alive == 0)
+    result = single.run("print(1)")
+    assert result.infra_error
+    assert result.reason == "internal"
+    assert "out of order" in result.detail
+    monkeypatch.setattr("sandbox.jail.Jail.start", real)
+    wait_until(lambda: single.stats().workers_alive == 1, timeout_s=15)
+    assert single.run("print(1)").ok
+
+
+HOST = """
+import sys
+from pool import Pool
+pool = Pool(2, tier=sys.argv[1])
+future = pool.submit("while True: pass", timeout=600)
+while pool.stats().workers_busy == 0 or pool.stats().workers_alive < 2: pass
+print(pool.run("print('ready')").stdout, end="", flush=True)
+future.result()
+"""
+
+
+def test_a_host_that_is_killed_leaves_nothing_running(tier, tmp_path):
+    """kill -9 of the host: within 2 s no process of it lives; the next pool sweeps the rest."""
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", HOST, tier], stdout=subprocess.PIPE, text=True, env=environment
+    ) as host:
+        ready = host.stdout.readline()
+        processes = psutil.Process(host.pid).children(recursive=True)
+        host.kill()
+        assert ready == "ready\n"
+        assert len(processes) >= 3, "two zygotes and the run, at least"
+        _, alive = psutil.wait_procs(processes, timeout=2)
+        assert not alive
+    (base,) = (path for path in tmp_path.iterdir() if path.name.startswith("interpreter-pool-"))
+    (folder,) = base.iterdir()
+    groups = our_cgroups(folder.name)
+    done = subprocess.run(
+        [sys.executable, "-c", "from pool import Pool; Pool(1).close()"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(base.iterdir()) == []
+    assert not [path for path in groups if os.path.exists(path)]
+    assert our_cgroups(folder.name) == []
+
+
+def our_cgroups(owner: str) -> list[str]:
+    """The cgroups of the runtime folder `owner`, wherever they are."""
+    return [
+        os.path.join(folder, name)
+        for folder, names, _ in os.walk("/sys/fs/cgroup")
+        for name in names
+        if name.startswith(PREFIX + owner)
+    ]
