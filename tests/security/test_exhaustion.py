@@ -145,11 +145,6 @@ def test_r2_page_tables_are_memory(attack, outside):
     assert outside(PAGE_TABLES, args=("1",)).stdout == b"touched\n"
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="the kernel frees page tables a grace period after their process has gone; "
-    "until then they count against the next run",
-)
 def test_r2_memory_is_given_back_before_the_next_run(pool):
     """R2: what a run used is not charged to the runs after it."""
     for _ in range(3):
