@@ -60,7 +60,7 @@ class Watch:
             # The zygote's pages are in every child's count from the beginning.
             self._base = psutil.Process(self._zygote_pid).memory_info().rss
         if self._memory_bytes is not None:
-            used = self._process.memory_info().rss - self._base
+            used = _resident_bytes(self._process) - self._base
             if used > self._memory_bytes:
                 return ExitReason.MEMORY, f"held {used} of {self._memory_bytes} bytes"
         if self._threads is not None:
@@ -81,6 +81,23 @@ class Watch:
         if deepest > MAX_DEPTH:
             return ExitReason.DENIED, f"nested folders deeper than {MAX_DEPTH}"
         return None
+
+
+def _resident_bytes(process: psutil.Process) -> int:
+    """Resident memory of `process`, also after its main thread has ended before the others: then
+    what /proc shows for the process is that thread's, which has none.
+    """
+    resident: int = process.memory_info().rss
+    if resident:
+        return resident
+    pages = [0]
+    for thread in process.threads():
+        try:
+            with open(f"/proc/{process.pid}/task/{thread.id}/statm", "rb") as statm:
+                pages.append(int(statm.read().split()[1]))
+        except OSError:  # it has just ended
+            continue
+    return max(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _measure(top: str, most_bytes: int | None, most_files: int | None) -> tuple[int, int, int]:
