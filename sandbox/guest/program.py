@@ -9,8 +9,10 @@ then the process leaves; taking a warm interpreter apart would cost several time
 import _random
 import _signal  # type: ignore[import-not-found]
 import _thread
+import abc
 import atexit
 import builtins
+import enum
 import gc
 import importlib.machinery
 import io
@@ -45,6 +47,9 @@ _dict_of = vars(type)["__dict__"].__get__
 
 _FILES = frozenset((io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom))
 """Files that may hold what has not been written yet."""
+
+_WORTH_A_LOOK = _FILES | {type, abc.ABCMeta, enum.EnumType}
+"""Without any of these (a metaclass of the program's own is a `type`), nothing is left to do."""
 
 _Ended = tuple[int, BaseException | None]
 
@@ -241,17 +246,18 @@ def _settle(namespace: dict[str, Any]) -> None:
     """Finalise objects and flush files, where there are any that need it."""
     # Only what was made since the fork is tracked: the zygote froze the rest.
     made = gc.get_objects()
-    if any(issubclass(kind, type) for kind in set(map(type, made))) and _has_finaliser(made):
+    if _WORTH_A_LOOK.isdisjoint(map(type, made)):
+        return
+    if _has_finaliser(made):
         made.clear()
         _guarded(lambda: _finalise(namespace))
         made = gc.get_objects()
-    if not _FILES.isdisjoint(map(type, made)):
-        for each in made:
-            if type(each) in _FILES:
-                try:
-                    each.flush()
-                except BaseException:  # closed, or its device is full: as at Python's end
-                    pass
+    for each in made:
+        if type(each) in _FILES:
+            try:
+                each.flush()
+            except BaseException:  # closed, or its device is full: as at Python's end
+                pass
 
 
 def _is_closed(stream: Any) -> bool:
