@@ -78,6 +78,7 @@ class Zygote:
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
+        self.pid = os.getpid()
         config, report_fd = _receive_configuration(control)
         self.report = Report(report_fd)
         os.close(report_fd)
@@ -163,6 +164,10 @@ class Zygote:
         """In the child: be confined, wait for the job, run it."""
         try:
             self.confinement.spare(shape)
+            # The death signal is for parents that die later: of one that had died before it was
+            # asked for, it says nothing, and this child would wait for a job for ever.
+            if os.getppid() != self.pid:
+                os._exit(0)
             self.program.prepare()
             if not select.select((jobs,), (), (), _IDLE_S)[0]:
                 self.program.rehearse()
