@@ -351,23 +351,23 @@ class _File:
             self.fd = -1
 
 
-def remove(folder: str, patience_s: float = 2.0) -> None:
-    """Kill what is left in the group `folder` and remove it; give up quietly when that fails.
+def remove(folder: str, patience_s: float = 2.0) -> bool:
+    """Kill what is left in the group `folder` and remove it; tell whether it is gone.
 
     Only folders with our prefix are touched. Killed processes take a moment to leave.
     """
     if not os.path.basename(folder).startswith(PREFIX):
-        return
+        return True
     deadline = time.monotonic() + patience_s
     while True:
         try:
             os.rmdir(folder)
-            return
+            return True
         except FileNotFoundError:
-            return
+            return True
         except OSError:
             if time.monotonic() > deadline:
-                return
+                return False
         with contextlib.suppress(OSError, ValueError):
             with open(f"{folder}/cgroup.procs", encoding="ascii") as file:
                 for line in file:

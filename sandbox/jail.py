@@ -103,7 +103,7 @@ class Jail:
         self.scratch: str | None = None
         self.group: cgroups.Group | None = None
         self.zygote_pid = 0
-        self.data_bytes = 0
+        self.address_bytes = self.data_bytes = 0
         self.landlock_abi = 0
         self.shape: Shape | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -219,7 +219,15 @@ class Jail:
         except wire.WireError as error:
             raise JailLost(f"the zygote's hello can't be read: {error}") from None
         match message:
-            case ("hello", {"data_bytes": int(data_bytes), "landlock_abi": int(abi)}):
+            case (
+                "hello",
+                {
+                    "address_bytes": int(address_bytes),
+                    "data_bytes": int(data_bytes),
+                    "landlock_abi": int(abi),
+                },
+            ):
+                self.address_bytes = address_bytes
                 self.data_bytes = data_bytes
                 self.landlock_abi = abi
             case ("fault", str(step), str(text)):

@@ -23,6 +23,11 @@ _FIRST_QUIET_S, _QUIET_S = 0.005, 0.002
 every look wakes the host for a line of output."""
 
 
+_SPARSE_BYTES = 16 << 30
+"""Address space beyond its memory that a run may map where no cgroup counts the page tables (1/512
+of it). Far more than the arenas of numeric libraries, which a tight RLIMIT_AS would break."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
     """A program, ready to be handed over."""
@@ -94,11 +99,11 @@ class Run:
             tasks = None if limits.threads is None else limits.threads + 1
             jail.group.begin(limits.memory_bytes, tasks)
         if jail.group is None or jail.scratch is not None:
-            self._watch = _watch(jail, self.spare.pid, limits)
+            self._watch = _watch(jail, self.spare.pid, limits, len(self.job.source))
         self._hand_over()
 
     def _hand_over(self) -> None:
-        limits = _rlimits(self.job.limits, self.jail.data_bytes)
+        limits = _rlimits(self.job.limits, self.jail)
         data = memoryview(protocol.pack_job(self.job.source, self.job.argv, limits))
         stdin = _stdin(self.job.stdin)
         jobs = self.spare.jobs
@@ -273,7 +278,7 @@ def _backstop_fired(status: int | None, cpu_s: float | None, limits: Limits) -> 
     return killed and cpu_s >= limits.cpu_s
 
 
-def _watch(jail: Jail, pid: int, limits: Limits) -> Watch:
+def _watch(jail: Jail, pid: int, limits: Limits, source_bytes: int) -> Watch:
     return Watch(
         pid,
         jail.zygote_pid,
@@ -281,6 +286,7 @@ def _watch(jail: Jail, pid: int, limits: Limits) -> Watch:
         memory=jail.group is None,
         threads=jail.group is None and not jail.plan.counts_tasks,
         scratch=jail.scratch,
+        source_bytes=source_bytes,
     )
 
 
@@ -297,18 +303,20 @@ def _stdin(data: bytes) -> int:
         os.close(fd)
 
 
-def _rlimits(limits: Limits, data_bytes: int) -> protocol.JobLimits:
-    data = cpu = -1
+def _rlimits(limits: Limits, jail: Jail) -> protocol.JobLimits:
+    data = address_space = cpu = -1
     if limits.memory_bytes is not None:
         # A little below the cgroup's limit: MemoryError comes before the kernel's kill.
         slack = max(1 << 20, limits.memory_bytes >> 5)
-        data = data_bytes + limits.memory_bytes - slack
+        data = jail.data_bytes + limits.memory_bytes - slack
+        if jail.group is None:
+            address_space = jail.address_bytes + limits.memory_bytes + _SPARSE_BYTES
     if limits.cpu_s is not None:
         # Whole seconds, of one process: only a backstop behind the host's own clock.
         cpu = math.ceil(limits.cpu_s) + 1
     file_size = -1 if limits.disk_bytes is None else limits.disk_bytes
     open_files = -1 if limits.open_files is None else limits.open_files
-    return protocol.JobLimits(data, file_size, open_files, cpu)
+    return protocol.JobLimits(data, address_space, file_size, open_files, cpu)
 
 
 def _process_cpu_clock(pid: int) -> int:

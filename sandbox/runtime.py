@@ -69,8 +69,10 @@ class Runtime:
 
     def close(self) -> None:
         if self._lock >= 0:
+            # A group that does not go keeps the folder, and with it the note for a later sweep.
             with contextlib.suppress(FileNotFoundError):
-                _remove(self.path)
+                if _remove_cgroups(self.path):
+                    _remove(self.path)
             os.close(self._lock)
             self._lock = -1
 
@@ -92,9 +94,9 @@ def sweep(base: str | None = None) -> list[str]:
             continue  # being made, or being removed
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _sweep_cgroups(path)
-            _remove(path)
-            removed.append(path)
+            if _remove_cgroups(path):
+                _remove(path)
+                removed.append(path)
         except OSError:
             continue  # its owner lives, or someone else sweeps
         finally:
@@ -123,10 +125,14 @@ def _folders(base: str) -> Iterator[str]:
                 yield entry.path
 
 
-def _sweep_cgroups(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError), open(os.path.join(path, _GROUPS)) as file:
-        for line in file:
-            cgroups.remove(line.rstrip("\n"))
+def _remove_cgroups(path: str) -> bool:
+    """Remove the cgroups noted in the folder `path`; tell whether all are gone."""
+    try:
+        with open(os.path.join(path, _GROUPS), encoding="utf-8") as file:
+            gone = [cgroups.remove(line.rstrip("\n")) for line in file]  # every one, then all
+            return all(gone)
+    except FileNotFoundError:
+        return True
 
 
 def _remove(path: str) -> None:

@@ -15,14 +15,14 @@ MAX_DEPTH = 100
 """Folders within folders in a scratch that is watched; what lies deeper could hide from a look."""
 
 SPARE_BYTES = 64 << 10
-"""Of a scratch: the program's own file, and what the file system rounds up."""
+"""Of a scratch: folders, and what the file system rounds up."""
 
 
 class Watch:
     """Looks at one run from time to time. `check` says why it must end, or None.
 
     pid, zygote_pid: the run's process and the zygote's, on the host. scratch: its folder, where
-    its size must be watched.
+    its size must be watched; source_bytes: of the program's own file in it, which is ours.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Watch:
         memory: bool,
         threads: bool,
         scratch: str | None,
+        source_bytes: int = 0,
     ) -> None:
         self._pid = pid
         self._zygote_pid = zygote_pid
@@ -41,6 +42,7 @@ class Watch:
         self._threads = limits.threads if threads else None
         self._limits = limits
         self._scratch = scratch
+        self._spare_bytes = SPARE_BYTES + source_bytes
         # Looked up at the first check: most runs are over by then.
         self._process: psutil.Process | None = None
         self._base = 0
@@ -72,15 +74,8 @@ class Watch:
     def _check_scratch(self) -> tuple[ExitReason, str] | None:
         if self._scratch is None or (self._limits.disk_bytes is self._limits.files is None):
             return None
-        most_bytes, most_files = self._limits.disk_bytes, self._limits.files
-        size, files, deepest = _measure(self._scratch, most_bytes, most_files)
-        if most_bytes is not None and size > most_bytes + SPARE_BYTES:
-            return ExitReason.DENIED, f"wrote over {most_bytes} bytes of files"
-        if most_files is not None and files > most_files + SPARE_INODES:
-            return ExitReason.DENIED, f"made over {most_files} files"
-        if deepest > MAX_DEPTH:
-            return ExitReason.DENIED, f"nested folders deeper than {MAX_DEPTH}"
-        return None
+        trouble = _look_through(self._scratch, self._limits, self._spare_bytes)
+        return (ExitReason.DENIED, trouble) if trouble else None
 
 
 def _resident_bytes(process: psutil.Process) -> int:
@@ -100,13 +95,14 @@ def _resident_bytes(process: psutil.Process) -> int:
     return max(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _measure(top: str, most_bytes: int | None, most_files: int | None) -> tuple[int, int, int]:
-    """Bytes on disk, number of files and greatest depth below `top`.
+def _look_through(top: str, limits: Limits, spare_bytes: int) -> str | None:
+    """Add up what lies below the folder `top`; return what is wrong with it, or None.
 
     Works on descriptors, so that no depth makes a path too long to follow, and stops as soon as
-    one of the three has gone too far. What vanishes meanwhile is passed over.
+    something has gone too far. What vanishes meanwhile is passed over; what can't be looked into
+    is as bad as what is too large.
     """
-    size = files = deepest = 0
+    size = files = 0
     open_: list[tuple[int, list[str]]] = []  # folders from the top down, and what is left in each
     try:
         _enter(top, None, open_)
@@ -119,32 +115,31 @@ def _measure(top: str, most_bytes: int | None, most_files: int | None) -> tuple[
             name = names.pop()
             try:
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                files += 1
+                size += status.st_blocks * 512
+                if stat.S_ISDIR(status.st_mode):
+                    _enter(name, folder, open_)
+            except PermissionError:
+                return "made a folder that can't be looked into"
             except OSError:
                 continue
-            files += 1
-            if stat.S_ISDIR(status.st_mode):
-                _enter(name, folder, open_)
-                deepest = max(deepest, len(open_))
-            else:
-                size += status.st_blocks * 512
-            if (
-                deepest > MAX_DEPTH
-                or (most_bytes is not None and size > most_bytes + SPARE_BYTES)
-                or (most_files is not None and files > most_files + SPARE_INODES)
-            ):
-                break
+            if len(open_) > MAX_DEPTH:
+                return f"nested folders deeper than {MAX_DEPTH}"
+            if limits.disk_bytes is not None and size > limits.disk_bytes + spare_bytes:
+                return f"wrote over {limits.disk_bytes} bytes of files"
+            if limits.files is not None and files > limits.files + SPARE_INODES:
+                return f"made over {limits.files} files"
     finally:
         for folder, _ in open_:
             os.close(folder)
-    return size, files, deepest
+    return None
 
 
 def _enter(name: str, folder: int | None, open_: list[tuple[int, list[str]]]) -> None:
-    try:
-        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
-    except OSError:
-        return  # gone, or unreadable even for us
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    inner = os.open(name, flags, dir_fd=folder)
     try:
         open_.append((inner, os.listdir(inner)))
     except OSError:
         os.close(inner)
+        raise

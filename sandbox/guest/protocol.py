@@ -17,7 +17,7 @@ READY, EXIT = b"r", b"x"
 
 SHAPE = struct.Struct("<qqq")
 
-_JOB = struct.Struct("<QQqqqq")  # size of all, size of the source, and JobLimits
+_JOB = struct.Struct("<QQqqqqq")  # size of all, size of the source, and JobLimits
 FIRST_READ = 8 << 10
 """Bytes of a job that go along with its descriptors; the rest follows."""
 
@@ -29,6 +29,7 @@ class JobLimits(NamedTuple):
     """The rlimits that come with a job; -1 where there is none."""
 
     data: int = -1
+    address_space: int = -1
     file_size: int = -1
     open_files: int = -1
     cpu: int = -1

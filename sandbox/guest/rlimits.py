@@ -4,6 +4,7 @@ import resource
 
 PER_JOB = (
     resource.RLIMIT_DATA,
+    resource.RLIMIT_AS,
     resource.RLIMIT_FSIZE,
     resource.RLIMIT_NOFILE,
     resource.RLIMIT_CPU,

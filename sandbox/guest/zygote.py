@@ -99,11 +99,12 @@ class Zygote:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         confine.warm()
         self._require_one_thread()
-        data_bytes = _data_bytes()  # before /proc is out of reach
+        address_bytes, data_bytes = _own_bytes()  # before /proc is out of reach
         self.confinement.zygote()
         facts = {
             "python": sys.version.split()[0],
             "landlock_abi": landlock.probe(),
+            "address_bytes": address_bytes,
             "data_bytes": data_bytes,
         }
         control.send(wire.encode(("hello", facts)))
@@ -280,7 +281,9 @@ def _kill(pid: int) -> None:
         pass
 
 
-def _data_bytes() -> int:
-    """Bytes that RLIMIT_DATA already counts in this process: every child begins with them."""
+def _own_bytes() -> tuple[int, int]:
+    """What RLIMIT_AS and RLIMIT_DATA count in this process already: every child begins with it."""
     with open("/proc/self/statm", "rb") as statm:
-        return int(statm.read().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+        fields = statm.read().split()
+    page = os.sysconf("SC_PAGE_SIZE")
+    return int(fields[0]) * page, int(fields[5]) * page
