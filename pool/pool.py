@@ -241,7 +241,7 @@ class _Engine:
         self.closing.set()
         self.queue.close()
         for worker in self.workers:
-            worker.cancel_run()
+            worker.end()
         deadline = time.monotonic() + _JOIN_PATIENCE_S
         for worker in self.workers:
             if not worker.join(max(deadline - time.monotonic(), 0.1)):

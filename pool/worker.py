@@ -66,7 +66,7 @@ class Worker:
         self._spare: Spare | None = None
         self._life = Lifecycle()
         self._lock = threading.Lock()
-        self._task: Task | None = None  # guarded by _lock: cancel_run comes from another thread
+        self._task: Task | None = None  # guarded by _lock, as _jail is: `end` is for any thread
         self._thread = threading.Thread(target=self._live, name=f"worker-{id(self):x}", daemon=True)
 
     def __repr__(self) -> str:
@@ -89,10 +89,13 @@ class Worker:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def cancel_run(self) -> None:
+    def end(self) -> None:
+        """Cancel the run and kill the jail, whatever state they are in; from any thread."""
         with self._lock:
             if self._task is not None:
                 self._task.stop(ExitReason.CANCELLED)
+            if self._jail is not None:
+                self._jail.kill()
 
     # ---- the thread
 
@@ -121,9 +124,14 @@ class Worker:
         shape = shape_of(self._limits, 0, self._plan)
         while not self._closing.is_set():
             try:
-                self._jail = Jail.start(self._plan, shape)
+                jail = Jail(self._plan)
+                self._hold(jail)
+                jail.start(shape)
                 return True
             except (SetupError, JailLost, OSError) as error:
+                self._drop_jail()
+                if self._closing.is_set():
+                    break
                 failures += 1
                 logger.warning("a jail could not be started (try %d): %s", failures, error)
                 if failures >= _HOPELESS:
@@ -225,4 +233,10 @@ class Worker:
             self._spare = None
         if self._jail is not None:
             self._jail.close()
-            self._jail = None
+            self._hold(None)
+
+    def _hold(self, jail: Jail | None) -> None:
+        with self._lock:
+            self._jail = jail
+            if jail is not None and self._closing.is_set():
+                jail.kill()

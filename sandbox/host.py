@@ -6,6 +6,7 @@ the first jail that starts is the one the pool goes on with.
 """
 
 import dataclasses
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from .plan import Plan, shape_of
 from .run import Job, NotStarted, Run, RunLost
 from .runtime import Runtime
 from .stop import Stop
+
+logger = logging.getLogger(__name__)
 
 _FIRST_PROGRAM = b"print(6 * 7)"
 
@@ -127,7 +130,8 @@ def _is_callers(error: SetupError) -> bool:
 
 def _start_and_try(plan: Plan, limits: Limits) -> Jail:
     """Start a jail and run a first program in it: what starts may still not be able to run."""
-    jail = Jail.start(plan, shape_of(limits, 0, plan))
+    jail = Jail(plan)
+    jail.start(shape_of(limits, 0, plan))
     try:
         result = Run(jail, jail.next_spare(), Job(_FIRST_PROGRAM, (), b"", limits), Stop()).drive()
     except (JailLost, NotStarted, RunLost) as error:
@@ -177,7 +181,11 @@ def _plans(
             if own_ids and tier == "namespaces":
                 folder = os.path.join(runtime.path, "stage")
                 os.makedirs(folder, mode=0o711, exist_ok=True)
-                launcher = Launcher(sources, folder)
+                try:
+                    launcher = Launcher(sources, folder)
+                except SetupError as error:
+                    logger.info("workers can't have ids of their own here: %s", error)
+                    break
             else:
                 launcher = Launcher()
             yield Plan(

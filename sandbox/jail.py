@@ -43,6 +43,7 @@ import select
 import signal
 import socket
 import subprocess
+import threading
 import time
 import weakref
 from typing import Any
@@ -93,7 +94,9 @@ class JailLost(Exception):
 
 
 class Jail:
-    """One jail with its zygote. Made by `start`; used by one thread; `close` frees everything."""
+    """One jail with its zygote. `start` makes it, `close` frees everything; both, and all else,
+    are for one thread, but for `kill`.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -110,7 +113,8 @@ class Jail:
         self._control: socket.socket | None = None
         self._zygote_pidfd = -1
         self._log = os.memfd_create("log", os.MFD_CLOEXEC)
-        self._closed = False
+        self._lock = threading.Lock()
+        self._closed = False  # guarded by _lock, and what `kill` uses is only taken away after it
         report_fd = os.memfd_create("report", os.MFD_CLOEXEC)
         os.ftruncate(report_fd, REPORT_BYTES)
         self._report_fd = report_fd
@@ -122,22 +126,21 @@ class Jail:
         state = "closed" if self._closed else "open" if self._zygote_pidfd >= 0 else "unstarted"
         return f"<Jail {self.number} {self.plan.tier} {state}>"
 
-    @classmethod
-    def start(cls, plan: Plan, shape: Shape) -> "Jail":
-        """Make a jail whose first spare is of `shape`; raise `SetupError` naming the step."""
-        jail = cls(plan)
+    # ---- starting
+
+    def start(self, shape: Shape) -> None:
+        """Make the jail, with a first spare of `shape`. Raises `SetupError` naming the step that
+        failed; then nothing is left of the jail.
+        """
         try:
-            jail._start(shape)
+            self._start(shape)
         except JailLost as lost:
-            text = f"{lost}; {jail.log() or 'nothing was logged'}"
-            jail.close()
+            text = f"{lost}; {self.log() or 'nothing was logged'}"
+            self.close()
             raise SetupError("hello", text) from None
         except BaseException:
-            jail.close()
+            self.close()
             raise
-        return jail
-
-    # ---- starting
 
     def _start(self, shape: Shape) -> None:
         ids = self._ids()
@@ -298,14 +301,25 @@ class Jail:
 
     # ---- ending
 
+    def kill(self) -> None:
+        """Have everything in the jail die, from any thread; who waits for it gets `JailLost`."""
+        with self._lock:
+            if self._closed:
+                return
+            if self._control is not None:
+                with contextlib.suppress(OSError):
+                    self._control.shutdown(socket.SHUT_RDWR)
+            if self._zygote_pidfd >= 0:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(self._zygote_pidfd, signal.SIGKILL)
+
     def close(self) -> None:
         """Kill everything in the jail, wait for it, and give back all that it had. Idempotent."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._zygote_pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(self._zygote_pidfd, signal.SIGKILL)
+        self.kill()
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
         if self._control is not None:
             self._control.close()
         if self._process is not None:

@@ -24,7 +24,7 @@ PROGRAM_FILE = "main.py"
 
 _PRIVATE_FOLDER = stat.S_IFDIR | 0o700
 
-SPARE_INODES = 8
+SPARE_INODES = 5
 """Inodes of a scratch directory that are ours: its root, the folders, the program's file."""
 
 

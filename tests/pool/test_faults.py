@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -248,6 +249,7 @@ def test_when_no_worker_can_be_replaced_runs_are_answered(single, monkeypatch):
 
 HOST = """
 import sys
+import time
 from pool import Pool
 pool = Pool(2, tier=sys.argv[1])
 future = pool.submit("while True: pass", timeout=600)
@@ -294,3 +296,14 @@ def our_cgroups(owner: str) -> list[str]:
         for name in names
         if name.startswith(PREFIX + owner)
     ]
+
+
+def test_a_pool_with_a_stopped_zygote_closes(tier):
+    """A zygote that does nothing any more, at whatever moment, does not keep `close` waiting."""
+    pool = Pool(1, tier=tier)
+    zygote = psutil.Process(pool._engine.workers[0]._jail.zygote_pid)
+    zygote.suspend()  # its worker may be waiting for a spare, or for work
+    began = time.monotonic()
+    pool.close()
+    assert time.monotonic() - began < 5
+    assert not zygote.is_running()
