@@ -54,21 +54,26 @@ def _nothing_left(request) -> Iterator[None]:
         wait_until(lambda: is_idle(pool))
     deadline = time.monotonic() + 5
     while True:
-        grown = {
-            name: (before[name], now)
-            for name, now in possessions().items()
-            if _count(now) > _count(before[name])
-        }
-        if not grown:
+        more = grown(before)
+        if not more:
             return
         if time.monotonic() > deadline:
-            pytest.fail(f"left behind: {grown}")
+            pytest.fail(f"left behind: {more}")
         time.sleep(0.05)
 
 
 def is_idle(pool: Pool) -> bool:
     """Whether every worker waits with a spare: in between, descriptors come and go."""
     return repr(pool) == f"<Pool {pool.tier}: {pool.stats().workers} idle; 0 queued>"
+
+
+def grown(before: dict[str, object]) -> dict[str, tuple[object, object]]:
+    """What this process has more of than `before`: by kind, then and now."""
+    return {
+        name: (before[name], now)
+        for name, now in possessions().items()
+        if _count(now) > _count(before[name])
+    }
 
 
 def possessions() -> dict[str, object]:
