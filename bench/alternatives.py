@@ -171,9 +171,10 @@ class PlainZygote:
     """The helper of `plain_zygote.py`: the same warm image, forked without confinement."""
 
     def __init__(self, preload: tuple[str, ...]) -> None:
-        where = layout.in_place(current(), find_packages(preload), "/nonexistent")
+        where = layout.in_place(current(), (), "/nonexistent", "/nonexistent")
+        path = [*where.path, *(package.site for package in find_packages(preload))]
         helper = Path(__file__).with_name("plain_zygote.py")
-        configuration = json.dumps({"path": where.path, "preload": preload})
+        configuration = json.dumps({"path": path, "preload": preload})
         self._process = subprocess.Popen(
             [where.executable, "-I", "-S", "-B", str(helper), where.guest_parent, configuration],
             stdin=subprocess.PIPE,

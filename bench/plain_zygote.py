@@ -38,7 +38,7 @@ def main() -> None:
     output, write_end = os.pipe()
     os.dup2(write_end, 1)
     os.close(write_end)
-    program.Streams().install()
+    program.install_streams()
     kinds: dict[str, Callable[[], None]] = {
         "os.fork": lambda: _print_in_child(os.fork, output),
         "libc fork": lambda: _print_in_child(kernel.fork, output),

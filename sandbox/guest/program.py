@@ -78,7 +78,7 @@ class Program:
             del sys.modules[name]
         sys.path.insert(0, home)
         self._seeders = _seeders()
-        _install_streams()
+        install_streams()
 
     def prepare(self) -> None:
         """In the child, before its job is known: Python's handler of Ctrl-C, its own randomness."""
@@ -131,7 +131,7 @@ def _seeders() -> list[Callable[[], object]]:
     return seeders
 
 
-def _install_streams() -> None:
+def install_streams() -> None:
     """Make sys.stdin, stdout and stderr anew, on whatever 0, 1 and 2 will be when they are used.
 
     They are made while pipes stand there, so that they remember no position and no terminal.
