@@ -53,7 +53,7 @@ class Confinement:
         self._folders = [os.path.join(scratch, folder) for folder in FOLDERS]
         self._mount_point = scratch.encode()
         self._program_file = os.path.join(self.home, PROGRAM_FILE)
-        self._kept = False
+        self._kept: Shape | None = None  # of the scratch that is laid out, if one is
         self._mounts = tier == "namespaces"
         self._rules = rules
         self._devices = [path for path, _ in rules if path.startswith("/dev/")]
@@ -98,40 +98,49 @@ class Confinement:
         mount namespace of the child's, which would cost some 0.25 ms: there is only one child at
         a time, and it can't mount anything.
         """
-        if self._mounts:
-            options = b"mode=0700,size=%d,nr_inodes=%d" % (shape.disk_bytes or 0, shape.inodes or 0)
-            flags = kernel.MS_NOSUID | kernel.MS_NODEV
-            # The owner of a mount is who mounts it: the zygote has the same id as its children.
-            kernel.mount(b"tmpfs", self._mount_point, b"tmpfs", flags, options)
-        if not self._kept:
+        if self._kept is not None and self._kept != shape:
+            self._remove_scratch()
+        if self._kept is None:
+            if self._mounts:
+                size, inodes = shape.disk_bytes or 0, shape.inodes or 0
+                options = b"mode=0700,size=%d,nr_inodes=%d" % (size, inodes)
+                flags = kernel.MS_NOSUID | kernel.MS_NODEV
+                # The owner of a mount is who mounts it: the zygote, whose id its children have.
+                kernel.mount(b"tmpfs", self._mount_point, b"tmpfs", flags, options)
             for folder in self._folders:
                 os.mkdir(folder, 0o700)
+        self._kept = shape
         os.chdir(self.home)
 
     def take_away(self) -> None:
-        """Remove the scratch, whatever is in it; no process may be left that uses it."""
+        """Remove the scratch, whatever is in it; no process may be left that uses it.
+
+        One that a run left as it found it is kept for the next: to make and remove one costs a
+        tenth of a run.
+        """
         os.chdir("/")
+        if not self._is_as_laid_out():
+            self._remove_scratch()
+
+    def _remove_scratch(self) -> None:
+        self._kept = None
         if self._mounts:
             self._unmount()
-            return
-        self._kept = self._is_as_laid_out()
-        if not self._kept:
+        else:
             wipe(self.scratch)
 
     def _is_as_laid_out(self) -> bool:
-        """Whether the last run left the scratch as it found it, but for its own program's file.
-
-        Most do, and making folders on a disk costs a tenth of a run. Everything that a run could
-        have put in their place, or changed about them, makes this false.
+        """Whether the last run left nothing in the scratch but its own program's file, which goes
+        here. Everything else that a run can put there, or change about it, makes this false.
         """
         try:
             os.unlink(self._program_file)
             if sorted(os.listdir(self.scratch)) != sorted(FOLDERS):
                 return False
-            return all(
-                os.lstat(folder).st_mode == _PRIVATE_FOLDER and not os.listdir(folder)
-                for folder in self._folders
-            )
+            if any(os.listdir(folder) for folder in self._folders):
+                return False
+            every = (self.scratch, *self._folders)
+            return all(os.lstat(folder).st_mode == _PRIVATE_FOLDER for folder in every)
         except OSError:
             return False
 
