@@ -148,7 +148,6 @@ class Nsjail:
                 self._launcher.mounts(mounts),
                 outer_id=(user, user if ground.plan.own_ids else os.getegid()),
                 control_fd=nothing,
-                mount_proc=ground.plan.mount_proc,
             )
             options = command[: command.index("--") + 1]
             self._command = [*options, where.executable, "-I", "-S", "/program/main.py"]

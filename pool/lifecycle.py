@@ -16,11 +16,12 @@ class State(enum.Enum):
     CLOSED = "closed"
 
 
+# A thread that meets something unforeseen may leave from anywhere.
 FOLLOWS = {
     State.STARTING: {State.SETTLING, State.STARTING, State.CLOSED},
     State.SETTLING: {State.IDLE, State.BROKEN, State.CLOSED},
     State.IDLE: {State.RUNNING, State.BROKEN, State.CLOSED},
-    State.RUNNING: {State.SETTLING, State.BROKEN},
+    State.RUNNING: {State.SETTLING, State.BROKEN, State.CLOSED},
     State.BROKEN: {State.STARTING, State.CLOSED},
     State.CLOSED: set(),
 }

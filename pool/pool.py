@@ -99,8 +99,13 @@ class Pool:
             )
             for number in range(size)
         ]
-        for worker in engine.workers:
-            worker.start()
+        try:
+            for worker in engine.workers:
+                worker.start()
+        except BaseException:
+            engine.close(self._pid)
+            ground.jail.close()
+            raise
         self._engine = engine
         # For pools that nobody closes: at the interpreter's exit, or when they are collected.
         self._finalizer = weakref.finalize(self, _Engine.close, engine, self._pid)
@@ -190,9 +195,11 @@ class Pool:
         """End everything: waiting runs resolve with `PoolClosed`, running ones as `cancelled`.
 
         Returns when all processes of the pool are gone and all that it made is removed.
-        Idempotent.
+        Idempotent, also from several threads: each returns when all is done.
         """
         self._finalizer()
+        if os.getpid() == self._pid:
+            self._engine.closed.wait()
 
     def __enter__(self) -> "Pool":
         return self
@@ -223,6 +230,7 @@ class _Engine:
         self.runtime = runtime
         self.plan = plan
         self.workers: list[Worker] = []
+        self.closed = threading.Event()
 
     def hopeless(self, why: str) -> None:
         """Answer what waits with an infra error, if no worker is there to take it."""
@@ -238,6 +246,12 @@ class _Engine:
     def close(self, pid: int) -> None:
         if os.getpid() != pid:
             return  # a forked child: nothing here is its own
+        try:
+            self._take_apart()
+        finally:
+            self.closed.set()
+
+    def _take_apart(self) -> None:
         self.closing.set()
         self.queue.close()
         for worker in self.workers:

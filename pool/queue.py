@@ -20,6 +20,7 @@ class Queue:
         self._tasks: deque[Task] = deque()  # guarded by _changed, as is everything below
         self._changed = threading.Condition()
         self._closed = False
+        self._takers = 0  # workers that wait for a task
         self._reaper: threading.Thread | None = None
 
     def __len__(self) -> int:
@@ -32,9 +33,10 @@ class Queue:
         """Add a task at the end; raise `PoolFull` or `PoolClosed`."""
         with self._changed:
             self._require_open()
-            if self._max is not None and len(self._tasks) >= self._max:
+            # A task that a worker is waiting for does not wait itself.
+            if self._max is not None and len(self._tasks) >= self._max + self._takers:
                 self._drop_done()
-                if len(self._tasks) >= self._max:
+                if len(self._tasks) >= self._max + self._takers:
                     raise PoolFull(
                         f"max_queue={self._max} runs are waiting; try again later, "
                         "or give the pool more workers"
@@ -63,7 +65,11 @@ class Queue:
                     left = deadline - time.monotonic()
                     if left <= 0:
                         return None
-                    self._changed.wait(left)
+                    self._takers += 1
+                    try:
+                        self._changed.wait(left)
+                    finally:
+                        self._takers -= 1
                 task = self._tasks.popleft()
             if not _expire(task) and task.begin():
                 return task
@@ -122,7 +128,7 @@ class Queue:
 
 def _expire(task: Task) -> bool:
     """Resolve `task` with `PoolTimeout` if it has waited too long; tell whether it had."""
-    if task.expires_at is None or time.monotonic() < task.expires_at or task.lost:
+    if task.expires_at is None or time.monotonic() < task.expires_at:
         return False
     if task.begin():
         task.future.set_exception(

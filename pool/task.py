@@ -15,7 +15,8 @@ class RunFuture(concurrent.futures.Future[Result]):
     """A `concurrent.futures.Future` whose `cancel` reaches the process.
 
     A waiting run is taken back, as with any future. A running one is killed: `cancel` returns
-    True, and the future then resolves with a result whose reason is `cancelled`.
+    True, and the future then resolves with a result whose reason is `cancelled`, unless the run
+    was just ending by itself.
     """
 
     def __init__(self, stop: Stop) -> None:
@@ -52,8 +53,9 @@ class Task:
 
     def begin(self) -> bool:
         """Claim the task for a worker; False where its future was cancelled meanwhile."""
+        self.expires_at = None  # the wait is won, also for a second try
         if self.lost or self.unstarted:
-            return True  # claimed before, and tried again
+            return True  # claimed before
         return self.future.set_running_or_notify_cancel()
 
 

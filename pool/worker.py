@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import Callable
 
-from sandbox.errors import SetupError
 from sandbox.jail import Jail, JailLost, Spare
 from sandbox.limits import Limits
 from sandbox.plan import Plan, shape_of
@@ -85,7 +84,7 @@ class Worker:
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread's end; tell whether it has ended (its own thread never waits)."""
-        if self._thread is not threading.current_thread():
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -111,6 +110,11 @@ class Worker:
                 except JailLost as lost:
                     logger.info("a jail was lost and is replaced: %s", lost)
                     self._discard()
+                except PoolClosed:
+                    raise
+                except Exception:
+                    logger.exception("a worker failed; its jail is replaced")
+                    self._discard()
         except PoolClosed:
             pass
         finally:
@@ -128,7 +132,7 @@ class Worker:
                 self._hold(jail)
                 jail.start(shape)
                 return True
-            except (SetupError, JailLost, OSError) as error:
+            except Exception as error:  # noqa: BLE001  (out of threads, of memory: it may pass)
                 self._drop_jail()
                 if self._closing.is_set():
                     break
@@ -215,7 +219,10 @@ class Worker:
 
     def _answer(self, task: Task, result: Result) -> None:
         self._counters.ended(result)
-        task.future.set_result(result)
+        try:
+            task.future.set_result(result)
+        except BaseException:
+            logger.exception("a callback of a run's future failed")
 
     def _internal(self, task: Task, detail: str) -> Result:
         return Result.internal(detail, tier=self._plan.tier, queue_s=task.queue_s())

@@ -11,9 +11,13 @@ class Capture:
 
     def __init__(self, limit: int | None) -> None:
         self.fd, self.write_end = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self.fd, False)
-        # A run may have another user id, and may open /dev/stdout by name.
-        os.fchmod(self.write_end, 0o666)
+        try:
+            os.set_blocking(self.fd, False)
+            # A run may have another user id, and may open /dev/stdout by name.
+            os.fchmod(self.write_end, 0o666)
+        except BaseException:
+            self.close()
+            raise
         self._room = math.inf if limit is None else limit
         self._pieces: list[bytes] = []
         self.truncated = False

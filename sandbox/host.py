@@ -159,9 +159,11 @@ def _plans(
     runtime: Runtime,
 ) -> Iterator[Plan]:
     """Yield plans for `tier`, the strongest first."""
-    if tier == "landlock" and not landlock.probe():
+    if tier == "landlock" and landlock.probe() < landlock.LEAST_ABI:
         raise SetupError(
-            "landlock", "this kernel has no Landlock, or it is not enabled (boot with lsm=landlock)"
+            "landlock",
+            f"this kernel has ABI {landlock.probe()} (0 is none); {landlock.LEAST_ABI} is needed, "
+            "as older ones do not govern truncation: Linux 6.2 or newer, booted with lsm=landlock",
         )
     if tier != "none":
         seccomp.build(tier)  # fails with its own words where libseccomp is missing
@@ -177,29 +179,26 @@ def _plans(
             continue
         if own_ids and tier == "landlock" and not all(map(is_reachable, sources)):
             continue  # without a root of its own there is no other place to show it at
-        for mount_proc in (True, False) if tier == "namespaces" else (False,):
-            if own_ids and tier == "namespaces":
-                folder = os.path.join(runtime.path, "stage")
-                os.makedirs(folder, mode=0o711, exist_ok=True)
-                try:
-                    launcher = Launcher(sources, folder)
-                except SetupError as error:
-                    logger.info("workers can't have ids of their own here: %s", error)
-                    break
-            else:
-                launcher = Launcher()
-            yield Plan(
-                tier=tier,
-                interpreter=interpreter,
-                packages=packages,
-                preload=preload,
-                runtime=runtime,
-                launcher=launcher,
-                package_links=links,
-                own_ids=own_ids,
-                mount_proc=mount_proc,
-                cgroup_parents=parents,
-            )
+        launcher = Launcher()
+        if own_ids and tier == "namespaces":
+            folder = os.path.join(runtime.path, "stage")
+            os.makedirs(folder, exist_ok=True)
+            try:
+                launcher = Launcher(sources, folder)
+            except SetupError as error:
+                logger.info("workers can't have ids of their own here: %s", error)
+                continue
+        yield Plan(
+            tier=tier,
+            interpreter=interpreter,
+            packages=packages,
+            preload=preload,
+            runtime=runtime,
+            launcher=launcher,
+            package_links=links,
+            own_ids=own_ids,
+            cgroup_parents=parents,
+        )
 
 
 def _sources(interpreter: Interpreter, packages: tuple[Packages, ...]) -> list[str]:

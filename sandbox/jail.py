@@ -114,6 +114,7 @@ class Jail:
         self._zygote_pidfd = -1
         self._log = os.memfd_create("log", os.MFD_CLOEXEC)
         self._lock = threading.Lock()
+        self._killed = False
         self._closed = False  # guarded by _lock, and what `kill` uses is only taken away after it
         report_fd = os.memfd_create("report", os.MFD_CLOEXEC)
         os.ftruncate(report_fd, REPORT_BYTES)
@@ -155,7 +156,17 @@ class Jail:
         self._poll.register(ours, select.POLLIN)
         with theirs, _step("launch"):
             where = self._launch(theirs.fileno(), own)
-        self._say(wire.encode(self._configuration(where)), self._report_fd)
+        with self._lock:
+            if self._killed:  # before there was anything to kill
+                raise JailLost("killed while it was started")
+        configuration = wire.encode(self._configuration(where))
+        if len(configuration) > protocol.MAX_MESSAGE:
+            raise SetupError(
+                "configure",
+                f"the paths of the packages take {len(configuration)} bytes, more than "
+                f"{protocol.MAX_MESSAGE}; offer fewer packages",
+            )
+        self._say(configuration, self._report_fd)
         self._meet()
         with _step("cgroup"):
             self._join_cgroup()
@@ -178,7 +189,6 @@ class Jail:
                 plan.launcher.mounts(mounts),
                 outer_id=own or (os.geteuid(), os.getegid()),
                 control_fd=control_fd,
-                mount_proc=plan.mount_proc,
             )
         else:
             assert self.scratch is not None
@@ -304,6 +314,7 @@ class Jail:
     def kill(self) -> None:
         """Have everything in the jail die, from any thread; who waits for it gets `JailLost`."""
         with self._lock:
+            self._killed = True
             if self._closed:
                 return
             if self._control is not None:
@@ -312,6 +323,8 @@ class Jail:
             if self._zygote_pidfd >= 0:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(self._zygote_pidfd, signal.SIGKILL)
+            elif self._process is not None:
+                self._process.kill()
 
     def close(self) -> None:
         """Kill everything in the jail, wait for it, and give back all that it had. Idempotent."""

@@ -46,12 +46,10 @@ def command(
     *,
     outer_id: tuple[int, int],
     control_fd: int,
-    mount_proc: bool,
 ) -> list[str]:
     """Return the command line that makes a jail and executes a zygote in it.
 
     outer_id: the host's user and group that the one id inside stands for.
-    mount_proc: false on hosts that cover parts of /proc and therefore refuse a new one.
     """
     user, group = outer_id
     options = [
@@ -71,8 +69,6 @@ def command(
         "--cap", "CAP_SETPCAP",
         "--pass_fd", str(control_fd),
     ]  # fmt: skip
-    if not mount_proc:
-        options += ["--disable_proc"]
     for source, target in mounts.binds:
         options += ["--bindmount_ro", f"{source}:{target}"]
     for target in mounts.covers:
@@ -82,8 +78,7 @@ def command(
         options += ["--bindmount", device]
     options += ["--mount", "none:/scratch/run:tmpfs:size=4096,mode=0755"]
     for target, name in mounts.links:
-        if mount_proc or not target.startswith("/proc"):
-            options += ["--symlink", f"{target}:{name}"]
+        options += ["--symlink", f"{target}:{name}"]
     for name, value in layout.environment.items():
         options += ["--env", f"{name}={value}"]
     return [*options, "--", *layout.command(control_fd)]

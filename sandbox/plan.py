@@ -18,7 +18,6 @@ class Plan:
 
     package_links: the folder where the packages are linked (other tiers than namespaces).
     own_ids: every worker gets a user id of its own on the host (needs root).
-    mount_proc: the jail gets a /proc of its own (namespaces tier).
     cgroup_parents: where the workers' cgroups are made, or None.
     """
 
@@ -30,7 +29,6 @@ class Plan:
     launcher: Launcher
     package_links: str
     own_ids: bool
-    mount_proc: bool
     cgroup_parents: cgroups.Parents | None
 
     @property
@@ -61,7 +59,7 @@ def describe_layers(plan: Plan, landlock_abi: int, group: cgroups.Group | None) 
         system_calls = "seccomp, default deny"
         landlock = f"Landlock ABI {landlock_abi}" if landlock_abi else "no Landlock"
     if plan.tier == "namespaces":
-        files = f"a root of its own; {landlock}" + ("" if plan.mount_proc else "; no /proc")
+        files = f"a root of its own; {landlock}"
         network = "a network namespace without devices; no sockets"
         processes = "a pid namespace of its own; no fork"
     elif plan.tier == "landlock":

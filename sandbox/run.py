@@ -16,12 +16,15 @@ from .limits import Limits
 from .reasons import End, ExitReason, decide
 from .result import GuestException, Result
 from .stop import Stop
-from .watch import INTERVAL_S, Watch
+from .watch import Watch
 
 _FIRST_QUIET_S, _QUIET_S = 0.005, 0.002
 """How long the pipes are not looked at, at first and between two looks: a pipe holds 64 KiB, and
 every look wakes the host for a line of output."""
 
+
+_NEED_A_START = (None, ExitReason.WALL_TIMEOUT, ExitReason.CPU_TIMEOUT)
+"""Ends that say something about a program only if it had begun."""
 
 _SPARSE_BYTES = 16 << 30
 """Address space beyond its memory that a run may map where no cgroup counts the page tables (1/512
@@ -167,7 +170,7 @@ class Run:
             # With every CPU at work, the limit can't come sooner than this.
             waits.append(max((limits.cpu_s - self._cpu_s()) / (os.cpu_count() or 1), 0.001))
         if self._watch is not None:
-            waits.append(INTERVAL_S)
+            waits.append(self._watch.interval_s)
         return max(min(waits), 0.0)
 
     def _look(self) -> None:
@@ -208,7 +211,8 @@ class Run:
             with contextlib.suppress(OSError, ValueError):
                 usage = self.jail.group.end()
         out_of_memory = usage is not None and usage.out_of_memory
-        if self.stop.reason is None and not out_of_memory:
+        # Time that went by before the program had begun was ours.
+        if self.stop.reason in _NEED_A_START and not out_of_memory:
             self._require_started()
         claim = self.jail.report.read()
         completed = claim is not None
@@ -223,6 +227,8 @@ class Run:
                 memory_error=claim is not None and claim.memory_error,
             )
         )
+        if decision.reason is ExitReason.DENIED and not self.detail:
+            self.detail = "killed by the system-call filter (SIGSYS)"
         result = Result(
             reason=decision.reason,
             exit_code=decision.exit_code,

@@ -33,13 +33,21 @@ class Runtime:
     def __init__(self) -> None:
         base = _base()
         sweep(base)
+        while not self._make(base):
+            pass  # someone swept it between its making and its locking
+        _open.add(self)
+
+    def _make(self, base: str) -> bool:
         # The process id is for people to read; that the owner lives, only the lock tells.
         self.path = os.path.join(base, f"{os.getpid()}-{secrets.token_hex(4)}")
         os.mkdir(self.path)
         os.chmod(self.path, _PASSABLE)
         self._lock = os.open(os.path.join(self.path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        _open.add(self)
+        if os.fstat(self._lock).st_nlink:
+            return True
+        os.close(self._lock)
+        return False
 
     def __repr__(self) -> str:
         return f"<Runtime {self.path}>"

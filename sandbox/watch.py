@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 
 import psutil
 
@@ -46,13 +47,18 @@ class Watch:
         # Looked up at the first check: most runs are over by then.
         self._process: psutil.Process | None = None
         self._base = 0
+        self.interval_s = INTERVAL_S
 
     def check(self) -> tuple[ExitReason, str] | None:
+        began = time.monotonic()
         try:
             found = self._check_process()
         except psutil.Error:  # it has just ended
             return None
-        return found or self._check_scratch()
+        found = found or self._check_scratch()
+        # A tenth of the host's time at most, however much there is to look through.
+        self.interval_s = max(INTERVAL_S, 10 * (time.monotonic() - began))
+        return found
 
     def _check_process(self) -> tuple[ExitReason, str] | None:
         if not self._pid or (self._memory_bytes is self._threads is None):
@@ -116,7 +122,7 @@ def _look_through(top: str, limits: Limits, spare_bytes: int) -> str | None:
             try:
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 files += 1
-                size += status.st_blocks * 512
+                size += max(status.st_blocks, 1) * 512  # an empty file is something, too
                 if stat.S_ISDIR(status.st_mode):
                     _enter(name, folder, open_)
             except PermissionError:

@@ -1,6 +1,7 @@
 """Fixtures of all tests: one long-lived pool for each tier, and a leak check around every test."""
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -18,6 +19,11 @@ _OURS = f"{os.getpid()}-"
 
 NO_SKIP = os.environ.get("POOL_TESTS_NO_SKIP") == "1"
 """In CI a skip for something missing is a failure: what is not tried is not held."""
+
+
+def pytest_configure():
+    """A runner started with nohup or in the background passes on that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(hookwrapper=True)

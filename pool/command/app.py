@@ -1,10 +1,13 @@
 """The `pool` command: its commands, options and exit codes."""
 
+import contextlib
 import dataclasses
 import json
 import logging
+import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Annotated, NoReturn
 
 import typer
@@ -66,11 +69,14 @@ class _Ended(Exception):
         self.code = code
 
 
+class _Interrupted(_Ended):
+    """Ctrl-C."""
+
+
 def main() -> NoReturn:
     """The entry point: runs `app`, and turns every kind of bad usage into exit code 125."""
+    _open_standard_streams()
     logging.basicConfig(format="pool: %(message)s", level=logging.WARNING)
-    # Restore the usual death by a closed pipe: `pool run file | head` is no failure of ours.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # Not KeyboardInterrupt: the parser of the command line would make it a usage error's code.
     signal.signal(signal.SIGINT, _interrupted)
     try:
@@ -85,8 +91,32 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+def _open_standard_streams() -> None:
+    """Stand in for streams that were closed by whoever started us (`pool run file >&-`)."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  (for good)
+
+
+@contextlib.contextmanager
+def _printing() -> Iterator[None]:
+    """Print within this: `pool run file | head` ends as a program killed by SIGPIPE would.
+
+    The signal itself stays ignored: the host writes to sockets whose other ends may go any time.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        # Nothing more can be written, not even by Python at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise _Ended(128 + signal.SIGPIPE) from None
+        raise
+
+
 def _interrupted(*_: object) -> NoReturn:
-    raise _Ended(_EXIT_CODES[ExitReason.CANCELLED])
+    raise _Interrupted(_EXIT_CODES[ExitReason.CANCELLED])
 
 
 @app.callback()
@@ -135,11 +165,19 @@ def run(
     source = _read(file)
     data = b"" if stdin is None else _read(stdin)
     with Pool(1, limits=limits, tier=tier, require=require) as pool:
-        result = pool.run(source, stdin=data, args=args or ())
-    if as_json:
-        print(json.dumps(result.to_dict()))
-    else:
-        render.result(result)
+        future = pool.submit(source, stdin=data, args=args or ())
+        try:
+            result = future.result()
+        except _Interrupted:
+            future.cancel()
+            if future.cancelled():  # it had not begun: there is nothing to tell
+                raise
+            result = future.result()
+    with _printing():
+        if as_json:
+            print(json.dumps(result.to_dict()))
+        else:
+            render.result(result)
     raise _Ended(exit_code(result))
 
 
@@ -152,10 +190,11 @@ def doctor(
     Exit code 0 if programs can be confined here, 1 if not.
     """
     diagnosis = examine()
-    if as_json:
-        print(json.dumps(dataclasses.asdict(diagnosis)))
-    else:
-        render.diagnosis(diagnosis)
+    with _printing():
+        if as_json:
+            print(json.dumps(dataclasses.asdict(diagnosis)))
+        else:
+            render.diagnosis(diagnosis)
     raise _Ended(0 if diagnosis.tier else 1)
 
 

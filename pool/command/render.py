@@ -1,8 +1,9 @@
 """What a person sees."""
 
+import os
 import sys
 import unicodedata
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +17,10 @@ _OWN_END = (ExitReason.OK, ExitReason.EXIT, ExitReason.EXCEPTION)
 
 
 def result(result: Result) -> None:
-    """Show a program's output: its bytes to a pipe; to a terminal, escaped and coloured."""
+    """Show a program's output: its bytes to a pipe; to a terminal, escaped and coloured.
+
+    A terminal, and whoever reads of a failure of ours, is told how the run ended.
+    """
     _output(result.stdout_bytes, sys.stdout, None)
     _output(result.stderr_bytes, sys.stderr, "red")
     if result.infra_error or (sys.stderr.isatty() and result.reason not in _OWN_END):
@@ -69,9 +73,10 @@ def _output(data: bytes, stream: TextIO, colour: str | None) -> None:
             Text(text, style=colour or ""), end="", soft_wrap=True
         )
         return
-    buffer: BinaryIO = stream.buffer
-    buffer.write(data)
-    buffer.flush()
+    stream.flush()
+    left = memoryview(data)
+    while left:  # a buffered stream may write a part, and not say so by an exception
+        left = left[os.write(stream.fileno(), left) :]
 
 
 def diagnosis(diagnosis: Diagnosis) -> None:

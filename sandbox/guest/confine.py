@@ -8,7 +8,6 @@ that a child does a dozen system calls and nothing else. Every step has a name; 
 import gc
 import os
 import signal
-import stat
 from collections.abc import Callable
 
 from . import capabilities, kernel, landlock, rlimits
@@ -21,8 +20,6 @@ FOLDERS = ("home", "tmp", "shm")
 
 PROGRAM_FILE = "main.py"
 """A program's own file, in its working directory."""
-
-_PRIVATE_FOLDER = stat.S_IFDIR | 0o700
 
 SPARE_INODES = 5
 """Inodes of a scratch directory that are ours: its root, the folders, the program's file."""
@@ -53,6 +50,7 @@ class Confinement:
         self._folders = [os.path.join(scratch, folder) for folder in FOLDERS]
         self._mount_point = scratch.encode()
         self._program_file = os.path.join(self.home, PROGRAM_FILE)
+        self._signature: list[tuple[int, ...]] = []
         self._kept: Shape | None = None  # of the scratch that is laid out, if one is
         self._mounts = tier == "namespaces"
         self._rules = rules
@@ -104,11 +102,12 @@ class Confinement:
             if self._mounts:
                 size, inodes = shape.disk_bytes or 0, shape.inodes or 0
                 options = b"mode=0700,size=%d,nr_inodes=%d" % (size, inodes)
-                flags = kernel.MS_NOSUID | kernel.MS_NODEV
+                flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOATIME
                 # The owner of a mount is who mounts it: the zygote, whose id its children have.
                 kernel.mount(b"tmpfs", self._mount_point, b"tmpfs", flags, options)
             for folder in self._folders:
                 os.mkdir(folder, 0o700)
+            self._signature = self._sign()
         self._kept = shape
         os.chdir(self.home)
 
@@ -130,19 +129,28 @@ class Confinement:
             wipe(self.scratch)
 
     def _is_as_laid_out(self) -> bool:
-        """Whether the last run left nothing in the scratch but its own program's file, which goes
-        here. Everything else that a run can put there, or change about it, makes this false.
+        """Whether the last run left nothing in the scratch but its own program's file; its folder
+        is then made anew. A run can change nothing about the rest that would not show here: the
+        kernel sets a change time that nobody else can set.
         """
         try:
             os.unlink(self._program_file)
             if sorted(os.listdir(self.scratch)) != sorted(FOLDERS):
                 return False
-            if any(os.listdir(folder) for folder in self._folders):
+            # Clocks of file systems are coarse: what was made at once shows by being there.
+            if any(map(os.listdir, self._folders)) or self._signature != self._sign():
                 return False
-            every = (self.scratch, *self._folders)
-            return all(os.lstat(folder).st_mode == _PRIVATE_FOLDER for folder in every)
+            os.rmdir(self.home)
+            os.mkdir(self.home, 0o700)
+            self._signature = self._sign()
         except OSError:
             return False
+        return True
+
+    def _sign(self) -> list[tuple[int, ...]]:
+        """What identifies the scratch and its folders, but for the working directory."""
+        found = map(os.lstat, (self.scratch, *self._folders[1:]))
+        return [(s.st_ino, s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in found]
 
     # ---- in every child, before it has seen a byte of a program
 

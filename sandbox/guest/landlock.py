@@ -17,6 +17,9 @@ REMOVE_DIR, REMOVE_FILE = 1 << 4, 1 << 5
 MAKE_DIR, MAKE_REG, MAKE_FIFO, MAKE_SYM = 1 << 7, 1 << 8, 1 << 10, 1 << 12
 REFER = 1 << 13
 
+LEAST_ABI = 3
+"""What the landlock tier needs: before it, any file of the same owner could be truncated."""
+
 READ = READ_FILE | READ_DIR
 SCRATCH = (
     READ | WRITE_FILE | TRUNCATE | REMOVE_DIR | REMOVE_FILE

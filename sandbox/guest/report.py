@@ -55,7 +55,9 @@ class Report:
         if not 0 < length <= SIZE - _LENGTH.size:
             return None
         try:
-            value = wire.decode(self._map[_LENGTH.size : _LENGTH.size + length], max_depth=4)
+            value = wire.decode(
+                self._map[_LENGTH.size : _LENGTH.size + length], max_depth=4, max_nodes=8
+            )
         except wire.WireError:
             return None
         match value:

@@ -11,7 +11,6 @@ def wipe(path: str) -> None:
     before the folder goes. Links are removed, never followed.
     """
     top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    serial = 0
     try:
         while True:
             names = os.listdir(top)
@@ -26,10 +25,9 @@ def wipe(path: str) -> None:
                     for inner in os.listdir(folder):
                         if _unlink(inner, folder):
                             continue
-                        serial += 1
                         # Moving a folder elsewhere writes its "..": without root, it must be open.
                         os.chmod(inner, 0o700, dir_fd=folder)
-                        os.rename(inner, _free_name(top, serial), src_dir_fd=folder, dst_dir_fd=top)
+                        os.rename(inner, _free_name(), src_dir_fd=folder, dst_dir_fd=top)
                 finally:
                     os.close(folder)
                 os.rmdir(name, dir_fd=top)
@@ -46,12 +44,6 @@ def _unlink(name: str, folder: int) -> bool:
     return True
 
 
-def _free_name(top: int, serial: int) -> str:
-    """A name that no program can have taken, or the next one."""
-    name = f"\x01wipe-{serial}"
-    while True:
-        try:
-            os.stat(name, dir_fd=top, follow_symlinks=False)
-        except FileNotFoundError:
-            return name
-        name += "x"
+def _free_name() -> str:
+    """A name that no program can have foreseen."""
+    return f"\x01{os.urandom(12).hex()}"

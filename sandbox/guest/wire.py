@@ -2,7 +2,8 @@
 
 No I/O here: bytes in, values out. Both sides of the jail use it, and the host reads what a
 hostile process may have written, so decoding never recurses, never executes, never allocates
-more than the input justifies, and accepts exactly one spelling of each value.
+more than the input justifies, and accepts no spelling of a value that is longer than need be. Who
+reads what a program wrote sets `max_nodes`: a set of keys that collide takes quadratic time.
 
 A value is one tag byte and its body. Integers that are lengths or counts are unsigned 32-bit
 little-endian.

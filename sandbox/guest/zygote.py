@@ -127,6 +127,8 @@ class Zygote:
         host_end, child_end = socket.socketpair()
         pid = kernel.fork()
         if pid == 0:
+            # With a copy of the host's end, this child would never see it close.
+            host_end.close()
             self._be_spare(child_end, shape)
         pidfd = os.pidfd_open(pid)
         rights = array.array("i", (host_end.fileno(), pidfd))

@@ -68,6 +68,10 @@ def test_a_program_ends_as_under_python(pool, name, tmp_path):
     source = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
     code, stdout, stderr = real(source, tmp_path)
     result = pool.run(source)
+    if name.startswith("NUL") and code == 0:
+        # Before 3.11.4 Python stops reading a file at a NUL; here it is the error it became.
+        assert last_word(normal(result.stderr_bytes)).startswith("SyntaxError")
+        return
     if name in OTHER_WORDS:
         assert last_word(normal(result.stderr_bytes)) == last_word(stderr)
     else:

@@ -267,4 +267,13 @@ def test_a_reader_that_leaves_is_no_failure(program):
         assert process.stdout.read(2) == b"0\n"
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == -signal.SIGPIPE
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
+def test_a_program_larger_than_its_memory_is_told_so(tmp_path):
+    """The host writes to a run that is being killed: that is 137, not the death of the command."""
+    big = tmp_path / "big.py"
+    big.write_text("#" + "x" * (15 << 20))
+    result = pool("run", "--memory", "8M", "--json", str(big))
+    assert result.returncode == 137, result
+    assert json.loads(result.stdout)["reason"] == "memory"

@@ -231,6 +231,10 @@ def test_threads_are_limited(pool):
         "except RuntimeError as e: print(e)\nfinally: gate.set()\nprint(n)"
     )
     result = pool.run(code, limits=Limits(threads=10))
+    if result.layers["threads"] == "watched":  # a host that can't cap them ends the run instead
+        assert result.reason == "denied", result
+        assert "of 10 threads" in result.detail
+        return
     assert result.ok, result
     assert result.stdout == "can't start new thread\n10\n"
     assert pool.run(code, limits=Limits(threads=40)).stdout == "40\n"

@@ -64,7 +64,7 @@ def test_the_reasons_of_all_tiers_are_told_when_nothing_works(runtime, monkeypat
     assert "namespaces: " in str(caught.value)
     assert VARIABLE in str(caught.value)
     assert "landlock: " in str(caught.value)
-    assert "no Landlock" in str(caught.value)
+    assert "ABI 0" in str(caught.value)
 
 
 def test_a_passed_over_tier_is_told(runtime, monkeypatch):
@@ -108,3 +108,10 @@ def test_usable_cpus_are_affinity_cut_to_the_quota(monkeypatch, affinity, quota,
     monkeypatch.setattr(host.os, "sched_getaffinity", lambda pid: set(range(affinity)))
     monkeypatch.setattr(host.cgroups, "cpu_quota", lambda: quota)
     assert usable_cpus() == expected
+
+
+def test_a_landlock_that_does_not_govern_truncation_is_refused(monkeypatch):
+    """Before ABI 3 any file of the same owner could be emptied: no tier stands on that."""
+    monkeypatch.setattr("sandbox.guest.landlock.probe", lambda: 2)
+    with Runtime() as runtime, pytest.raises(SetupError, match="truncation"):
+        settle(Wish(tier="landlock"), Limits(), runtime)

@@ -66,7 +66,7 @@ def test_a_variable_that_names_no_program_is_an_error(monkeypatch, tmp_path, kin
 
 def command(**changed) -> list[str]:
     layout, mounts = in_namespaces(current(), ())
-    known = {"outer_id": (70001, 70002), "control_fd": 9, "mount_proc": True} | changed
+    known = {"outer_id": (70001, 70002), "control_fd": 9} | changed
     return nsjail.command(layout, mounts, **known)
 
 
@@ -107,14 +107,6 @@ def test_no_namespace_is_left_out_and_no_variable_comes_along(monkeypatch):
 def test_the_capabilities_are_those_for_mounting():
     """The zygote keeps what mounting takes; nothing else is asked for."""
     assert options(command(), "--cap") == ["CAP_SYS_ADMIN", "CAP_SETPCAP"]
-
-
-def test_proc_is_left_out_where_it_cannot_be_mounted():
-    """Without a /proc of its own, there are no links into one either."""
-    assert "--disable_proc" not in command()
-    line = command(mount_proc=False)
-    assert "--disable_proc" in line
-    assert not [link for link in options(line, "--symlink") if link.startswith("/proc")]
 
 
 def test_one_descriptor_is_handed_over_and_told():

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import sandbox
 from sandbox.runtime import _base
@@ -77,7 +78,10 @@ def test_f3_shared_folders_show_nothing_of_others(attack, outside, canaries, poo
     for _ in range(3):
         seen = attack.report(SHARED, args=["left"])
         assert not [name for name in seen if name.startswith("canary")]
-    shared = outside.report(SHARED, args=[canaries.token])
+    try:
+        shared = outside.report(SHARED, args=[canaries.token])
+    finally:
+        Path("~", f"canary-{canaries.token}").expanduser().unlink(missing_ok=True)
     assert f"canary-{canaries.token}" in shared
 
 

@@ -50,3 +50,43 @@ def test_a_scratch_is_as_new(pool, spoil):
         assert result.stdout == "done\n", result.stderr
         assert json.loads(pool.run(LOOK).stdout) == new
     assert pool.run("open('x', 'w').write('y'); print(open('x').read())").stdout == "y\n"
+
+
+WIPE_NAMES = """
+import os
+for k in range(249):
+    try: os.makedirs("\\x01wipe-1" + "x" * k + "/inner")
+    except OSError: pass
+print("done")
+"""
+
+
+def test_names_that_our_own_could_meet_break_nothing(pool):
+    """L2: whatever names a program has made, its scratch goes and its worker stays."""
+    replaced = pool.stats().replaced
+    for _ in range(4):
+        assert pool.run(WIPE_NAMES).stdout == "done\n"
+    assert json.loads(pool.run(LOOK).stdout)[0][2] == ["home", "shm", "tmp"]
+    assert pool.stats().replaced == replaced
+
+
+TIMES = "import os; top = os.path.dirname(os.getcwd())\n"
+
+
+def test_times_carry_nothing_to_the_next_run(pool):
+    """L2: a time that a run sets on what is kept of its scratch is not there for the next."""
+    mark = f"{TIMES}for each in (top, top + '/tmp', top + '/shm'): os.utime(each, ns=(42, 777))"
+    look = f"{TIMES}print([os.stat(p).st_mtime_ns for p in (top, top + '/tmp', top + '/shm')])"
+    for _ in range(2 * pool.stats().workers):
+        pool.run(mark)
+        assert "777" not in pool.run(look).stdout.replace(", ", " ").split()
+
+
+def test_looking_for_what_is_not_there_does_not_slow_the_next_run(pool):
+    """R2: what the kernel keeps of a run's look-ups is not waited for in every run after it."""
+    code = "import os\nfor i in range(60000): os.path.exists(f'{os.__file__}-{i}')\nprint('done')"
+    for _ in range(2):
+        assert pool.run(code).stdout == "done\n"
+    for _ in range(4):
+        pool.run("print(1)")
+    assert min(pool.run("print(1)").wall_s for _ in range(6)) < 0.1

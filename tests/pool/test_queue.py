@@ -1,0 +1,77 @@
+"""The queue: nothing is lost in it, and nobody waits who need not."""
+
+import threading
+import time
+
+import pytest
+from conftest import is_idle, wait_until
+
+from pool import Pool, PoolFull
+from pool.queue import Queue
+from pool.task import Task
+from sandbox import Limits
+from sandbox.run import Job
+
+
+def make_task(timeout_s: float | None = None) -> Task:
+    expires_at = None if timeout_s is None else time.monotonic() + timeout_s
+    return Task(Job(b"", (), b"", Limits()), expires_at)
+
+
+def test_a_wait_that_was_won_does_not_expire():
+    """A run that is tried again keeps its turn, however long its first try took."""
+    queue = Queue(None)
+    first, second = make_task(0.05), make_task(0.1)
+    queue.put(first)
+    assert queue.take(1) is first
+    first.lost = 1
+    queue.put(second)  # keeps the watch on deadlines alive
+    queue.put_back(first)
+    assert isinstance(second.future.exception(timeout=2), TimeoutError)
+    assert queue.take(1) is first
+    assert not first.future.done()
+    queue.close()
+
+
+def test_a_full_queue_counts_who_waits(tier):
+    """`max_queue` bounds the waiting runs: with idle workers there are none."""
+    with Pool(2, tier=tier, max_queue=0) as pool:
+        wait_until(lambda: is_idle(pool))
+        assert pool.run("print(1)").ok
+        wait_until(lambda: is_idle(pool))
+        sleeping = [pool.submit("import time; time.sleep(30)") for _ in range(2)]
+        wait_until(lambda: pool.stats().workers_busy == 2)
+        with pytest.raises(PoolFull, match="max_queue=0"):
+            pool.submit("print(1)")
+        for future in sleeping:
+            future.cancel()
+
+
+def test_close_returns_when_all_is_done_to_everyone(tier):
+    """Of two threads that close a pool, neither goes on before it is closed."""
+    pool = Pool(2, tier=tier)
+    left: list[bool] = []
+
+    def close() -> None:
+        pool.close()
+        left.append(any(worker.is_alive for worker in pool._engine.workers))
+
+    closers = [threading.Thread(target=close) for _ in range(3)]
+    for closer in closers:
+        closer.start()
+    for closer in closers:
+        closer.join()
+    assert left == [False] * 3
+
+
+def test_a_callback_that_raises_harms_nobody(tier):
+    """What a caller's callback raises, SystemExit even, is not the worker's end."""
+
+    def leave(_: object) -> None:
+        raise SystemExit
+
+    with Pool(1, tier=tier) as pool:
+        future = pool.submit("import time; time.sleep(0.2)")
+        future.add_done_callback(leave)
+        assert future.result(timeout=10).ok
+        assert pool.run("print(1)").stdout == "1\n"
