@@ -82,6 +82,17 @@ class Spare:
             fields = file.read(512).split()
         return max(int(fields[fields.index(b"Pid:") + 1]), 0)
 
+    def die_first(self) -> None:
+        """Have the kernel choose the run when its cgroup is out of memory, not the zygote: the
+        verdict would be the same, but the worker would have to be replaced.
+        """
+        with contextlib.suppress(OSError):
+            adjust = os.open(f"/proc/{self.pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(adjust, b"1000")
+            finally:
+                os.close(adjust)
+
     def close(self) -> None:
         self.jobs.close()
         if self.pidfd >= 0:
@@ -275,7 +286,10 @@ class Jail:
             kind, serial, _, _, descriptors = self._receive_event(START_PATIENCE_S)
             if kind == protocol.READY and len(descriptors) == 2 and self.shape is not None:
                 jobs = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptors[0])
-                return Spare(serial, jobs, descriptors[1])
+                spare = Spare(serial, jobs, descriptors[1])
+                if self.group is not None:
+                    spare.die_first()
+                return spare
             for fd in descriptors:
                 os.close(fd)
             if kind != protocol.EXIT:  # of a spare that was replaced, or killed while it waited

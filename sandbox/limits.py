@@ -13,7 +13,8 @@ class Limits:
     """What a run may use. None means unlimited; zero and negative values are refused.
 
     wall_s: seconds from the moment the program is handed over, by the host's monotonic clock;
-        waiting for a free worker is not counted. Ends the run with reason `wall_timeout`.
+        waiting for a free worker is not counted, nor is a start that takes longer than the limit
+        itself. Ends the run with reason `wall_timeout`.
     cpu_s: CPU seconds of all its threads and processes, read by the host; fractions count.
         Ends the run with reason `cpu_timeout`. Never derived from wall_s.
     memory_bytes: what the run may allocate beyond the warm interpreter it starts from, its

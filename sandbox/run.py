@@ -23,9 +23,6 @@ _FIRST_QUIET_S, _QUIET_S = 0.005, 0.002
 every look wakes the host for a line of output."""
 
 
-_NEED_A_START = (None, ExitReason.WALL_TIMEOUT, ExitReason.CPU_TIMEOUT)
-"""Ends that say something about a program only if it had begun."""
-
 _SPARSE_BYTES = 16 << 30
 """Address space beyond its memory that a run may map where no cgroup counts the page tables (1/512
 of it). Far more than the arenas of numeric libraries, which a tight RLIMIT_AS would break."""
@@ -71,6 +68,7 @@ class Run:
         self.detail = ""
         self.jail_lost = False
         self._began = 0.0
+        self._deadline = math.inf
         self._watch: Watch | None = None
         self._give_up_at: float | None = None
 
@@ -110,22 +108,22 @@ class Run:
         data = memoryview(protocol.pack_job(self.job.source, self.job.argv, limits))
         stdin = _stdin(self.job.stdin)
         jobs = self.spare.jobs
-        patience_s = START_PATIENCE_S
-        if self.job.limits.wall_s is not None:
-            patience_s = min(patience_s, self.job.limits.wall_s)
-        jobs.settimeout(patience_s)
+        jobs.settimeout(START_PATIENCE_S)
         self._began = time.monotonic()
+        if self.job.limits.wall_s is not None:
+            self._deadline = self._began + self.job.limits.wall_s
         self.stop.attach(self.spare.pidfd)
         try:
             fds = [stdin, self.out.write_end, self.err.write_end]
             sent = socket.send_fds(jobs, [data[: protocol.FIRST_READ]], fds)
             if sent < len(data):  # else the child may have closed its end already
                 jobs.sendall(data[sent:])
-        except OSError as error:
-            if isinstance(error, TimeoutError) and patience_s == START_PATIENCE_S:
-                raise NotStarted(f"the spare takes no job ({error})") from None
-            # It is gone, perhaps for want of memory for a large program, or it has not taken its
-            # job within its time: what is found from here on tells which, and whose fault it is.
+        except TimeoutError as error:
+            raise NotStarted(f"the spare takes no job ({error})") from None
+        except OSError:
+            # It is gone, perhaps for want of memory for a large program: what is found from here
+            # on tells, and whose fault it is.
+            pass
         finally:
             os.close(stdin)
             self.out.close_write_end()
@@ -163,9 +161,7 @@ class Run:
         now = time.monotonic()
         if self.stop.reason is not None:
             return max(self._patience_ends() - now, 0.0)
-        waits = [60.0]
-        if limits.wall_s is not None:
-            waits.append(self._began + limits.wall_s - now)
+        waits = [60.0, self._deadline - now]
         if limits.cpu_s is not None:
             # With every CPU at work, the limit can't come sooner than this.
             waits.append(max((limits.cpu_s - self._cpu_s()) / (os.cpu_count() or 1), 0.001))
@@ -180,9 +176,14 @@ class Run:
         if self.stop.reason is not None:
             if now >= self._patience_ends():
                 raise JailLost(f"killed, but not gone after {KILL_PATIENCE_S:g} s")
-        elif limits.wall_s is not None and now >= self._began + limits.wall_s:
-            self.stop(ExitReason.WALL_TIMEOUT)
-        elif limits.cpu_s is not None and self._cpu_s() >= limits.cpu_s:
+        elif now >= self._deadline:
+            if self._has_started():
+                self.stop(ExitReason.WALL_TIMEOUT)
+            elif now >= self._began + START_PATIENCE_S:
+                raise JailLost("the spare did not start its program")
+            else:  # what went by was our time: the program's begins now
+                self._deadline = now + (limits.wall_s or 0.0)
+        elif limits.cpu_s is not None and self._cpu_s() >= limits.cpu_s and self._has_started():
             self.stop(ExitReason.CPU_TIMEOUT)
         elif self._watch is not None and (found := self._watch.check()):
             self.detail = found[1]
@@ -211,8 +212,7 @@ class Run:
             with contextlib.suppress(OSError, ValueError):
                 usage = self.jail.group.end()
         out_of_memory = usage is not None and usage.out_of_memory
-        # Time that went by before the program had begun was ours.
-        if self.stop.reason in _NEED_A_START and not out_of_memory:
+        if self.stop.reason is None and not out_of_memory:
             self._require_started()
         claim = self.jail.report.read()
         completed = claim is not None
@@ -259,6 +259,14 @@ class Run:
         fault = self._fault()
         if fault is not None:
             raise NotStarted(fault)
+
+    def _has_started(self) -> bool:
+        """Whether the child has given control to the program."""
+        try:
+            flags = socket.MSG_PEEK | socket.MSG_DONTWAIT
+            return self.spare.jobs.recv(len(protocol.STARTED), flags) == protocol.STARTED
+        except OSError:
+            return False
 
     def _fault(self) -> str | None:
         """What kept the child from starting the program; None if it did start it."""
