@@ -120,6 +120,7 @@ class Jail:
         self.address_bytes = self.data_bytes = 0
         self.landlock_abi = 0
         self.shape: Shape | None = None
+        self._shapes = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._zygote_pidfd = -1
@@ -278,21 +279,22 @@ class Jail:
     def reshape(self, shape: Shape) -> None:
         """Ask for a spare of `shape` in place of the present one, if any."""
         self._say(protocol.pack_shape(shape))
+        self._shapes += 1
         self.shape = shape
 
     def next_spare(self) -> Spare:
         """Wait for the next spare that has the shape last asked for."""
         while True:
-            kind, serial, _, _, descriptors = self._receive_event(START_PATIENCE_S)
-            if kind == protocol.READY and len(descriptors) == 2 and self.shape is not None:
+            kind, serial, _, shapes, descriptors = self._receive_event(START_PATIENCE_S)
+            stale = kind == protocol.READY and shapes != self._shapes  # about to be replaced
+            if kind == protocol.READY and len(descriptors) == 2 and not stale:
                 jobs = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptors[0])
-                spare = Spare(serial, jobs, descriptors[1])
-                if self.group is not None:
-                    spare.die_first()
-                return spare
+                return Spare(serial, jobs, descriptors[1])
             for fd in descriptors:
                 os.close(fd)
-            if kind != protocol.EXIT:  # of a spare that was replaced, or killed while it waited
+            if (
+                kind != protocol.EXIT and not stale
+            ):  # of a spare that was replaced, or killed while it waited
                 raise JailLost(f"the zygote sent {kind!r} with {len(descriptors)} descriptors")
 
     def wait_exit(self, spare: Spare, timeout_s: float) -> tuple[int, float] | None:

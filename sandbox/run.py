@@ -99,6 +99,8 @@ class Run:
         if jail.group is not None:
             tasks = None if limits.threads is None else limits.threads + 1
             jail.group.begin(limits.memory_bytes, tasks)
+            # Not before: what the last run held may still be given back, and count.
+            self.spare.die_first()
         if jail.group is None or jail.scratch is not None:
             self._watch = _watch(jail, self.spare.pid, limits, len(self.job.source))
         self._hand_over()

@@ -12,7 +12,7 @@ MAX_MESSAGE = 128 << 10
 
 EVENT = struct.Struct("<cQqq")
 """zygote -> host: READY or EXIT, the spare's serial number, its wait status, its CPU time in
-microseconds (both 0 for READY)."""
+microseconds. For READY: 0, and how many shapes the host had asked for when it was forked."""
 READY, EXIT = b"r", b"x"
 
 SHAPE = struct.Struct("<qqq")

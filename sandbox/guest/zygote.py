@@ -79,6 +79,7 @@ class Zygote:
     def __init__(self, control: socket.socket) -> None:
         self.control = control
         self.pid = os.getpid()
+        self.shapes = 0
         config, report_fd = _receive_configuration(control)
         self.report = Report(report_fd)
         os.close(report_fd)
@@ -122,7 +123,7 @@ class Zygote:
         written here is copied first.
         """
         self.serial += 1
-        ready = protocol.EVENT.pack(protocol.READY, self.serial, 0, 0)
+        ready = protocol.EVENT.pack(protocol.READY, self.serial, 0, self.shapes)
         self.confinement.lay_out(shape)
         host_end, child_end = socket.socketpair()
         pid = kernel.fork()
@@ -161,6 +162,7 @@ class Zygote:
         data = self.control.recv(protocol.SHAPE.size)
         if not data:
             raise EOFError
+        self.shapes += 1
         return protocol.unpack_shape(data)
 
     def _be_spare(self, jobs: socket.socket, shape: protocol.Shape) -> NoReturn:
