@@ -7,7 +7,17 @@
 
 from .errors import PoolClosed, PoolError, PoolFull, PoolTimeout
 from .pool import Pool
+from .program import Program
 from .stats import Stats
 from .task import RunFuture
 
-__all__ = ["Pool", "PoolClosed", "PoolError", "PoolFull", "PoolTimeout", "RunFuture", "Stats"]
+__all__ = [
+    "Pool",
+    "PoolClosed",
+    "PoolError",
+    "PoolFull",
+    "PoolTimeout",
+    "Program",
+    "RunFuture",
+    "Stats",
+]

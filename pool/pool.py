@@ -1,12 +1,14 @@
 """The pool: a queue, its workers, and the doors to them."""
 
+import asyncio
 import logging
 import os
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
+from typing import Unpack
 
 from sandbox.host import Wish, settle, usable_cpus
 from sandbox.limits import Limits
@@ -16,14 +18,21 @@ from sandbox.runtime import Runtime
 
 from .errors import PoolClosed
 from .lifecycle import State
+from .ordered import in_order
+from .program import Options, Program
 from .queue import Queue
 from .stats import Counters, Stats
-from .task import RunFuture, Task, make_job
+from .task import RunFuture, Task
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
 
 _JOIN_PATIENCE_S = 10.0
+
+_LOOK_AHEAD = 4
+"""Programs of a `map` in flight for each worker: enough that none is idle while one takes long."""
+
+OnOutput = Callable[[str, bytes], object]
 
 
 class Pool:
@@ -117,48 +126,53 @@ class Pool:
 
     def run(
         self,
-        code: str | bytes,
+        code: str | bytes | Program,
         *,
-        stdin: str | bytes = b"",
-        args: Sequence[str] = (),
-        limits: Limits | None = None,
-        timeout: float | None = None,
         queue_timeout: float | None = None,
+        on_output: OnOutput | None = None,
+        **options: Unpack[Options],
     ) -> Result:
         """Run a program and return its result.
 
-        code: its source, as text or as the bytes of a file (encoding cookies count).
-        stdin: what it can read; args: its `sys.argv[1:]`.
-        limits: instead of the pool's; timeout: short for `limits.wall_s`, and wins over it.
+        code: its source, as text or as the bytes of a file; or a `Program`.
+        options: stdin, args, files, collect, limits, env, seed, id, as in `Program`, in place of
+            what a program given has; timeout: short for `limits.wall_s`, and wins over it.
         queue_timeout: seconds to wait for a free worker before `PoolTimeout` is raised.
+        on_output: called from another thread with "stdout" or "stderr" and each piece of output
+            (bytes) as it comes, up to the limit. What it raises ends the run and is raised here.
+            Of a run that is tried again, after its worker was lost, the output comes again.
 
         However the program ends is told by the result. Raises `PoolFull`, `PoolClosed`,
         `PoolTimeout`; TypeError or ValueError for arguments that make no sense. If the wait is
         interrupted (Ctrl-C), the run is killed.
         """
-        future = self.submit(
-            code,
-            stdin=stdin,
-            args=args,
-            limits=limits,
-            timeout=timeout,
-            queue_timeout=queue_timeout,
-        )
+        future = self.submit(code, queue_timeout=queue_timeout, on_output=on_output, **options)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
+    async def arun(
+        self,
+        code: str | bytes | Program,
+        *,
+        queue_timeout: float | None = None,
+        on_output: OnOutput | None = None,
+        **options: Unpack[Options],
+    ) -> Result:
+        """`run` for asyncio; cancelling the task kills the run."""
+        return await asyncio.wrap_future(
+            self.submit(code, queue_timeout=queue_timeout, on_output=on_output, **options)
+        )
+
     def submit(
         self,
-        code: str | bytes,
+        code: str | bytes | Program,
         *,
-        stdin: str | bytes = b"",
-        args: Sequence[str] = (),
-        limits: Limits | None = None,
-        timeout: float | None = None,
         queue_timeout: float | None = None,
+        on_output: OnOutput | None = None,
+        **options: Unpack[Options],
     ) -> RunFuture:
         """Queue a program and return a future of its result; arguments as for `run`.
 
@@ -167,18 +181,28 @@ class Pool:
         """
         if os.getpid() != self._pid:
             raise PoolClosed(f"this pool belongs to process {self._pid}; make one in this process")
-        limits = self.limits if limits is None else limits
-        job = make_job(code, stdin=stdin, args=args, limits=limits, timeout=timeout)
-        expires_at = None
-        if queue_timeout is not None:
-            if isinstance(queue_timeout, bool) or not isinstance(queue_timeout, (int, float)):
-                raise TypeError(f"queue_timeout must be seconds or None, not {queue_timeout!r}")
-            if not queue_timeout >= 0:
-                raise ValueError(f"queue_timeout={queue_timeout!r}: must be 0 or more")
-            expires_at = time.monotonic() + queue_timeout
-        task = Task(job, expires_at)
+        program = Program.of(code, options)
+        limits = self.limits if program.limits is None else program.limits
+        timeout = options.get("timeout")
+        if timeout is not None:
+            limits = limits.replace(wall_s=timeout)
+        if on_output is not None and not callable(on_output):
+            raise TypeError(f"on_output must be callable, not {on_output!r}")
+        task = Task(program.job(limits), _expiry(queue_timeout), on_output)
         self._queue.put(task)
         return task.future
+
+    def map(
+        self, programs: Iterable[str | bytes | Program], **options: Unpack[Options]
+    ) -> Iterator[Result]:
+        """Yield the results of `programs` in their order, while later ones run.
+
+        A few more are taken from `programs` than run at once, so that it may be endless; with a
+        bounded queue, `map` waits where `submit` would raise `PoolFull`. options: for all of them,
+        as for `run`. When the iterator is closed, or fails, what has not ended is cancelled.
+        """
+        ahead = _LOOK_AHEAD * len(self._engine.workers)
+        return in_order(lambda program: self.submit(program, **options), programs, ahead)
 
     def stats(self) -> Stats:
         """Return the counters as they are now."""
@@ -239,9 +263,11 @@ class _Engine:
         for task in self.queue.drain():
             if task.begin():
                 detail = f"no worker can be started: {why}"
-                result = Result.internal(detail, tier=self.plan.tier, queue_s=task.queue_s())
+                result = Result.internal(
+                    detail, tier=self.plan.tier, queue_s=task.queue_s(), id=task.job.id
+                )
                 self.counters.ended(result)
-                task.future.set_result(result)
+                task.answer(result)
 
     def close(self, pid: int) -> None:
         if os.getpid() != pid:
@@ -262,6 +288,17 @@ class _Engine:
                 logger.error("%r did not end", worker)
         self.plan.launcher.close()
         self.runtime.close()
+
+
+def _expiry(queue_timeout: float | None) -> float | None:
+    """When a wait of `queue_timeout` seconds that begins now is over."""
+    if queue_timeout is None:
+        return None
+    if isinstance(queue_timeout, bool) or not isinstance(queue_timeout, (int, float)):
+        raise TypeError(f"queue_timeout must be seconds or None, not {queue_timeout!r}")
+    if not queue_timeout >= 0:
+        raise ValueError(f"queue_timeout={queue_timeout!r}: must be 0 or more")
+    return time.monotonic() + queue_timeout
 
 
 def _require_count(name: str, value: object, least: int, most: int) -> None:

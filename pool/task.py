@@ -1,13 +1,12 @@
-"""A run on its way through the pool: checked input, a future, and how often it was tried."""
+"""A run on its way through the pool: its job, a future, and how often it was tried."""
 
 import concurrent.futures
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 
-from sandbox.limits import Limits
+from sandbox.job import Job
 from sandbox.reasons import ExitReason
 from sandbox.result import Result
-from sandbox.run import Job
 from sandbox.stop import Stop
 
 
@@ -35,12 +34,23 @@ class RunFuture(concurrent.futures.Future[Result]):
 class Task:
     """One run, from `submit` to its result.
 
+    on_output: the caller's, called with "stdout" or "stderr" and each piece of output. What it
+    raises ends the run, and is what the future then raises.
+
     lost: how often a jail fell while the program ran in it. unstarted: how often it could not
     be started at all, which the program is not to blame for.
     """
 
-    def __init__(self, job: Job, expires_at: float | None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        expires_at: float | None,
+        on_output: Callable[[str, bytes], object] | None = None,
+    ) -> None:
         self.job = job
+        self.on_output = None if on_output is None else self._pass_on
+        self._on_output = on_output
+        self._failure: BaseException | None = None
         self.stop = Stop()
         self.future = RunFuture(self.stop)
         self.queued_at = time.monotonic()
@@ -58,39 +68,17 @@ class Task:
             return True  # claimed before
         return self.future.set_running_or_notify_cancel()
 
+    def answer(self, result: Result) -> None:
+        """Resolve the future."""
+        if self._failure is not None:
+            self.future.set_exception(self._failure)
+        else:
+            self.future.set_result(result)
 
-def make_job(
-    code: str | bytes,
-    *,
-    stdin: str | bytes,
-    args: Sequence[str],
-    limits: Limits,
-    timeout: float | None,
-) -> Job:
-    """Check what a caller passed; raise TypeError or ValueError naming the argument."""
-    if not isinstance(limits, Limits):
-        raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
-    if timeout is not None:
-        limits = limits.replace(wall_s=timeout)
-    source = _to_bytes("code", code)
-    if limits.source_bytes is not None and len(source) > limits.source_bytes:
-        raise ValueError(
-            f"code has {len(source)} bytes, more than limits.source_bytes={limits.source_bytes}"
-        )
-    if isinstance(args, (str, bytes)):
-        raise TypeError(f"args must be a sequence of strings, not {args!r}")
-    for each in args:
-        if not isinstance(each, str):
-            raise TypeError(f"args must hold strings only, not {each!r}")
-        if "\0" in each:
-            raise ValueError(f"args: {each!r} holds a NUL, which no command line can")
-    return Job(source, tuple(args), _to_bytes("stdin", stdin), limits)
-
-
-def _to_bytes(name: str, value: str | bytes) -> bytes:
-    if isinstance(value, str):
-        # Lone surrogates become what Python then calls a syntax error, as it should be.
-        return value.encode("utf-8", "surrogatepass")
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value)
-    raise TypeError(f"{name} must be str or bytes, not {type(value).__name__}")
+    def _pass_on(self, stream: str, data: bytes) -> None:
+        if self._failure is None and self._on_output is not None:
+            try:
+                self._on_output(stream, data)
+            except BaseException as error:  # noqa: BLE001  (the caller's own: it goes back there)
+                self._failure = error
+                self.stop(ExitReason.CANCELLED)

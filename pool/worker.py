@@ -171,7 +171,7 @@ class Worker:
 
     def _run(self, task: Task, jail: Jail) -> None:
         try:
-            run = Run(jail, self._fitting_spare(task, jail), task.job, task.stop)
+            run = Run(jail, self._fitting_spare(task, jail), task.job, task.stop, task.on_output)
             result = run.drive(task.queue_s())
         except RunLost as lost:
             self._retry_lost(task, lost)
@@ -220,12 +220,12 @@ class Worker:
     def _answer(self, task: Task, result: Result) -> None:
         self._counters.ended(result)
         try:
-            task.future.set_result(result)
+            task.answer(result)
         except BaseException:
             logger.exception("a callback of a run's future failed")
 
     def _internal(self, task: Task, detail: str) -> Result:
-        return Result.internal(detail, tier=self._plan.tier, queue_s=task.queue_s())
+        return Result.internal(detail, tier=self._plan.tier, queue_s=task.queue_s(), id=task.job.id)
 
     def _discard(self) -> None:
         self._life.to(State.BROKEN)

@@ -2,14 +2,18 @@
 
 import math
 import os
+from collections.abc import Callable
 
 _PIPE_READ = 1 << 16
 
 
 class Capture:
-    """One output stream: a pipe, and what came out of it, up to `limit` bytes (None: all)."""
+    """One output stream: a pipe, and what came out of it, up to `limit` bytes (None: all).
 
-    def __init__(self, limit: int | None) -> None:
+    on_data: called with every piece of it, as it is taken.
+    """
+
+    def __init__(self, limit: int | None, on_data: Callable[[bytes], object] | None = None) -> None:
         self.fd, self.write_end = os.pipe2(os.O_CLOEXEC)
         try:
             os.set_blocking(self.fd, False)
@@ -20,6 +24,7 @@ class Capture:
             raise
         self._room = math.inf if limit is None else limit
         self._pieces: list[bytes] = []
+        self._on_data = on_data
         self.truncated = False
 
     def drain(self) -> bool:
@@ -36,6 +41,8 @@ class Capture:
                 piece = piece[: int(self._room)]
             self._room -= len(piece)
             self._pieces.append(piece)
+            if self._on_data is not None and piece:
+                self._on_data(piece)
             if self.truncated:
                 return False
             if len(piece) < _PIPE_READ:

@@ -16,10 +16,11 @@ from .errors import PolicyError, SetupError
 from .guest import landlock
 from .interpreter import Interpreter, Packages, current, find_packages
 from .jail import Jail, JailLost
+from .job import Job
 from .launch import Launcher, is_reachable, is_readable
 from .limits import Limits
 from .plan import Plan, shape_of
-from .run import Job, NotStarted, Run, RunLost
+from .run import NotStarted, Run, RunLost
 from .runtime import Runtime
 from .stop import Stop
 

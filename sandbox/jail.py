@@ -297,6 +297,24 @@ class Jail:
             ):  # of a spare that was replaced, or killed while it waited
                 raise JailLost(f"the zygote sent {kind!r} with {len(descriptors)} descriptors")
 
+    def hold(self, spare: Spare) -> int | None:
+        """Have the scratch of `spare` kept when it has ended, until `release`; return a descriptor
+        of its working directory, which is the caller's to close. None if the spare has ended.
+        """
+        self._say(protocol.pack_hold(spare.serial))
+        kind, serial, _, _, descriptors = self._receive_event(START_PATIENCE_S)
+        if (kind, serial) == (protocol.HELD, spare.serial) and len(descriptors) == 1:
+            return descriptors[0]
+        for fd in descriptors:
+            os.close(fd)
+        if (kind, serial) == (protocol.EXIT, spare.serial):
+            return None
+        raise JailLost(f"the zygote sent {kind!r} {serial} instead of the scratch")
+
+    def release(self) -> None:
+        """Let the scratch go that `hold` kept."""
+        self._say(protocol.pack_release())
+
     def wait_exit(self, spare: Spare, timeout_s: float) -> tuple[int, float] | None:
         """Return (wait status, CPU seconds) of the run on `spare`, or None after `timeout_s`."""
         if not self._poll.poll(max(timeout_s, 0.0) * 1e3):

@@ -1,5 +1,6 @@
 """What the host knows about a finished run."""
 
+import base64
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -31,8 +32,11 @@ class Result:
     cpu_s: CPU seconds of the run's process, its confinement included; None if the run was lost.
     peak_memory_bytes: the most memory that the run held at once beyond the warm interpreter;
         None where this host can't tell (see `layers["memory"]`).
+    files: what was collected: contents by name, relative to the working directory; files_skipped:
+        what should have been, and why it was not.
     tier, layers: how the run was confined: one line for each layer, by name.
     infra_error: the failure was ours; such a run must not be scored.
+    id: what the caller called the program, or None.
     detail: an explanation for people, where there is something to explain; else "".
     """
 
@@ -52,9 +56,12 @@ class Result:
     tier: str
     layers: Mapping[str, str]
     detail: str = ""
+    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    files_skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    id: str | None = None
 
     @classmethod
-    def internal(cls, detail: str, *, tier: str, queue_s: float) -> "Result":
+    def internal(cls, detail: str, *, tier: str, queue_s: float, id: str | None = None) -> "Result":
         """A run that never began, for a reason of ours."""
         return cls(
             reason=ExitReason.INTERNAL,
@@ -73,6 +80,7 @@ class Result:
             tier=tier,
             layers={},
             detail=detail,
+            id=id,
         )
 
     @property
@@ -101,8 +109,11 @@ class Result:
         return -(self.signal or 9)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON data, with TorchRL's keys `success` and `returncode`."""
+        """Return everything as plain JSON data, with TorchRL's keys `success` and `returncode`;
+        files are in base64.
+        """
         return {
+            "id": self.id,
             "reason": str(self.reason),
             "ok": self.ok,
             "success": self.ok,
@@ -119,6 +130,11 @@ class Result:
             "cpu_s": self.cpu_s,
             "queue_s": self.queue_s,
             "peak_memory_bytes": self.peak_memory_bytes,
+            "files": {
+                name: base64.b64encode(content).decode("ascii")
+                for name, content in self.files.items()
+            },
+            "files_skipped": dict(self.files_skipped),
             "tier": self.tier,
             "layers": dict(self.layers),
             "infra_error": self.infra_error,

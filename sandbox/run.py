@@ -8,10 +8,13 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Callable
 
+from . import files
 from .capture import Capture
 from .guest import protocol, wire
 from .jail import KILL_PATIENCE_S, START_PATIENCE_S, Jail, JailLost, Spare
+from .job import Job
 from .limits import Limits
 from .reasons import End, ExitReason, decide
 from .result import GuestException, Result
@@ -26,16 +29,6 @@ every look wakes the host for a line of output."""
 _SPARSE_BYTES = 16 << 30
 """Address space beyond its memory that a run may map where no cgroup counts the page tables (1/512
 of it). Far more than the arenas of numeric libraries, which a tight RLIMIT_AS would break."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Job:
-    """A program, ready to be handed over."""
-
-    source: bytes
-    argv: tuple[str, ...]
-    stdin: bytes
-    limits: Limits
 
 
 class NotStarted(Exception):
@@ -58,13 +51,24 @@ class Run:
 
     Raises `NotStarted` or `RunLost`, after either of which the jail is good for nothing; a run
     that the host itself ended has a result in any case. Closes the spare.
+
+    on_output: called from here with "stdout" or "stderr" and each piece of output as it comes; it
+    must not raise.
     """
 
-    def __init__(self, jail: Jail, spare: Spare, job: Job, stop: Stop) -> None:
+    def __init__(
+        self,
+        jail: Jail,
+        spare: Spare,
+        job: Job,
+        stop: Stop,
+        on_output: Callable[[str, bytes], object] | None = None,
+    ) -> None:
         self.jail = jail
         self.spare = spare
         self.job = job
         self.stop = stop
+        self.on_output = on_output
         self.detail = ""
         self.jail_lost = False
         self._began = 0.0
@@ -77,9 +81,10 @@ class Run:
         with contextlib.ExitStack() as owned:
             owned.callback(self.jail.report.clear)
             owned.callback(self.spare.close)
-            self.out = owned.enter_context(contextlib.closing(Capture(limits.output_bytes)))
-            self.err = owned.enter_context(contextlib.closing(Capture(limits.output_bytes)))
+            self.out = owned.enter_context(contextlib.closing(self._capture("stdout")))
+            self.err = owned.enter_context(contextlib.closing(self._capture("stderr")))
             owned.callback(self.stop.detach)  # first of all: it holds the spare's pidfd
+            folder = self._hold(owned) if self.job.collect else None
             self._begin()
             status, cpu_s = self._wait()
             wall_s = time.monotonic() - self._began
@@ -89,7 +94,37 @@ class Run:
                 self.stop(ExitReason.OUTPUT)
             if _backstop_fired(status, cpu_s, limits):
                 self.stop(ExitReason.CPU_TIMEOUT)
-            return self._result(status, cpu_s, wall_s, queue_s)
+            result = self._result(status, cpu_s, wall_s, queue_s)
+            return result if folder is None else self._with_files(result, folder)
+
+    def _capture(self, name: str) -> Capture:
+        on_output = self.on_output
+        on_data = None if on_output is None else lambda piece: on_output(name, piece)
+        return Capture(self.job.limits.output_bytes, on_data)
+
+    # ---- files out
+
+    def _hold(self, owned: contextlib.ExitStack) -> int:
+        """Have the scratch kept after the run's end; return its working directory."""
+        folder = self.jail.hold(self.spare)
+        if folder is None:
+            raise NotStarted("the spare ended before it was given a job")
+        owned.callback(os.close, folder)
+        return folder
+
+    def _with_files(self, result: Result, folder: int) -> Result:
+        """Take out what the job wants, and let the scratch go. Of a jail that is lost, nothing is
+        taken: what ran in it may be running still.
+        """
+        if self.jail_lost:
+            return result
+        found, skipped = files.collect(folder, self.job.collect, self.job.limits)
+        try:
+            self.jail.release()
+        except JailLost as lost:
+            self.jail_lost = True
+            self.detail = self.detail or str(lost)
+        return dataclasses.replace(result, files=found, files_skipped=skipped)
 
     # ---- handing over
 
@@ -107,17 +142,21 @@ class Run:
 
     def _hand_over(self) -> None:
         limits = _rlimits(self.job.limits, self.jail)
-        data = memoryview(protocol.pack_job(self.job.source, self.job.argv, limits))
-        stdin = _stdin(self.job.stdin)
+        data = memoryview(self.job.pack(limits))
+        with self.job.descriptors(self.out.write_end, self.err.write_end) as descriptors:
+            self._began = time.monotonic()
+            if self.job.limits.wall_s is not None:
+                self._deadline = self._began + self.job.limits.wall_s
+            self.stop.attach(self.spare.pidfd)
+            self._send(data, descriptors)
+        self.out.close_write_end()
+        self.err.close_write_end()
+
+    def _send(self, data: memoryview, descriptors: list[int]) -> None:
         jobs = self.spare.jobs
         jobs.settimeout(START_PATIENCE_S)
-        self._began = time.monotonic()
-        if self.job.limits.wall_s is not None:
-            self._deadline = self._began + self.job.limits.wall_s
-        self.stop.attach(self.spare.pidfd)
         try:
-            fds = [stdin, self.out.write_end, self.err.write_end]
-            sent = socket.send_fds(jobs, [data[: protocol.FIRST_READ]], fds)
+            sent = socket.send_fds(jobs, [data[: protocol.FIRST_READ]], descriptors)
             if sent < len(data):  # else the child may have closed its end already
                 jobs.sendall(data[sent:])
         except TimeoutError as error:
@@ -126,10 +165,6 @@ class Run:
             # It is gone, perhaps for want of memory for a large program: what is found from here
             # on tells, and whose fault it is.
             pass
-        finally:
-            os.close(stdin)
-            self.out.close_write_end()
-            self.err.close_write_end()
 
     # ---- waiting
 
@@ -248,6 +283,7 @@ class Run:
             tier=self.jail.plan.tier,
             layers=self.jail.layers,
             detail=self.detail,
+            id=self.job.id,
         )
         if result.reason is ExitReason.INTERNAL:
             raise RunLost(result)
@@ -304,19 +340,6 @@ def _watch(jail: Jail, pid: int, limits: Limits, source_bytes: int) -> Watch:
         scratch=jail.scratch,
         source_bytes=source_bytes,
     )
-
-
-def _stdin(data: bytes) -> int:
-    """A descriptor to read `data` from: a file in memory, so that nobody has to keep writing."""
-    if not data:
-        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
-    try:
-        with open(fd, "wb", closefd=False) as file:
-            file.write(data)
-        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(fd)
 
 
 def _rlimits(limits: Limits, jail: Jail) -> protocol.JobLimits:

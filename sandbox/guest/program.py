@@ -23,7 +23,9 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from . import furnish
 from .confine import PROGRAM_FILE
+from .protocol import Extras
 from .report import Claim, Report
 
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
@@ -95,6 +97,14 @@ class Program:
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         os.write(file, source)
         os.close(file)
+
+    def furnish(self, extras: Extras, files_fd: int) -> None:
+        """Give the program what few have: files, an environment, a seed."""
+        furnish.place(extras.files, files_fd)
+        if extras.env is not None:
+            furnish.set_environment(extras.env)
+        if extras.seed is not None:
+            furnish.seed(extras.seed)
 
     def run(self, source: bytes, argv: list[str]) -> None:
         """Run the program as `__main__`; never return."""

@@ -5,19 +5,26 @@ read with `unpack_event`, which accepts nothing but a record as it should be.
 """
 
 import struct
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from . import wire
 
 MAX_MESSAGE = 128 << 10
 """Bytes of the largest message on a control socket: the configuration."""
 
 EVENT = struct.Struct("<cQqq")
-"""zygote -> host: READY or EXIT, the spare's serial number, its wait status, its CPU time in
-microseconds. For READY: 0, and how many shapes the host had asked for when it was forked."""
-READY, EXIT = b"r", b"x"
+"""zygote -> host: READY, HELD or EXIT, the spare's serial number, its wait status, its CPU time in
+microseconds. For READY: 0, and how many shapes the host had asked for when it was forked. For HELD:
+zeros; with it comes the working directory of the spare's scratch."""
+READY, HELD, EXIT = b"r", b"h", b"x"
 
-SHAPE = struct.Struct("<qqq")
+COMMAND = struct.Struct("<cqqq")
+"""host -> zygote: SHAPE and the shape; HOLD and a spare's serial number: keep its scratch when it
+has ended, until RELEASE."""
+SHAPE, HOLD, RELEASE = b"s", b"h", b"r"
 
-_JOB = struct.Struct("<QQqqqqq")  # size of all, size of the source, and JobLimits
+_JOB = struct.Struct("<QQQqqqqq")  # sizes of all, of the source, of the arguments, and JobLimits
 FIRST_READ = 8 << 10
 """Bytes of a job that go along with its descriptors; the rest follows."""
 
@@ -43,12 +50,39 @@ class Shape(NamedTuple):
     tasks: int | None
 
 
+class Extras(NamedTuple):
+    """What few jobs have. files: names and sizes, in the order in which they stand in the file that
+    comes as the fourth descriptor. env: the whole environment, None for the usual one.
+    """
+
+    files: tuple[tuple[str, int], ...] = ()
+    env: Mapping[str, str] | None = None
+    seed: int | None = None
+
+
+NO_EXTRAS = Extras()
+
+
 def pack_shape(shape: Shape) -> bytes:
-    return SHAPE.pack(*(-1 if each is None else each for each in shape))
+    return COMMAND.pack(SHAPE, *(-1 if each is None else each for each in shape))
 
 
-def unpack_shape(data: bytes) -> Shape:
-    return Shape(*(None if each < 0 else each for each in SHAPE.unpack(data)))
+def pack_hold(serial: int) -> bytes:
+    return COMMAND.pack(HOLD, serial, 0, 0)
+
+
+def pack_release() -> bytes:
+    return COMMAND.pack(RELEASE, 0, 0, 0)
+
+
+def unpack_command(data: bytes) -> tuple[bytes, list[int]]:
+    """Return the kind and its three numbers."""
+    kind, *numbers = COMMAND.unpack(data)
+    return kind, numbers
+
+
+def to_shape(numbers: list[int]) -> Shape:
+    return Shape(*(None if each < 0 else each for each in numbers))
 
 
 def unpack_event(data: bytes) -> tuple[bytes, int, int, int] | None:
@@ -56,15 +90,22 @@ def unpack_event(data: bytes) -> tuple[bytes, int, int, int] | None:
     if len(data) != EVENT.size:
         return None
     kind, serial, status, cpu_us = EVENT.unpack(data)
-    if kind not in (READY, EXIT) or not 0 <= status <= 0xFFFF or cpu_us < 0:
+    if kind not in (READY, HELD, EXIT) or not 0 <= status <= 0xFFFF or cpu_us < 0:
         return None
     return kind, serial, status, cpu_us
 
 
-def pack_job(source: bytes, argv: tuple[str, ...], limits: JobLimits) -> bytes:
-    """A program, its arguments (which hold no NUL) and the rlimits that are its own."""
+def pack_job(
+    source: bytes, argv: tuple[str, ...], limits: JobLimits, extras: Extras = NO_EXTRAS
+) -> bytes:
+    """A program, its arguments (which hold no NUL), the rlimits that are its own, and the rest."""
     text = "".join("\0" + each for each in argv).encode("utf-8", "surrogatepass")
-    return _JOB.pack(_JOB.size + len(source) + len(text), len(source), *limits) + source + text
+    rest = b""
+    if extras != NO_EXTRAS:
+        env = None if extras.env is None else dict(extras.env)
+        rest = wire.encode((tuple(extras.files), env, extras.seed))
+    sizes = _JOB.size + len(source) + len(text) + len(rest), len(source), len(text)
+    return _JOB.pack(*sizes, *limits) + source + text + rest
 
 
 def job_size(data: bytes) -> int:
@@ -72,10 +113,13 @@ def job_size(data: bytes) -> int:
     return int(_JOB.unpack_from(data)[0])
 
 
-def unpack_job(data: bytes) -> tuple[bytes, list[str], list[int]]:
-    """Return source, arguments and limits (in the order of `JobLimits`)."""
-    _, size, *limits = _JOB.unpack_from(data)
-    end = _JOB.size + size
-    text = data[end:]
+def unpack_job(data: bytes) -> tuple[bytes, list[str], list[int], Extras]:
+    """Return source, arguments, limits (in the order of `JobLimits`), and the rest."""
+    size, source_size, text_size, *limits = _JOB.unpack_from(data)
+    text_at = _JOB.size + source_size
+    rest_at = text_at + text_size
+    source, text = data[_JOB.size : text_at], data[text_at:rest_at]
     argv = text.decode("utf-8", "surrogatepass").split("\0")[1:] if text else []
-    return data[_JOB.size : end], argv, limits
+    if rest_at == size:
+        return source, argv, limits, NO_EXTRAS
+    return source, argv, limits, Extras(*wire.decode(data[rest_at:]))  # type: ignore[misc]

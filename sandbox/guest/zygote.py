@@ -17,8 +17,10 @@ zygote -> host  ("hello", facts)            everything is loaded; what is the ca
 ==========================================  ==============================================
 
 and from then on records of a fixed size (`protocol.py`): the host sends SHAPE (end the present
-spare, fork one of this shape); the zygote sends READY, with the job socket and the pidfd of a
-spare that waits for a job, and EXIT, when it has ended and all that it had started with it.
+spare, fork one of this shape), HOLD (when this spare has ended, keep its scratch, until RELEASE);
+the zygote sends READY, with the job socket and the pidfd of a spare that waits for a job, HELD,
+with the working directory that is kept, and EXIT, when the spare has ended and all that it had
+started with it.
 
 On a child's job socket: the job from the host, with the three standard descriptors; then, from
 the child, STARTED, the last thing before the program gets control, or a fault (a wire value: a
@@ -48,7 +50,7 @@ _IDLE_S = 0.002
 """Without a job for that long, a spare uses its time for a rehearsal (0.2 ms), which makes the
 first run after a pause quicker; under load it would only cost."""
 
-_THREE_INTS = struct.Struct("iii")
+_THREE_INTS, _LAST_INT = struct.Struct("iii"), struct.Struct("12xi")
 
 WARM_MODULES = (
     # What most model-written programs import, or what running any program needs.
@@ -88,6 +90,7 @@ class Zygote:
             self.tier, config["scratch"], config["rules"], config["filter"]
         )
         self.serial = 0
+        self.held = False
         self._become_python(config["path"])
         for name in (*WARM_MODULES, *config["preload"]):
             try:
@@ -112,7 +115,8 @@ class Zygote:
 
     def serve(self) -> NoReturn:
         """Keep one child at a time, of the shape that the host asked for last."""
-        shape = self._receive_shape()
+        shape = self._receive_command()
+        assert shape is not None
         while True:
             shape = self._serve_one(shape) or shape
 
@@ -140,6 +144,8 @@ class Zygote:
         status, cpu_us = self._clear(pid)
         self.control.send(protocol.EVENT.pack(protocol.EXIT, self.serial, status, cpu_us))
         os.close(pidfd)
+        while self.held:  # the host takes files out
+            wanted = self._receive_command() or wanted
         self.confinement.take_away()
         return wanted
 
@@ -151,19 +157,33 @@ class Zygote:
         ends.register(pidfd, select.POLLIN)
         while pidfd not in dict(ends.poll()):
             try:
-                wanted = self._receive_shape()
+                shape = self._receive_command()
             except EOFError:
                 self._clear(pid)
                 raise
-            _kill(pid)
+            if shape is not None:
+                wanted = shape
+                _kill(pid)
         return wanted
 
-    def _receive_shape(self) -> protocol.Shape:
-        data = self.control.recv(protocol.SHAPE.size)
+    def _receive_command(self) -> protocol.Shape | None:
+        """Take a command of the host's; return the shape, if it wants another one."""
+        data = self.control.recv(protocol.COMMAND.size)
         if not data:
             raise EOFError
-        self.shapes += 1
-        return protocol.unpack_shape(data)
+        kind, numbers = protocol.unpack_command(data)
+        if kind == protocol.SHAPE:
+            self.shapes += 1
+            return protocol.to_shape(numbers)
+        if kind == protocol.RELEASE:
+            self.held = False
+        elif numbers[0] == self.serial:  # HOLD; of a spare that is gone, the host has its EXIT
+            self.held = True
+            held = protocol.EVENT.pack(protocol.HELD, self.serial, 0, 0)
+            folder = os.open(self.confinement.home, os.O_RDONLY | os.O_DIRECTORY)
+            socket.send_fds(self.control, [held], [folder])
+            os.close(folder)
+        return None
 
     def _be_spare(self, jobs: socket.socket, shape: protocol.Shape) -> NoReturn:
         """In the child: be confined, wait for the job, run it."""
@@ -176,8 +196,10 @@ class Zygote:
             self.program.prepare()
             if not select.select((jobs,), (), (), _IDLE_S)[0]:
                 self.program.rehearse()
-            source, argv, limits = _receive_job(jobs)
+            source, argv, limits, extras, files_fd = _receive_job(jobs)
             self.program.write(source)
+            if extras is not protocol.NO_EXTRAS:
+                self.program.furnish(extras, files_fd)
             jobs.send(protocol.STARTED)
         except EOFError:
             os._exit(0)  # the host no longer wants this spare
@@ -255,19 +277,26 @@ def _receive_configuration(control: socket.socket) -> tuple[dict[str, Any], int]
     return wire.decode(data), report_fd  # type: ignore[return-value]
 
 
-def _receive_job(jobs: socket.socket) -> tuple[bytes, list[str], list[int]]:
-    """Take the job, and with it the three standard descriptors, in place of our own."""
-    room = socket.CMSG_SPACE(3 * 4)
+_Job = tuple[bytes, list[str], list[int], protocol.Extras, int]
+
+
+def _receive_job(jobs: socket.socket) -> _Job:
+    """Take the job, and with it the three standard descriptors, in place of our own; what it brings
+    in files is behind the descriptor returned last (-1: none).
+    """
+    room = socket.CMSG_SPACE(4 * 4)
     data, ancillary, _, _ = jobs.recvmsg(protocol.FIRST_READ, room)
     if not data:
         raise EOFError
-    stdin, stdout, stderr = _THREE_INTS.unpack(ancillary[0][2])
+    descriptors = ancillary[0][2]
+    stdin, stdout, stderr = _THREE_INTS.unpack_from(descriptors)
+    files_fd = -1 if len(descriptors) == _THREE_INTS.size else _LAST_INT.unpack(descriptors)[0]
     os.dup2(stdin, 0)
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     missing = protocol.job_size(data) - len(data)
     if not missing:
-        return protocol.unpack_job(data)
+        return *protocol.unpack_job(data), files_fd
     pieces = [data]
     while missing > 0:
         piece = jobs.recv(min(missing, 1 << 20))
@@ -275,7 +304,7 @@ def _receive_job(jobs: socket.socket) -> tuple[bytes, list[str], list[int]]:
             raise EOFError
         pieces.append(piece)
         missing -= len(piece)
-    return protocol.unpack_job(b"".join(pieces))
+    return *protocol.unpack_job(b"".join(pieces)), files_fd
 
 
 def _kill(pid: int) -> None:

@@ -10,7 +10,7 @@ from pool import Pool, PoolFull
 from pool.queue import Queue
 from pool.task import Task
 from sandbox import Limits
-from sandbox.run import Job
+from sandbox.job import Job
 
 
 def make_task(timeout_s: float | None = None) -> Task:

@@ -17,7 +17,7 @@ def result(**known) -> Result:
 KEYS = {
     "reason", "ok", "success", "exit_code", "signal", "returncode", "completed", "stdout",
     "stderr", "stdout_truncated", "stderr_truncated", "exception", "wall_s", "cpu_s", "queue_s",
-    "peak_memory_bytes", "tier", "layers", "infra_error", "detail",
+    "peak_memory_bytes", "tier", "layers", "infra_error", "detail", "files", "files_skipped", "id",
 }  # fmt: skip
 
 

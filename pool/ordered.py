@@ -1,0 +1,46 @@
+"""Many runs, answered in their order."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from sandbox.result import Result
+
+from .errors import PoolFull
+from .task import RunFuture
+
+_P = TypeVar("_P")
+
+_PAUSE_S = 0.005
+"""Between two tries at a queue that others keep full."""
+
+
+def in_order(
+    submit: Callable[[_P], RunFuture], programs: Iterable[_P], ahead: int
+) -> Iterator[Result]:
+    """Yield the results of `programs` in their order, with at most `ahead` of them in flight."""
+    flying: deque[RunFuture] = deque()
+    try:
+        for program in programs:
+            while (future := _try(submit, program)) is None:
+                if flying:
+                    yield flying.popleft().result()
+                else:
+                    time.sleep(_PAUSE_S)
+            flying.append(future)
+            # What is done is not held back while there is more to begin.
+            while flying and (len(flying) >= ahead or flying[0].done()):
+                yield flying.popleft().result()
+        while flying:
+            yield flying.popleft().result()
+    finally:
+        for future in flying:
+            future.cancel()
+
+
+def _try(submit: Callable[[_P], RunFuture], program: _P) -> RunFuture | None:
+    try:
+        return submit(program)
+    except PoolFull:
+        return None

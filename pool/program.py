@@ -1,0 +1,205 @@
+"""A program with all that it is given: what every door of a pool takes."""
+
+import base64
+import binascii
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from sandbox.files import Pattern, check_files
+from sandbox.job import Job
+from sandbox.limits import Limits
+
+_MOST_ENVIRONMENT_BYTES = 1 << 20
+
+
+class Options(TypedDict, total=False):
+    """What a program may be given besides its code; see `Program`. `timeout` is short for
+    `limits.wall_s`, and wins over it.
+    """
+
+    stdin: str | bytes
+    args: Sequence[str]
+    files: Mapping[str, str | bytes] | None
+    collect: Sequence[str]
+    limits: Limits | None
+    timeout: float | None
+    env: Mapping[str, str] | None
+    seed: int | None
+    id: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Program:
+    """An untrusted program with all that it is given. Checked when it is made, but for what depends
+    on limits that only the pool knows: TypeError and ValueError name what makes no sense.
+
+    code: its source, as text or as the bytes of a file (encoding cookies count).
+    stdin: what it can read; args: its `sys.argv[1:]`.
+    files: contents by name, relative to its working directory (`/` separates folders).
+    collect: which files of its working directory come back in `Result.files`, whatever ended it:
+        names with wildcards as in a shell, `**` for any folders.
+    limits: instead of the pool's.
+    env: its whole environment; None: a small usual one. Nothing is inherited from the host.
+    seed: a whole number with which the global generators of `random` and numpy begin. Hashing is
+        repeatable in any case; `os.urandom`, `secrets` and `uuid4` never are.
+    id: passed on to the result.
+    """
+
+    code: str | bytes
+    _: dataclasses.KW_ONLY
+    stdin: str | bytes = b""
+    args: Sequence[str] = ()
+    files: Mapping[str, str | bytes] | None = None
+    collect: Sequence[str] = ()
+    limits: Limits | None = None
+    env: Mapping[str, str] | None = None
+    seed: int | None = None
+    id: str | None = None
+
+    def __post_init__(self) -> None:
+        self.job(self.limits or _UNLIMITED)
+
+    @classmethod
+    def of(cls, code: "str | bytes | Program", options: Options) -> "Program":
+        """Return a program from `code`; from a program, the same with `options` in place."""
+        changes: dict[str, Any] = dict(options)
+        changes.pop("timeout", None)
+        unknown = changes.keys() - {field.name for field in dataclasses.fields(cls)} | (
+            changes.keys() & {"code"}
+        )
+        if unknown:
+            raise TypeError(f"unexpected argument {sorted(unknown)[0]!r}; there are {_NAMES}")
+        if isinstance(code, Program):
+            return dataclasses.replace(code, **changes) if changes else code
+        return cls(code, **changes)
+
+    @classmethod
+    def from_dict(cls, data: object) -> "Program":
+        """Return a program from JSON data: the fields by name, limits as an object of theirs,
+        bytes (code, stdin, contents of files) as text or as {"base64": "..."}.
+
+        >>> Program.from_dict({"code": "pass", "stdin": "x", "limits": {"wall_s": 1}}).stdin
+        'x'
+        """
+        if not isinstance(data, dict):
+            raise TypeError(f"a program must be a JSON object, not {data!r:.80}")
+        fields = dict(data)
+        unknown = fields.keys() - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown field {sorted(unknown)[0]!r}; there are code, {_NAMES}")
+        if isinstance(fields.get("id"), int):
+            fields["id"] = str(fields["id"])
+        if "code" not in fields:
+            raise ValueError("a program must have the field 'code'")
+        for name in ("code", "stdin"):
+            if name in fields:
+                fields[name] = _from_json(name, fields[name])
+        if isinstance(fields.get("files"), dict):
+            fields["files"] = {
+                name: _from_json(f"files[{name!r}]", content)
+                for name, content in fields["files"].items()
+            }
+        if fields.get("limits") is not None:
+            fields["limits"] = _limits(fields["limits"])
+        return cls(fields.pop("code"), **fields)
+
+    def job(self, limits: Limits) -> Job:
+        """Return it as the sandbox takes it, under `limits`; raise ValueError where it does not
+        fit into them.
+        """
+        source = _to_bytes("code", self.code)
+        if limits.source_bytes is not None and len(source) > limits.source_bytes:
+            raise ValueError(
+                f"code has {len(source)} bytes, more than limits.source_bytes={limits.source_bytes}"
+            )
+        if self.limits is not None and not isinstance(self.limits, Limits):
+            raise TypeError(f"limits must be a sandbox.Limits, not {self.limits!r}")
+        if self.id is not None and not isinstance(self.id, str):
+            raise TypeError(f"id must be a string or None, not {self.id!r}")
+        if self.seed is not None and (isinstance(self.seed, bool) or type(self.seed) is not int):
+            raise TypeError(f"seed must be a whole number or None, not {self.seed!r}")
+        return Job(
+            source,
+            _arguments(self.args),
+            _to_bytes("stdin", self.stdin),
+            limits,
+            files={} if self.files is None else check_files(self.files, limits),
+            collect=tuple(map(Pattern.parse, _sequence("collect", self.collect))),
+            env=None if self.env is None else _environment(self.env),
+            seed=self.seed,
+            id=self.id,
+        )
+
+
+_UNLIMITED = Limits(source_bytes=None, disk_bytes=None, files=None)
+_NAMES = ", ".join(Options.__annotations__)
+
+
+def _to_bytes(name: str, value: object) -> bytes:
+    if isinstance(value, str):
+        # Lone surrogates become what Python then calls a syntax error, as it should be.
+        return value.encode("utf-8", "surrogatepass")
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    raise TypeError(f"{name} must be str or bytes, not {type(value).__name__}")
+
+
+def _sequence(name: str, value: object) -> Sequence[object]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise TypeError(f"{name} must be a sequence of strings, not {value!r}")
+    return value
+
+
+def _arguments(args: object) -> tuple[str, ...]:
+    checked = []
+    for each in _sequence("args", args):
+        if not isinstance(each, str):
+            raise TypeError(f"args must hold strings only, not {each!r}")
+        if "\0" in each:
+            raise ValueError(f"args: {each!r} holds a NUL, which no command line can")
+        checked.append(each)
+    return tuple(checked)
+
+
+def _environment(env: object) -> dict[str, str]:
+    if not isinstance(env, Mapping):
+        raise TypeError(f"env must map names to strings, not {env!r:.200}")
+    size = 0
+    for name, value in env.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise TypeError(f"env must hold strings only, not {name!r}: {value!r:.200}")
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            raise ValueError(
+                f"env: {name!r}={value!r:.200}: names must not be empty or hold '=', "
+                "and nothing can hold a NUL"
+            )
+        try:
+            size += len(os.fsencode(name)) + len(os.fsencode(value)) + 2
+        except UnicodeEncodeError:
+            raise ValueError(f"env: {name!r}={value!r:.200} can't be encoded") from None
+    if size > _MOST_ENVIRONMENT_BYTES:
+        raise ValueError(f"env: {size} bytes, more than {_MOST_ENVIRONMENT_BYTES}")
+    return dict(env)
+
+
+def _from_json(name: str, value: object) -> object:
+    if isinstance(value, dict) and value.keys() == {"base64"}:
+        try:
+            return base64.b64decode(value["base64"], validate=True)
+        except (TypeError, ValueError, binascii.Error) as error:
+            raise ValueError(f"{name}: no base64 ({error})") from None
+    if isinstance(value, dict):
+        raise TypeError(f'{name} must be text or {{"base64": "..."}}, not {value!r:.80}')
+    return value
+
+
+def _limits(value: object) -> Limits:
+    if not isinstance(value, dict):
+        raise TypeError(f"limits must be a JSON object, not {value!r:.80}")
+    known = {field.name for field in dataclasses.fields(Limits)}
+    unknown = value.keys() - known
+    if unknown:
+        raise ValueError(f"limits: unknown {sorted(unknown)[0]!r}; there are {', '.join(known)}")
+    return Limits(**value)

@@ -1,0 +1,62 @@
+"""A program, ready to be handed over, and the descriptors that go along with it."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+from .files import Pattern
+from .guest import protocol
+from .limits import Limits
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """A program, ready to be handed over. What stands in it has been checked.
+
+    files: contents by name, to be written below its working directory; collect: what is taken out
+    of there when it has ended. env: its whole environment, None for the usual one. id: passed on
+    to the result.
+    """
+
+    source: bytes
+    argv: tuple[str, ...]
+    stdin: bytes
+    limits: Limits
+    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    collect: tuple[Pattern, ...] = ()
+    env: Mapping[str, str] | None = None
+    seed: int | None = None
+    id: str | None = None
+
+    def pack(self, limits: protocol.JobLimits) -> bytes:
+        """The job's first message, less its descriptors."""
+        sizes = tuple((name, len(content)) for name, content in self.files.items())
+        extras = protocol.Extras(sizes, self.env, self.seed)
+        return protocol.pack_job(self.source, self.argv, limits, extras)
+
+    @contextlib.contextmanager
+    def descriptors(self, stdout: int, stderr: int) -> Iterator[list[int]]:
+        """What goes along with the message: the standard three, and the files' contents, if any."""
+        with contextlib.ExitStack() as owned:
+            stdin = _in_memory("stdin", [self.stdin])
+            owned.callback(os.close, stdin)
+            found = [stdin, stdout, stderr]
+            if self.files:
+                found.append(_in_memory("files", self.files.values()))
+                owned.callback(os.close, found[-1])
+            yield found
+
+
+def _in_memory(name: str, pieces: Iterable[bytes]) -> int:
+    """A descriptor to read `pieces` from: a file in memory, so that nobody has to keep writing."""
+    pieces = [piece for piece in pieces if piece]
+    if not pieces:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.writelines(pieces)
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(fd)
