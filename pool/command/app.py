@@ -19,8 +19,10 @@ from sandbox.reasons import ExitReason
 from sandbox.result import Result
 
 from ..pool import Pool
-from . import render
-from .sizes import parse_seconds, parse_size
+from ..program import Program
+from ..task import RunFuture
+from . import files, render
+from .sizes import parse_environment, parse_seconds, parse_size
 
 OWN_FAILURE = 125
 """Bad usage, or a failure of ours."""
@@ -48,6 +50,8 @@ Examples:
   pool run snippet.py
 
   pool run --timeout 2 --memory 256M --json snippet.py --its-own-option
+
+  pool run --file table.csv --collect '*.png' --out pictures plot.py
 
   echo 'print(input())' | pool run --stdin data.txt -
 """
@@ -145,6 +149,24 @@ def run(
         str | None,
         typer.Option(metavar="FILE", help="What the program reads; '-' is this command's input."),
     ] = None,
+    file_in: Annotated[
+        list[str] | None,
+        typer.Option("--file", metavar="SRC[:NAME]", help="A file for its directory; repeatable."),
+    ] = None,
+    collect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Files to bring back, such as '*.png'; repeatable."),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where collected files are written.")
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Its whole environment; repeatable."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Begin random and numpy.random with this.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole result as one JSON object.")
     ] = False,
@@ -162,23 +184,41 @@ def run(
         cpu_s=parse_seconds("--cpu-time", cpu_time),
         memory_bytes=parse_size("--memory", memory),
     )
-    source = _read(file)
-    data = b"" if stdin is None else _read(stdin)
-    with Pool(1, limits=limits, tier=tier, require=require) as pool:
-        future = pool.submit(source, stdin=data, args=args or ())
-        try:
-            result = future.result()
-        except _Interrupted:
-            future.cancel()
-            if future.cancelled():  # it had not begun: there is nothing to tell
-                raise
-            result = future.result()
+    if collect and out is None and not as_json:
+        raise ValueError("--collect needs --out DIR, where files are written, or --json")
+    if out is not None:
+        os.makedirs(out, exist_ok=True)
+    program = Program(
+        _read(file),
+        stdin=b"" if stdin is None else _read(stdin),
+        args=args or (),
+        files=files.read_all(file_in or ()),
+        collect=collect or (),
+        env=parse_environment(env) if env else None,
+        seed=seed,
+    )
+    live = None if as_json else render.Live()
+    with Pool(1, limits=limits, tier=tier, require=require) as pool, _printing():
+        result = _result(pool.submit(program, on_output=live))
+    if out is not None:
+        files.write_all(out, result.files)
     with _printing():
-        if as_json:
+        if live is None:
             print(json.dumps(result.to_dict()))
         else:
-            render.result(result)
+            live.end(result)
     raise _Ended(exit_code(result))
+
+
+def _result(future: RunFuture) -> Result:
+    """Wait for a result; on Ctrl-C, for that of the run it ended."""
+    try:
+        return future.result()
+    except _Interrupted:
+        future.cancel()
+        if future.cancelled():  # it had not begun: there is nothing to tell
+            raise
+        return future.result()
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """What a person sees."""
 
+import codecs
 import os
 import sys
 import unicodedata
@@ -16,17 +17,60 @@ from sandbox.result import Result
 _OWN_END = (ExitReason.OK, ExitReason.EXIT, ExitReason.EXCEPTION)
 
 
-def result(result: Result) -> None:
-    """Show a program's output: its bytes to a pipe; to a terminal, escaped and coloured.
-
-    A terminal, and whoever reads of a failure of ours, is told how the run ended.
+class Live:
+    """Shows a program's output as it comes: its bytes to a pipe; to a terminal, escaped and
+    coloured. Called from a pool's thread.
     """
-    _output(result.stdout_bytes, sys.stdout, None)
-    _output(result.stderr_bytes, sys.stderr, "red")
-    if result.infra_error or (sys.stderr.isatty() and result.reason not in _OWN_END):
-        Console(stderr=True, highlight=False).print(
-            Text(f"pool: {ending(result)}", style="bold yellow"), soft_wrap=True
-        )
+
+    def __init__(self) -> None:
+        self._streams = {"stdout": _Stream(sys.stdout, ""), "stderr": _Stream(sys.stderr, "red")}
+
+    def __call__(self, stream: str, data: bytes) -> None:
+        self._streams[stream].write(data)
+
+    def end(self, result: Result) -> None:
+        """Show what is to be said in the end: a terminal, and whoever reads of a failure of ours,
+        is told how the run ended; and everyone, what could not be collected.
+        """
+        for stream in self._streams.values():
+            stream.end()
+        if result.infra_error or (sys.stderr.isatty() and result.reason not in _OWN_END):
+            notice(ending(result))
+        for name, why in result.files_skipped.items():
+            notice(f"not collected: {escape(name)} ({why})")
+
+
+class _Stream:
+    """One of our own streams, and how a program's bytes are written there."""
+
+    def __init__(self, stream: TextIO, colour: str) -> None:
+        self._stream = stream
+        self._colour = colour
+        self._console = Console(file=stream, highlight=False) if stream.isatty() else None
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def write(self, data: bytes) -> None:
+        if self._console is not None:
+            self._show(self._decoder.decode(data))
+            return
+        left = memoryview(data)
+        while left:  # a buffered stream may write a part, and not say so by an exception
+            left = left[os.write(self._stream.fileno(), left) :]
+
+    def end(self) -> None:
+        if self._console is not None:
+            self._show(self._decoder.decode(b"", final=True))
+
+    def _show(self, text: str) -> None:
+        if text and self._console is not None:
+            self._console.print(Text(escape(text), style=self._colour), end="", soft_wrap=True)
+
+
+def notice(text: str) -> None:
+    """Say something of ours on stderr."""
+    Console(stderr=True, highlight=False).print(
+        Text(f"pool: {text}", style="bold yellow"), soft_wrap=True
+    )
 
 
 def ending(result: Result) -> str:
@@ -62,21 +106,6 @@ def escape(text: str) -> str:
 
 def _visible(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
-
-
-def _output(data: bytes, stream: TextIO, colour: str | None) -> None:
-    if not data:
-        return
-    if stream.isatty():
-        text = escape(data.decode("utf-8", "backslashreplace"))
-        Console(file=stream, highlight=False).print(
-            Text(text, style=colour or ""), end="", soft_wrap=True
-        )
-        return
-    stream.flush()
-    left = memoryview(data)
-    while left:  # a buffered stream may write a part, and not say so by an exception
-        left = left[os.write(stream.fileno(), left) :]
 
 
 def diagnosis(diagnosis: Diagnosis) -> None:

@@ -1,7 +1,8 @@
-"""Sizes and durations as people type them."""
+"""Sizes, durations and environments as people type them."""
 
 import decimal
 import re
+from collections.abc import Sequence
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -28,3 +29,12 @@ def parse_seconds(name: str, text: str) -> float | None:
         return float(text)
     except ValueError:
         raise ValueError(f"{name} {text!r}: must be a number of seconds, or 'none'") from None
+
+
+def parse_environment(texts: Sequence[str]) -> dict[str, str]:
+    """Return the environment that texts such as "HOME=/tmp" make. Raises ValueError."""
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, value in pairs:
+        if not (name and equals):
+            raise ValueError(f"--env {name + equals + value!r}: must be NAME=VALUE")
+    return {name: value for name, _, value in pairs}
