@@ -1,5 +1,6 @@
 """Files: a program reads what it was given and writes to its own scratch."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -162,6 +163,39 @@ def test_f6_links_lead_nowhere(attack, outside, canaries):
     """F6: a symlink out of the scratch is not followed, nothing is linked in or moved out."""
     assert attack.report(LINKS, args=[str(canaries.file)]) == []
     assert outside.report(LINKS, args=[str(canaries.file)]) == ["link", "moved", "read"]
+
+
+TRAPS = """
+import json, os, sys
+path = sys.argv[1]
+folder = os.path.dirname(path)
+made = []
+for name, step in {
+    "file.x": lambda: os.symlink(path, "file.x"),
+    "folder": lambda: os.symlink(folder, "folder"),
+    "hard.x": lambda: os.link(path, "hard.x"),
+    "out": lambda: (os.mkdir("out"), os.symlink(folder, "out/in")),
+    "away": lambda: (os.rename("../home", "../away"), os.symlink(folder, "../home")),
+}.items():
+    try:
+        step()
+        made.append(name)
+    except OSError:
+        pass
+print(json.dumps(made))
+"""
+
+
+def test_f6_the_host_collects_nothing_by_way_of_a_link(attack, outside, canaries):
+    """F6: links to files and folders, hard links, and a directory swapped for a link are tried."""
+    result = attack(TRAPS, args=[str(canaries.file)], collect=("**", "folder/*", "out/in/*"))
+    assert result.ok
+    assert {"file.x", "folder", "out"} <= set(json.loads(result.stdout))
+    assert result.files == {}, result.files
+    made = outside.report(TRAPS, args=[str(canaries.file)])
+    assert {"file.x", "folder", "out"} <= set(made)
+    found = [outside.folder / "file.x", outside.folder / "folder" / "canary"]
+    assert [file.read_text() for file in found] == [canaries.token] * 2
 
 
 ROOTS = """
