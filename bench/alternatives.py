@@ -21,7 +21,8 @@ import psutil
 from pool import Pool
 from sandbox import Limits, Result, layout, nsjail
 from sandbox.host import Wish, settle
-from sandbox.interpreter import current, find_packages
+from sandbox.interpreter import current
+from sandbox.packages import find_packages
 from sandbox.runtime import Runtime
 
 EXPECTED = b"1\n"
@@ -105,7 +106,7 @@ class Subprocess:
     def __init__(self, preload: tuple[str, ...]) -> None:
         self._folder = tempfile.TemporaryDirectory()
         file = Path(self._folder.name, "main.py")
-        path = [packages.site for packages in find_packages(preload)]
+        path = [packages.site for packages in find_packages(preload, current())]
         file.write_text(program(preload, path), encoding="utf-8")
         self._command = [current().executable, "-I", "-S", str(file)]
 
@@ -134,7 +135,7 @@ class Nsjail:
             stack.callback(ground.plan.launcher.close)
             ground.jail.close()
             self._launcher = ground.plan.launcher
-            where, mounts = layout.in_namespaces(current(), find_packages(preload))
+            where, mounts = layout.in_namespaces(current(), find_packages(preload, current()))
             file = Path(folder, "main.py")
             file.write_text(program(preload, where.path[2:]), encoding="utf-8")
             Path(folder).chmod(0o755)
@@ -171,7 +172,7 @@ class PlainZygote:
 
     def __init__(self, preload: tuple[str, ...]) -> None:
         where = layout.in_place(current(), (), "/nonexistent", "/nonexistent")
-        path = [*where.path, *(package.site for package in find_packages(preload))]
+        path = [*where.path, *(package.site for package in find_packages(preload, current()))]
         helper = Path(__file__).with_name("plain_zygote.py")
         configuration = json.dumps({"path": path, "preload": preload})
         self._process = subprocess.Popen(

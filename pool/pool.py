@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Unpack
 
-from sandbox.host import Wish, settle, usable_cpus
+from sandbox.cpus import usable_cpus
+from sandbox.host import Wish, settle
 from sandbox.limits import Limits
 from sandbox.plan import Plan
 from sandbox.result import Result
@@ -40,9 +41,12 @@ class Pool:
 
     size: how many programs run at once; None: as many as this process may use CPUs.
     limits: what a run may use unless it is given limits of its own.
-    packages: names of distributions installed in this environment that programs may import;
-        what they need comes along. Nothing else is visible but the standard library.
+    packages: names of installed distributions that programs may import, as requirements
+        ("numpy", "pandas[excel]>=2"); what they need comes along. Nothing else is visible but the
+        standard library.
     preload: modules that are imported once, before programs are forked from there.
+    python: the interpreter that programs are run by, and whose distributions are meant: the path of
+        one (CPython 3.11 or newer), or the folder of a virtual environment; None: this one.
     tier: "auto" (the strongest that works when tried), "namespaces", "landlock", or "none"
         (trusted code only); require: refuse anything weaker than this.
     max_queue: how many runs may wait; None: any number.
@@ -64,6 +68,7 @@ class Pool:
         limits: Limits | None = None,
         packages: Sequence[str] = (),
         preload: Sequence[str] = (),
+        python: str | os.PathLike[str] | None = None,
         tier: str = "auto",
         require: str | None = None,
         max_queue: int | None = None,
@@ -75,7 +80,13 @@ class Pool:
         limits = Limits() if limits is None else limits
         if not isinstance(limits, Limits):
             raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
-        wish = Wish(tier, require, _names("packages", packages), _names("preload", preload))
+        wish = Wish(
+            tier,
+            require,
+            _names("packages", packages),
+            _names("preload", preload),
+            os.fspath(python) if isinstance(python, os.PathLike) else python,
+        )
         runtime = Runtime()
         try:
             ground = settle(wish, limits, runtime)

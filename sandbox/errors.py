@@ -14,6 +14,7 @@ class SetupError(SandboxError):
     def __init__(self, step: str, message: str) -> None:
         super().__init__(f"{step}: {message}")
         self.step = step
+        self.text = message
 
 
 class PolicyError(SandboxError, ValueError):

@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from . import cgroups, layout, seccomp
 from .errors import PolicyError, SetupError
 from .guest import landlock
-from .interpreter import Interpreter, Packages, current, find_packages
+from .interpreter import Interpreter, current, find
 from .jail import Jail, JailLost
 from .job import Job
 from .launch import Launcher, is_reachable, is_readable
 from .limits import Limits
+from .packages import Packages, find_packages
 from .plan import Plan, shape_of
 from .run import NotStarted, Run, RunLost
 from .runtime import Runtime
@@ -40,6 +41,7 @@ class Wish:
     require: str | None = None
     packages: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
+    python: str | None = None
 
     def __post_init__(self) -> None:
         if self.tier not in ("auto", *TIERS):
@@ -52,6 +54,8 @@ class Wish:
             value = getattr(self, name)
             if isinstance(value, str) or not all(isinstance(each, str) for each in value):
                 raise TypeError(f"{name} must be a sequence of names, not {value!r}")
+        if self.python is not None and not isinstance(self.python, str):
+            raise TypeError(f"python must be a path or None, not {self.python!r}")
 
     def tiers(self) -> tuple[str, ...]:
         """The tiers to try, in order. No confinement at all is never tried unless named."""
@@ -87,15 +91,15 @@ def settle(wish: Wish, limits: Limits, runtime: Runtime) -> Ground:
     every plan that does not work.
     """
     require_linux()
-    interpreter = current()
-    packages = find_packages(wish.packages)
+    interpreter = current() if wish.python is None else find(wish.python)
+    packages = find_packages(wish.packages, interpreter)
     failures: list[str] = []
     for tier in wish.tiers():
         try:
             plan, jail = _settle_tier(tier, interpreter, packages, wish.preload, limits, runtime)
         except SetupError as error:
             if _is_callers(error):
-                raise
+                raise _explained(error) from None
             failures.append(f"{tier}: {error}")
             step = error.step
         else:
@@ -127,6 +131,16 @@ def _settle_tier(
 def _is_callers(error: SetupError) -> bool:
     """Whether no other plan would help: the caller's own module does not import."""
     return error.step.startswith("preload")
+
+
+def _explained(error: SetupError) -> SetupError:
+    if "No module named" not in error.text:
+        return error
+    return SetupError(
+        error.step,
+        f"{error.text}; a module that is preloaded must be offered, too: "
+        "packages=(...), or pool run --with",
+    )
 
 
 def _start_and_try(plan: Plan, limits: Limits) -> Jail:
@@ -224,10 +238,3 @@ def writable_cgroup(runtime: Runtime) -> cgroups.Parents | None:
         finally:
             group.remove()
     return None
-
-
-def usable_cpus() -> int:
-    """How many CPUs this process may use at once: its affinity, cut to its cgroup's quota."""
-    cpus = len(os.sched_getaffinity(0))
-    quota = cgroups.cpu_quota()
-    return max(1, min(cpus, int(quota))) if quota else cpus

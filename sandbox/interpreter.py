@@ -1,22 +1,26 @@
-"""Which files a jail must hold for an interpreter and the packages asked for.
+"""Which files a jail must hold for an interpreter: this one, or another on this host.
 
-Everything is read off this environment: `sys`, `sysconfig`, and the packages' own metadata. What
-a program may see is exactly this list; site-packages as a whole is never part of it.
+Everything is read off what the interpreter says of itself (`facts.py`). What a program may see is
+exactly this, and the packages it is offered; site-packages as a whole is never part of it.
 """
 
 import dataclasses
 import functools
 import glob
+import json
 import os
-import sys
-import sysconfig
-from collections.abc import Iterable, Iterator
-from importlib import metadata
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
+from . import facts
 from .errors import PolicyError
+
+_OLDEST = (3, 11)
+
+_PATIENCE_S = 20.0
+"""What another interpreter may take to say what it is."""
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _DATA = ("/usr/share/zoneinfo",)
@@ -32,6 +36,8 @@ class Interpreter:
     prefix: where it looks for its library; `stdlib`, `extensions` lie below it.
     libraries: folders of shared libraries outside of it.
     own_libraries: shared libraries below its prefix: libpython, where it is one.
+    home: the environment that it was started from, a virtual one perhaps. sites: the folders on
+        its path where distributions are found. markers: what their requirements may ask about.
     """
 
     executable: str
@@ -40,6 +46,9 @@ class Interpreter:
     extensions: str
     libraries: tuple[str, ...]
     own_libraries: tuple[str, ...]
+    home: str
+    sites: tuple[str, ...]
+    markers: Mapping[str, str] = dataclasses.field(hash=False)
 
     @property
     def relocated(self) -> bool:
@@ -60,30 +69,93 @@ class Interpreter:
 @functools.cache
 def current() -> Interpreter:
     """Describe the interpreter that is running (of a virtual environment: the one behind it)."""
-    prefix = os.path.realpath(sys.base_prefix)
-    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    executable = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-    stdlib = os.path.join(prefix, "lib", version)
+    return _describe(facts.facts())
+
+
+def find(python: str) -> Interpreter:
+    """Describe another interpreter: the path of one, the folder of a virtual environment, or a
+    command's name. It is started once. Raises `PolicyError` for one that does not start, or that
+    programs can't be run by.
+    """
+    path = _resolve(python)
+    # Its environment is ours, less what would change what Python says of itself.
+    environment = {name: value for name, value in os.environ.items() if name[:6] != "PYTHON"}
+    try:
+        done = subprocess.run(
+            [path, "-I", facts.__file__],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE_S,
+            env=environment,
+            cwd="/",
+        )
+    except OSError as error:
+        raise PolicyError(f"python={python!r}: {path} does not start ({error.strerror})") from None
+    except subprocess.TimeoutExpired:
+        raise PolicyError(
+            f"python={python!r}: {path} did not answer within {_PATIENCE_S:g} s; is it a Python?"
+        ) from None
+    try:
+        found: dict[str, Any] = json.loads(done.stdout)
+        usable = found["implementation"] == "cpython" and tuple(found["version"]) >= _OLDEST
+    except (ValueError, TypeError, KeyError):
+        said = (done.stderr or done.stdout)[-300:].decode("utf-8", "replace").strip()
+        raise PolicyError(
+            f"python={python!r}: {path} is no Python that works (status {done.returncode}): {said}"
+        ) from None
+    if not usable:
+        version = ".".join(map(str, found["version"]))
+        raise PolicyError(
+            f"python={python!r}: {path} is {found['implementation']} {version}; "
+            f"CPython {_OLDEST[0]}.{_OLDEST[1]} or newer is needed"
+        )
+    return _describe(found)
+
+
+def _resolve(python: str) -> str:
+    if os.path.isdir(python):
+        path = os.path.join(python, "bin", "python")
+        if not os.path.exists(path):
+            raise PolicyError(f"python={python!r}: a folder without bin/python")
+        return os.path.abspath(path)
+    if os.sep in python:
+        if not os.path.isfile(python):
+            raise PolicyError(f"python={python!r}: there is no such file")
+        return os.path.abspath(python)
+    found = shutil.which(python)
+    if found is None:
+        raise PolicyError(f"python={python!r}: no such command on PATH; give the path of one")
+    return found
+
+
+def _describe(found: Mapping[str, Any]) -> Interpreter:
+    prefix = os.path.realpath(found["base_prefix"])
+    major, minor = found["version"]
+    stdlib = os.path.join(prefix, "lib", f"python{major}.{minor}")
+    own = {os.path.realpath(each) for each in (stdlib, os.path.join(stdlib, "lib-dynload"))}
     return Interpreter(
-        executable=executable,
+        executable=os.path.realpath(found["executable"]),
         prefix=prefix,
         stdlib=stdlib,
         extensions=os.path.join(stdlib, "lib-dynload"),
-        libraries=tuple(_library_folders(prefix)),
+        libraries=tuple(_library_folders(prefix, found)),
         own_libraries=tuple(
             path
             for path in sorted(glob.glob(f"{glob.escape(prefix)}/lib/libpython3*.so*"))
             if prefix != "/usr"
         ),
+        home=found["prefix"],
+        sites=tuple(each for each in found["path"] if os.path.realpath(each) not in own),
+        markers=dict(found["markers"]),
     )
 
 
-def _library_folders(prefix: str) -> Iterator[str]:
+def _library_folders(prefix: str, found: Mapping[str, Any]) -> Iterator[str]:
     """Folders that the dynamic linker looks in, and the interpreter's own, if it is not below."""
-    triplet = sysconfig.get_config_var("MULTIARCH") or f"{os.uname().machine}-linux-gnu"
+    triplet = found["triplet"] or f"{os.uname().machine}-linux-gnu"
     candidates = [
         f"/usr/lib/{triplet}", f"/lib/{triplet}", "/usr/lib64", "/lib64",
-        sysconfig.get_config_var("LIBDIR") or "",
+        found["libraries"] or "",
     ]  # fmt: skip
     seen = set()
     for candidate in candidates:
@@ -93,56 +165,6 @@ def _library_folders(prefix: str) -> Iterator[str]:
             seen.add(real)
             if real != os.path.join(prefix, "lib"):
                 yield real
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Packages:
-    """Installed distributions as a jail must hold them: `entries` of the folder `site`."""
-
-    site: str
-    entries: tuple[str, ...]
-
-
-def find_packages(names: Iterable[str]) -> tuple[Packages, ...]:
-    """Return the distributions `names` and everything they need, from this environment.
-
-    Raises `PolicyError` naming a distribution that is not installed here.
-    """
-    entries: dict[str, set[str]] = {}
-    for distribution in _closure(names):
-        site = os.path.realpath(str(distribution.locate_file("")))
-        for file in distribution.files or ():
-            top = file.parts[0]
-            if top not in ("..", "__pycache__") and not os.path.isabs(str(file)):
-                entries.setdefault(site, set()).add(top)
-    return tuple(
-        Packages(site, tuple(sorted(each for each in tops if os.path.exists(f"{site}/{each}"))))
-        for site, tops in sorted(entries.items())
-    )
-
-
-def _closure(names: Iterable[str]) -> list[metadata.Distribution]:
-    found: dict[str, metadata.Distribution] = {}
-    waiting = [(name, "asked for") for name in names]
-    while waiting:
-        name, why = waiting.pop()
-        key = canonicalize_name(name)
-        if key in found:
-            continue
-        try:
-            distribution = metadata.distribution(name)
-        except (metadata.PackageNotFoundError, ValueError):
-            raise PolicyError(
-                f"packages: {name!r} ({why}) is not installed in this environment "
-                f"({sys.prefix}); install it there, or leave it out"
-            ) from None
-        found[key] = distribution
-        for text in distribution.requires or ():
-            requirement = Requirement(text)
-            # Without an extra chosen, a requirement of an extra does not hold.
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                waiting.append((requirement.name, f"needed by {name}"))
-    return list(found.values())
 
 
 def shared_object_interpreters() -> list[str]:

@@ -7,8 +7,10 @@ landlock tier leaves things where they are and names what may be touched.
 import dataclasses
 import os
 
+from .cpus import usable_cpus
 from .guest import landlock
-from .interpreter import DATA, DEVICES, Interpreter, Packages, shared_object_interpreters
+from .interpreter import DATA, DEVICES, Interpreter, shared_object_interpreters
+from .packages import Packages
 
 GUEST = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guest")
 
@@ -19,7 +21,16 @@ _ENVIRONMENT = {
     "LOGNAME": "sandbox",
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "USER": "sandbox",
+    # Hashing that is the same in every zygote, so that a run with a seed can be repeated. What a
+    # foreseeable hash makes slow is the program's own time. Taken away before a program sees it.
+    "PYTHONHASHSEED": "0",
 }
+
+_NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+_MOST_NUMERIC_THREADS = 8
+"""Numeric libraries start a thread for each CPU when they are imported, with tens of megabytes
+each; on a large host that alone would pass the usual limits."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,12 +49,15 @@ class Layout:
     environment: dict[str, str]
 
     def command(self, control_fd: int) -> list[str]:
-        """The zygote's command line. -I -S: nothing of the host's configuration is read."""
+        """The zygote's command line. Nothing of the host's configuration is read: its environment
+        is `environment` alone, and -P -s -S leave the rest out.
+        """
         start = (
             "import sys; sys.path.insert(0, sys.argv[1]); "
             "from guest.zygote import main; main(int(sys.argv[2]))"
         )
-        return [self.executable, "-I", "-S", "-B", "-c", start, self.guest_parent, str(control_fd)]
+        options = ["-P", "-s", "-S", "-B"]
+        return [self.executable, *options, "-c", start, self.guest_parent, str(control_fd)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -163,6 +177,8 @@ def link_packages(packages: tuple[Packages, ...], links: str) -> None:
 
 def _environment(scratch: str, libraries: str | None) -> dict[str, str]:
     environment = dict(_ENVIRONMENT, HOME=f"{scratch}/home", TMPDIR=f"{scratch}/tmp")
+    threads = str(min(usable_cpus(), _MOST_NUMERIC_THREADS))
+    environment |= dict.fromkeys(_NUMERIC_THREADS, threads)
     if libraries:
         # Some builds name their library by an absolute path, which relocation has changed.
         environment["LD_LIBRARY_PATH"] = libraries

@@ -6,9 +6,10 @@ import os
 from . import cgroups
 from .guest import confine
 from .guest.protocol import Shape
-from .interpreter import Interpreter, Packages
+from .interpreter import Interpreter
 from .launch import Launcher
 from .limits import Limits
+from .packages import Packages
 from .runtime import Runtime
 
 

@@ -31,6 +31,12 @@ _SPARSE_BYTES = 16 << 30
 of it). Far more than the arenas of numeric libraries, which a tight RLIMIT_AS would break."""
 
 
+_NUMERIC_BUFFER_BYTES = 16 * (32 << 20)
+"""What numeric libraries reserve without filling it: OpenBLAS maps 32 MiB for each thread that is
+calculating. It counts as data, not as memory; so where there are packages, an allocation somewhat
+over the limit may succeed, and end the run only when it is written to."""
+
+
 class NotStarted(Exception):
     """The program never got control: it can be run elsewhere as if nothing had happened."""
 
@@ -348,6 +354,8 @@ def _rlimits(limits: Limits, jail: Jail) -> protocol.JobLimits:
         # A little below the cgroup's limit: MemoryError comes before the kernel's kill.
         slack = max(1 << 20, limits.memory_bytes >> 5)
         data = jail.data_bytes + limits.memory_bytes - slack
+        if jail.plan.packages:
+            data += _NUMERIC_BUFFER_BYTES
         if jail.group is None:
             address_space = jail.address_bytes + limits.memory_bytes + _SPARSE_BYTES
     if limits.cpu_s is not None:

@@ -14,6 +14,9 @@ from sandbox.runtime import _base
 
 TIERS = ("namespaces", "landlock")
 
+POOLS = ("pool", "numeric")
+"""Fixtures that outlive a test: pools, of which some descriptors come and go between runs."""
+
 _OURS = f"{os.getpid()}-"
 """What the names of this process's folders and cgroups have in common."""
 
@@ -51,13 +54,12 @@ def pool(tier) -> Iterator[Pool]:
 @pytest.fixture(autouse=True)
 def _nothing_left(request) -> Iterator[None]:
     """Fail a test that leaves descriptors, threads, processes, mounts, cgroups or folders."""
-    pool = request.getfixturevalue("pool") if "pool" in request.fixturenames else None
-    if pool is not None:
-        wait_until(lambda: is_idle(pool))
+    names = [name for name in POOLS if name in request.fixturenames]
+    pools = [request.getfixturevalue(name) for name in names]
+    wait_until(lambda: all(map(is_idle, pools)))
     before = possessions()
     yield
-    if pool is not None:
-        wait_until(lambda: is_idle(pool))
+    wait_until(lambda: all(map(is_idle, pools)))
     deadline = time.monotonic() + 5
     while True:
         more = grown(before)

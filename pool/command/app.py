@@ -14,15 +14,15 @@ import typer
 
 from sandbox.doctor import examine
 from sandbox.errors import SandboxError
-from sandbox.limits import Limits
 from sandbox.reasons import ExitReason
 from sandbox.result import Result
 
 from ..pool import Pool
 from ..program import Program
 from ..task import RunFuture
-from . import files, render
-from .sizes import parse_environment, parse_seconds, parse_size
+from . import files, options, render
+from .hints import missing_package
+from .sizes import parse_environment
 
 OWN_FAILURE = 125
 """Bad usage, or a failure of ours."""
@@ -50,6 +50,8 @@ Examples:
   pool run snippet.py
 
   pool run --timeout 2 --memory 256M --json snippet.py --its-own-option
+
+  pool run --with numpy,pandas --preload numpy analysis.py
 
   pool run --file table.csv --collect '*.png' --out pictures plot.py
 
@@ -138,13 +140,9 @@ def run(
     args: Annotated[
         list[str] | None, typer.Argument(metavar="[ARGS]...", help="Its arguments.")
     ] = None,
-    timeout: Annotated[
-        str, typer.Option(metavar="S", help="Wall-clock seconds, or 'none'.")
-    ] = "10",
-    cpu_time: Annotated[str, typer.Option(metavar="S", help="CPU seconds, or 'none'.")] = "none",
-    memory: Annotated[
-        str, typer.Option(metavar="SIZE", help="Memory, such as 512M (K, M, G), or 'none'.")
-    ] = "512M",
+    timeout: options.Timeout = "10",
+    cpu_time: options.CpuTime = "none",
+    memory: options.Memory = "512M",
     stdin: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="What the program reads; '-' is this command's input."),
@@ -170,20 +168,14 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the whole result as one JSON object.")
     ] = False,
-    tier: Annotated[
-        str, typer.Option(metavar="T", help="auto, namespaces, landlock, or none (trusted code).")
-    ] = "auto",
-    require: Annotated[
-        str | None, typer.Option(metavar="T", help="Refuse anything weaker than this tier.")
-    ] = None,
+    with_: options.With = None,
+    preload: options.Preload = None,
+    python: options.Python = None,
+    tier: options.Tier = "auto",
+    require: options.Require = None,
 ) -> None:
     if file == "-" and stdin == "-":
         raise ValueError("the program and its input can't both be read from standard input")
-    limits = Limits(
-        wall_s=parse_seconds("--timeout", timeout),
-        cpu_s=parse_seconds("--cpu-time", cpu_time),
-        memory_bytes=parse_size("--memory", memory),
-    )
     if collect and out is None and not as_json:
         raise ValueError("--collect needs --out DIR, where files are written, or --json")
     if out is not None:
@@ -198,15 +190,27 @@ def run(
         seed=seed,
     )
     live = None if as_json else render.Live()
-    with Pool(1, limits=limits, tier=tier, require=require) as pool, _printing():
+    pool = Pool(
+        1,
+        limits=options.limits(timeout, cpu_time, memory),
+        packages=options.names(with_),
+        preload=options.names(preload),
+        python=python,
+        tier=tier,
+        require=require,
+    )
+    with pool, _printing():
         result = _result(pool.submit(program, on_output=live))
+    hint = missing_package(result, python)
     if out is not None:
         files.write_all(out, result.files)
     with _printing():
         if live is None:
-            print(json.dumps(result.to_dict()))
+            print(json.dumps({**result.to_dict(), "detail": result.detail or hint or ""}))
         else:
             live.end(result)
+            if hint:
+                render.notice(hint)
     raise _Ended(exit_code(result))
 
 

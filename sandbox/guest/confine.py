@@ -67,6 +67,8 @@ class Confinement:
     def zygote(self) -> None:
         """Confine the zygote itself: it keeps what it needs to fork and mount, nothing more."""
         keep = 1 << capabilities.CAP_SYS_ADMIN if self._mounts else 0
+        if not self._mounts:
+            wipe(self.scratch)  # of what preloaded modules have written into their home
         if self._mounts:
             self._steps(("mounts", lambda: kernel.harden_mounts(self._devices)))
         self._steps(

@@ -249,6 +249,7 @@ class Zygote:
         site.setcopyright()
         site.sethelper()
         sys.path[:] = path
+        del os.environ["PYTHONHASHSEED"]  # it has had its effect
         sys.flags  # noqa: B018  (touched here, not in every child)
         sys.dont_write_bytecode = True
 

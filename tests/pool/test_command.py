@@ -277,3 +277,113 @@ def test_a_program_larger_than_its_memory_is_told_so(tmp_path):
     result = pool("run", "--memory", "8M", "--json", str(big))
     assert result.returncode == 137, result
     assert json.loads(result.stdout)["reason"] == "memory"
+
+
+# ---- packages and files
+
+
+def test_a_missing_package_that_is_installed_is_hinted_at(program):
+    """On stderr behind the program's own words, and in the JSON; not for what is not there."""
+    path = program("import numpy.linalg")
+    done = pool("run", path)
+    assert done.returncode == 1
+    last = done.stderr.decode().strip().splitlines()[-1]
+    assert last.startswith("pool: 'numpy' is installed here") and "--with numpy" in last
+    assert "--with numpy" in json.loads(pool("run", "--json", path).stdout)["detail"]
+    done = pool("run", program("import surely_not_there"))
+    assert b"pool:" not in done.stderr
+
+
+def test_packages_are_offered_and_preloaded(program):
+    """--with, with commas and repeated, --preload, and the error for one without the other."""
+    path = program("import sys; print('numpy' in sys.modules); import numpy, hypothesis")
+    done = pool("run", "--with", "numpy,hypothesis", "--preload", "numpy", path)
+    assert (done.returncode, done.stdout) == (0, b"True\n"), done.stderr
+    done = pool("run", "--preload", "numpy", path)
+    assert done.returncode == 125 and b"--with" in done.stderr
+
+
+def test_another_interpreter_is_taken(program):
+    """--python with the path of one, and with something that is none."""
+    path = program("print(1)")
+    assert pool("run", "--python", sys.executable, path).stdout == b"1\n"
+    done = pool("run", "--python", "/nowhere", path)
+    assert done.returncode == 125 and b"/nowhere" in done.stderr
+
+
+def test_files_go_in_and_come_out(program, tmp_path):
+    """--file under its own or another name, --collect into folders below --out."""
+    (tmp_path / "table.csv").write_text("1,2")
+    path = program(
+        "import os, shutil; os.mkdir('d'); shutil.copy('t', 'd/t.bin'); print(open('table.csv').read());"
+        "os.symlink('/etc/passwd', 'x.bin')"
+    )
+    table, out = str(tmp_path / "table.csv"), tmp_path / "new" / "out"
+    done = pool(
+        "run",
+        "--file",
+        table,
+        "--file",
+        f"{table}:t",
+        "--collect",
+        "**/*.bin",
+        "--out",
+        str(out),
+        path,
+    )
+    assert (done.returncode, done.stdout) == (0, b"1,2\n"), done.stderr
+    assert done.stderr == b"pool: not collected: x.bin (a link)\n"
+    assert (out / "d" / "t.bin").read_text() == "1,2"
+    assert os.listdir(out) == ["d"]
+
+
+def test_collected_files_follow_no_link_of_the_hosts(program, tmp_path):
+    """A link where a file is to be written is an error, and what it points to stays."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (tmp_path / "precious").write_text("mine")
+    (out / "f").symlink_to(tmp_path / "precious")
+    done = pool("run", "--collect", "f", "--out", str(out), program("open('f', 'w').write('x')"))
+    assert done.returncode == 125
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (("--collect", "*.x"), "--out"),
+        (("--collect", "../x", "--json"), "collect"),
+        (("--file", "/nowhere"), "/nowhere"),
+        (("--file", "/etc/hostname:../x"), "files"),
+        (("--file", "/etc/hostname", "--file", "/etc/hostname"), "--file"),
+        (("--env", "A"), "--env"),
+        (("--seed", "x"), "--seed"),
+        (("--with", "surely-not-installed"), "surely-not-installed"),
+    ],
+)
+def test_bad_options_are_named(program, options, words):
+    """Exit code 125 and the option's name, before anything is run."""
+    done = pool("run", *options, program("print('ran')"))
+    assert done.returncode == 125
+    assert words in done.stderr.decode()
+    assert done.stdout == b""
+
+
+def test_environment_and_seed_are_passed_on(program):
+    """--env is all there is; --seed makes random repeat."""
+    path = program("import os, random; print(sorted(os.environ.items()), random.random())")
+    runs = [pool("run", "--env", "A=b=c", "--env", "B=", "--seed", "4", path) for _ in range(2)]
+    assert runs[0].stdout == runs[1].stdout
+    assert runs[0].stdout.startswith(b"[('A', 'b=c'), ('B', '')] 0."), runs[0].stderr
+
+
+def test_output_is_shown_as_it_comes(program):
+    """A pipe gets each line when it is written, not when the program ends."""
+    path = program("import time\nprint('first', flush=True)\ntime.sleep(30)")
+    process = subprocess.Popen([*COMMAND, "run", "--timeout", "30", path], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"first\n"
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        process.stdout.close()

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from sandbox import Limits, PolicyError, SetupError, cgroups, host
-from sandbox.host import Wish, settle, usable_cpus, writable_cgroup
+from sandbox import Limits, PolicyError, SetupError, cgroups, cpus
+from sandbox.cpus import usable_cpus
+from sandbox.host import Wish, settle, writable_cgroup
 from sandbox.nsjail import VARIABLE
 from sandbox.runtime import Runtime
 
@@ -105,8 +106,8 @@ def test_a_cgroup_is_found_by_making_one(runtime, monkeypatch):
 )
 def test_usable_cpus_are_affinity_cut_to_the_quota(monkeypatch, affinity, quota, expected):
     """At least one; never more than the quota pays for."""
-    monkeypatch.setattr(host.os, "sched_getaffinity", lambda pid: set(range(affinity)))
-    monkeypatch.setattr(host.cgroups, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(cpus.os, "sched_getaffinity", lambda pid: set(range(affinity)))
+    monkeypatch.setattr(cpus.cgroups, "cpu_quota", lambda: quota)
     assert usable_cpus() == expected
 
 

@@ -115,4 +115,4 @@ def test_one_descriptor_is_handed_over_and_told():
     assert options(line, "--pass_fd") == ["11"]
     assert line[-1] == "11"
     zygote = line[line.index("--") + 1 :]
-    assert zygote[1:4] == ["-I", "-S", "-B"]
+    assert zygote[1:4] == ["-P", "-s", "-S"]

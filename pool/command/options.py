@@ -1,0 +1,52 @@
+"""Options that several commands share, and what they come to."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from sandbox.limits import Limits
+
+from .sizes import parse_seconds, parse_size
+
+Timeout = Annotated[str, typer.Option(metavar="S", help="Wall-clock seconds, or 'none'.")]
+CpuTime = Annotated[str, typer.Option(metavar="S", help="CPU seconds, or 'none'.")]
+Memory = Annotated[
+    str, typer.Option(metavar="SIZE", help="Memory, such as 512M (K, M, G), or 'none'.")
+]
+With = Annotated[
+    list[str] | None,
+    typer.Option("--with", metavar="NAME", help="An installed package to offer; repeatable."),
+]
+Preload = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MODULE", help="Import this before programs begin; repeatable."),
+]
+Python = Annotated[
+    str | None,
+    typer.Option(metavar="PATH", help="Another interpreter, or a virtual environment's folder."),
+]
+Tier = Annotated[
+    str, typer.Option(metavar="T", help="auto, namespaces, landlock, or none (trusted code).")
+]
+Require = Annotated[
+    str | None, typer.Option(metavar="T", help="Refuse anything weaker than this tier.")
+]
+
+
+def limits(timeout: str, cpu_time: str, memory: str) -> Limits:
+    """Return the limits that `--timeout`, `--cpu-time` and `--memory` ask for."""
+    return Limits(
+        wall_s=parse_seconds("--timeout", timeout),
+        cpu_s=parse_seconds("--cpu-time", cpu_time),
+        memory_bytes=parse_size("--memory", memory),
+    )
+
+
+def names(options: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names in repeated options, each of which may hold several, with commas.
+
+    >>> names(["numpy,pandas", "sympy"])
+    ('numpy', 'pandas', 'sympy')
+    """
+    return tuple(name for each in options or () for name in each.split(",") if name)
