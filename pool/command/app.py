@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from sandbox.cpus import usable_cpus
 from sandbox.doctor import examine
 from sandbox.errors import SandboxError
 from sandbox.reasons import ExitReason
@@ -21,7 +22,9 @@ from ..pool import Pool
 from ..program import Program
 from ..task import RunFuture
 from . import files, options, render
+from .batch import Batch, open_source
 from .hints import missing_package
+from .results import ResultsFile
 from .sizes import parse_environment
 
 OWN_FAILURE = 125
@@ -56,6 +59,23 @@ Examples:
   pool run --file table.csv --collect '*.png' --out pictures plot.py
 
   echo 'print(input())' | pool run --stdin data.txt -
+"""
+
+_BATCH_HELP = """Run many untrusted programs, one JSON object a line, and write their results.
+
+Results come in the order of completion. A program has "code", and perhaps "id", "stdin", "args",
+"files", "collect", "limits", "env", "seed"; bytes are {"base64": "..."}. What has a result in FILE
+already is not run again: an interrupted command goes on where it stopped. Lines that hold no
+program are reported, the others are run.
+
+Exit code: 0; 1 if a line was refused or a run failed through our fault; 130 interrupted; 125 bad
+usage.
+
+Examples:
+
+  pool batch programs.jsonl --out results.jsonl --workers 8
+
+  generate | pool batch - --out - --timeout 2 | score
 """
 
 app = typer.Typer(
@@ -223,6 +243,49 @@ def _result(future: RunFuture) -> Result:
         if future.cancelled():  # it had not begun: there is nothing to tell
             raise
         return future.result()
+
+
+@app.command(name="batch", help=_BATCH_HELP)
+def batch(
+    programs: Annotated[str, typer.Argument(metavar="PROGRAMS|-", help="One JSON program a line.")],
+    out: Annotated[
+        str, typer.Option(metavar="FILE", help="Where results go, a line each; '-': stdout.")
+    ],
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Programs at once; as many as CPUs.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew, whatever is in FILE.")
+    ] = False,
+    timeout: options.Timeout = "10",
+    cpu_time: options.CpuTime = "none",
+    memory: options.Memory = "512M",
+    with_: options.With = None,
+    preload: options.Preload = None,
+    python: options.Python = None,
+    tier: options.Tier = "auto",
+    require: options.Require = None,
+) -> None:
+    workers = usable_cpus() if workers is None else workers
+    with contextlib.ExitStack() as opened:
+        source = opened.enter_context(open_source(programs, out))
+        pool = opened.enter_context(
+            Pool(
+                workers,
+                limits=options.limits(timeout, cpu_time, memory),
+                packages=options.names(with_),
+                preload=options.names(preload),
+                python=python,
+                tier=tier,
+                require=require,
+            )
+        )
+        opened.enter_context(_printing())
+        results = opened.enter_context(contextlib.closing(ResultsFile(out, overwrite=overwrite)))
+        if results.done:
+            render.notice(f"{len(results.done)} results are in {out} already; going on from there")
+        code = Batch(pool, source, results, workers).run()
+    raise _Ended(code)
 
 
 @app.command()

@@ -1,0 +1,242 @@
+"""`pool batch`: many programs from a file of lines, their results into another."""
+
+import contextlib
+import json
+import os
+import queue
+import select
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from sandbox.result import Result
+
+from ..pool import Pool
+from ..program import Program
+from ..task import RunFuture
+from . import render
+from .results import ResultsFile
+
+INTERRUPTED = 130
+
+_AHEAD = 4
+"""Programs in flight for each worker: results come in the order of their completion, so a few are
+enough to keep every worker busy, and memory stays flat however many lines there are."""
+
+_MOST_COMPLAINTS = 20
+"""Lines that are refused with a message each; the others are counted."""
+
+_LOOK_S = 0.2
+"""How often an interruption is looked for."""
+
+_CHUNK = 1 << 20
+
+
+class Batch:
+    """One pass over the lines of `source`, a descriptor. `run` does it all."""
+
+    def __init__(self, pool: Pool, source: int, results: ResultsFile, workers: int) -> None:
+        self._pool = pool
+        self._source = source
+        self._results = results
+        self._most = workers * _AHEAD
+        self._seen: set[str] = set()
+        self._flying: dict[RunFuture, None] = {}
+        self._landed: queue.SimpleQueue[RunFuture] = queue.SimpleQueue()
+        self._stopping = False
+        self._began = time.monotonic()
+        self.reasons: Counter[str] = Counter()
+        self.refused = 0
+        self.skipped = 0
+        self.cpu_s = 0.0
+
+    def run(self) -> int:
+        """Run what has no result yet; return 0, 1 if a line was refused or a run was an infra
+        error, or `INTERRUPTED`.
+        """
+        with self._interruptible(), self._progress():
+            for program in self._programs():
+                if program is not None:
+                    self._launch(program)
+                while len(self._flying) >= self._most and not self._stopping:
+                    self._land()
+                while not self._landed.empty():
+                    self._land()
+            while self._flying and not self._stopping:
+                self._land()
+            for future in self._flying:
+                future.cancel()
+        self._summary()
+        if self._stopping:
+            return INTERRUPTED
+        return 1 if self.refused or self.reasons["internal"] else 0
+
+    # ---- lines
+
+    def _programs(self) -> Iterator[Program | None]:
+        """The programs to run, and None from time to time while none comes; complaints about
+        lines that hold none.
+        """
+        number = 0
+        for line in _lines(self._source):
+            if self._stopping:
+                return
+            if line is None:
+                yield None
+                continue
+            number += 1
+            if not line.strip():
+                continue
+            try:
+                program = _program(line, str(number))
+                name = str(program.id)
+                if name in self._seen:
+                    raise ValueError(f"the id {name!r} was there before")
+                program.job(program.limits or self._pool.limits)
+            except (ValueError, TypeError, RecursionError) as error:
+                self._refuse(number, error)
+                continue
+            self._seen.add(name)
+            if name in self._results.done:
+                self.skipped += 1
+                continue
+            yield program
+
+    def _refuse(self, number: int, error: Exception) -> None:
+        self.refused += 1
+        if self.refused <= _MOST_COMPLAINTS:
+            self._say(f"line {number}: {error}")
+
+    # ---- runs
+
+    def _launch(self, program: Program) -> None:
+        future = self._pool.submit(program)
+        self._flying[future] = None
+        future.add_done_callback(lambda done: self._landed.put(done))  # type: ignore[arg-type]
+
+    def _land(self) -> None:
+        """Write the next result that comes, if one does within `_LOOK_S`."""
+        try:
+            future = self._landed.get(timeout=_LOOK_S)
+        except queue.Empty:
+            return
+        del self._flying[future]
+        result = future.result()
+        self._results.write(result.to_dict())
+        self._count(result)
+
+    def _count(self, result: Result) -> None:
+        self.reasons[str(result.reason)] += 1
+        self.cpu_s += result.cpu_s or 0.0
+        if self._bar is not None:
+            rate = self.reasons.total() / (time.monotonic() - self._began)
+            counts = " ".join(f"{name} {count}" for name, count in self.reasons.most_common(4))
+            self._bar.update(self._bar_task, advance=1, text=f"{rate:.0f}/s  {counts}")
+
+    # ---- people
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM are looked at between two results: a line is written whole. Whoever
+        does not want to wait for that asks twice.
+        """
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self._stopping:
+                raise KeyboardInterrupt
+            self._stopping = True
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def _progress(self) -> Iterator[None]:
+        self._bar: Progress | None = None
+        if not sys.stderr.isatty():
+            yield
+            return
+        columns = (
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[text]}"),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as self._bar:
+            self._bar_task = self._bar.add_task("", total=None, text="")
+            yield
+        self._bar = None
+
+    def _say(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(
+                f"pool: {render.escape(text)}", style="bold yellow", markup=False
+            )
+        else:
+            render.notice(render.escape(text))
+
+    def _summary(self) -> None:
+        took_s = time.monotonic() - self._began
+        total = self.reasons.total()
+        table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
+        for column in ("reason", "runs", "share"):
+            table.add_column(column, justify="left" if column == "reason" else "right")
+        for name, count in self.reasons.most_common():
+            table.add_row(name, str(count), f"{count / total:.1%}")
+        console = Console(stderr=True, highlight=False)
+        console.print(table)
+        console.print(
+            f"{total} runs in {took_s:.1f} s ({total / took_s:.0f}/s), {self.cpu_s:.1f} CPU seconds"
+            + (f"; {self.skipped} had results already" if self.skipped else "")
+            + (f"; {self.refused} lines refused" if self.refused else "")
+            + ("; interrupted: the same command goes on from here" if self._stopping else ""),
+            soft_wrap=True,
+        )
+
+
+@contextlib.contextmanager
+def open_source(path: str, out: str) -> Iterator[int]:
+    """Yield a descriptor of the lines to read; raise ValueError where they would be written to."""
+    if path == "-":
+        yield sys.stdin.fileno()
+        return
+    if out != "-" and os.path.exists(out) and os.path.samefile(path, out):
+        raise ValueError(f"--out {out!r} is the file of the programs itself; name another")
+    with open(path, "rb", buffering=0) as file:
+        yield file.fileno()
+
+
+def _lines(source: int) -> Iterator[bytes | None]:
+    """The lines of a file or pipe, and None where it has none for now."""
+    poll = select.poll()
+    poll.register(source, select.POLLIN)
+    line: list[bytes] = []
+    while True:
+        if not poll.poll(_LOOK_S * 1e3):
+            yield None
+            continue
+        chunk = os.read(source, _CHUNK)
+        if not chunk:
+            break
+        first, *more = chunk.split(b"\n")
+        line.append(first)
+        for each in more:
+            yield b"".join(line)
+            line = [each]
+    yield b"".join(line)
+
+
+def _program(line: bytes, number: str) -> Program:
+    data = json.loads(line)
+    if isinstance(data, dict) and data.get("id") is None:
+        data["id"] = number
+    return Program.from_dict(data)

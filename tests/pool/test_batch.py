@@ -1,0 +1,203 @@
+"""`pool batch`: every program once, whatever interrupts it; whole lines; mistakes by line number."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+COMMAND = [sys.executable, "-W", "error", "-c", "from pool.command import main; main()", "batch"]
+
+KINDS = (
+    # code, limits; how it ends is a property of the kind
+    ("print({n} * 2)", None),
+    ("import sys; print({n}); sys.exit({n} % 7)", None),
+    ("print('before', flush=True)\nraise KeyError({n})", None),
+    ("while True: pass", {"cpu_s": 0.02, "wall_s": 30}),
+    ("while True: print('x' * 5000)", {"output_bytes": 10_000}),
+)
+
+
+def write_programs(path, count: int) -> None:
+    """Mostly short programs; one in fifty loops, one in fifty floods."""
+    with open(path, "w", encoding="utf-8") as file:
+        for n in range(count):
+            kind = 3 if n % 50 == 3 else 4 if n % 50 == 4 else n % 3
+            code, limits = KINDS[kind]
+            program = {"id": f"p{n}", "code": code.format(n=n)}
+            if limits:
+                program["limits"] = limits
+            file.write(json.dumps(program) + "\n")
+
+
+def start(*args: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [*COMMAND, "--workers", "2", *args],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def batch(*args: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [*COMMAND, "--workers", "2", *args], input=stdin, capture_output=True, timeout=100
+    )
+
+
+def read(path) -> list[dict]:
+    """Every line of the file, each of which must be whole."""
+    data = path.read_bytes()
+    assert data == b"" or data.endswith(b"\n")
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def ends(results: list[dict]) -> dict[str, tuple]:
+    found = {r["id"]: (r["reason"], r["exit_code"], r["stdout"]) for r in results}
+    assert len(found) == len(results), "an id twice"
+    return found
+
+
+def wait_for_lines(path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_an_interrupted_batch_goes_on_where_it_stopped(tmp_path):
+    """5,000 mixed programs, interrupted by Ctrl-C, SIGTERM and SIGKILL: every id once, and the
+    results are an uninterrupted run's.
+    """
+    programs, results, whole = (tmp_path / name for name in ("p.jsonl", "r.jsonl", "w.jsonl"))
+    write_programs(programs, 5000)
+    assert batch(str(programs), "--out", str(whole)).returncode == 0
+    ways = ((800, signal.SIGINT, 130), (1700, signal.SIGKILL, -9), (2600, signal.SIGTERM, 130))
+    for lines, number, code in ways:
+        process = start(str(programs), "--out", str(results))
+        wait_for_lines(results, lines)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=20)
+        assert process.returncode == code, stderr
+        if number == signal.SIGKILL:
+            with open(results, "ab") as file:  # as a crash in the middle of a line would leave it
+                file.write(b'{"id": "p4999", "reas')
+        else:
+            assert lines <= len(read(results)) < 5000
+            assert b"goes on from here" in stderr
+    done = batch(str(programs), "--out", str(results))
+    assert done.returncode == 0, done.stderr
+    assert b"going on from there" in done.stderr
+    found = ends(read(results))
+    assert found.keys() == {f"p{n}" for n in range(5000)}
+    assert found == ends(read(whole))
+    reasons = [reason for reason, _, _ in found.values()]
+    assert set(reasons) == {"ok", "exit", "exception", "cpu_timeout", "output"}
+    assert reasons.count("cpu_timeout") == reasons.count("output") == 100
+
+
+def test_lines_without_a_program_are_reported_and_the_rest_is_run(tmp_path):
+    """Each with its number and what is wrong; exit code 1."""
+    lines = [
+        '{"code": "print(1)"}',
+        "{broken",
+        '{"id": "a", "code": "print(2)"}',
+        "",
+        '{"id": "a", "code": "print(3)"}',
+        "[]",
+        '{"id": "b"}',
+        '{"id": "c", "code": "pass", "files": {"../x": ""}}',
+        '{"id": "d", "code": "pass", "colect": []}',
+        "[" * 100_000,
+        '\xff{"code": "pass"}',
+        '{"id": "e", "code": "pass", "limits": {"wall_s": -1}}',
+        '{"id": "f", "code": "print(4)"}',
+    ]
+    done = batch("-", "--out", str(tmp_path / "r"), stdin="\n".join(lines).encode("latin-1"))
+    assert done.returncode == 1
+    found = ends(read(tmp_path / "r"))
+    assert {name: stdout for name, (_, _, stdout) in found.items()} == {
+        "1": "1\n", "a": "2\n", "f": "4\n",
+    }  # fmt: skip
+    stderr = done.stderr.decode()
+    for number, words in (
+        (2, "Expecting"), (5, "'a' was there"), (6, "JSON object"), (7, "'code'"), (8, "'../x'"),
+        (9, "'colect'"), (10, ""), (11, ""), (12, "wall_s"),
+    ):  # fmt: skip
+        (line,) = [each for each in stderr.splitlines() if f"line {number}:" in each]
+        assert words in line
+    assert "9 lines" in stderr
+
+
+def test_complaints_are_bounded(tmp_path):
+    """Twenty are told, all are counted."""
+    done = batch("-", "--out", "-", stdin=b"?\n" * 1000)
+    assert done.stderr.count(b"pool: line ") == 20
+    assert b"1000 lines" in done.stderr
+
+
+def test_standard_streams_carry_a_batch():
+    """Programs from a pipe are run as they come: results do not wait for the end of the input."""
+    process = subprocess.Popen(
+        [*COMMAND, "-", "--out", "-"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        for n in range(3):
+            process.stdin.write(json.dumps({"code": f"print({n})"}).encode() + b"\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["stdout"] == f"{n}\n"
+        process.send_signal(signal.SIGINT)  # while it waits for input
+        assert process.wait(10) == 130
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_infra_errors_are_tried_again(tmp_path):
+    """A result that says nothing about its program is not kept."""
+    results = tmp_path / "r"
+    results.write_text(
+        '{"id": "1", "infra_error": true}\n{"id": "2", "infra_error": false, "stdout": "kept"}\n'
+        "no result at all\n"
+    )
+    stdin = b'{"code": "print(1)"}\n{"code": "print(2)"}'
+    assert batch("-", "--out", str(results), stdin=stdin).returncode == 0
+    assert {r["id"]: r["stdout"] for r in read(results)} == {"1": "1\n", "2": "kept"}
+    assert batch("-", "--out", str(results), "--overwrite", stdin=stdin).returncode == 0
+    assert {r["id"]: r["stdout"] for r in read(results)} == {"1": "1\n", "2": "2\n"}
+    assert sorted(os.listdir(tmp_path)) == ["r"]
+
+
+def test_options_are_defaults_for_programs_without_limits(tmp_path):
+    """--timeout holds where a program brings no limits of its own."""
+    stdin = (
+        b'{"code": "import time; time.sleep(1)"}\n'
+        b'{"code": "import time; time.sleep(1)", "limits": {"wall_s": 20}}\n'
+    )
+    done = batch("-", "--out", "-", "--timeout", "0.3", stdin=stdin)
+    found = {r["id"]: r["reason"] for r in map(json.loads, done.stdout.splitlines())}
+    assert found == {"1": "wall_timeout", "2": "ok"}
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("{p}",), "--out"),
+        (("/nowhere/p", "--out", "{r}"), "/nowhere/p"),
+        (("{p}", "--out", "/nowhere/r"), "/nowhere/r"),
+        (("{p}", "--out", "{p}"), "itself"),
+        (("{p}", "--out", "{r}", "--workers", "0"), "size"),
+        (("{p}", "--out", "{r}", "--with", "surely-not-installed"), "surely-not-installed"),
+    ],
+)
+def test_bad_usage_is_told_and_nothing_is_written(tmp_path, arguments, words):
+    """Exit code 125; no results file is made or touched."""
+    (tmp_path / "p").write_text('{"code": "print(1)"}\n')
+    names = {"p": tmp_path / "p", "r": tmp_path / "r"}
+    done = batch(*(each.format(**names) for each in arguments))
+    assert done.returncode == 125, done
+    assert words in done.stderr.decode()
+    assert os.listdir(tmp_path) == ["p"]
+    assert (tmp_path / "p").read_text() == '{"code": "print(1)"}\n'
