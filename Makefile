@@ -22,6 +22,8 @@ bench: $(STAMP)
 	$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[bench]'
 	$(VENV)/bin/python -m bench.latency
 	$(VENV)/bin/python -m bench.latency --preload numpy
+	$(VENV)/bin/python -m bench.load
+	$(VENV)/bin/python -m bench.start
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

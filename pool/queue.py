@@ -18,10 +18,14 @@ class Queue:
     def __init__(self, max_waiting: int | None) -> None:
         self._max = max_waiting
         self._tasks: deque[Task] = deque()  # guarded by _changed, as is everything below
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        # For the reaper alone: workers are not woken in its place, nor it in theirs.
+        self._sooner = threading.Condition(lock)
         self._closed = False
         self._takers = 0  # workers that wait for a task
         self._reaper: threading.Thread | None = None
+        self._reaps_at = 0.0
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -44,7 +48,7 @@ class Queue:
             self._tasks.append(task)
             self._changed.notify()
             if task.expires_at is not None:
-                self._watch_expiry()
+                self._watch_expiry(task.expires_at)
 
     def put_back(self, task: Task) -> None:
         """Return a task that was taken but not run to the front; it keeps its turn."""
@@ -79,6 +83,7 @@ class Queue:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+            self._sooner.notify_all()
         for task in self.drain():
             if task.begin():
                 task.future.set_exception(PoolClosed("the pool was closed before the run began"))
@@ -97,10 +102,12 @@ class Queue:
     def _drop_done(self) -> None:
         self._tasks = deque(task for task in self._tasks if not task.future.done())
 
-    def _watch_expiry(self) -> None:
+    def _watch_expiry(self, task_expires_at: float) -> None:
         if self._reaper is None:
             self._reaper = threading.Thread(target=self._expire_loop, name="expiry", daemon=True)
             self._reaper.start()
+        elif task_expires_at < self._reaps_at:
+            self._sooner.notify()
 
     def _expire_loop(self) -> None:
         """Resolve tasks that have waited too long while every worker is busy."""
@@ -115,10 +122,8 @@ class Queue:
                 now = time.monotonic()
                 due = [task for task in waiting if (task.expires_at or now) <= now]
                 if not due:
-                    soonest = min(task.expires_at or now for task in waiting)
-                    self._changed.wait(soonest - now)
-                    # This may have been the call meant for a worker: pass it on.
-                    self._changed.notify()
+                    self._reaps_at = min(task.expires_at or now for task in waiting)
+                    self._sooner.wait(self._reaps_at - now)
                     continue
                 for task in due:
                     self._tasks.remove(task)
