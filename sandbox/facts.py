@@ -16,6 +16,7 @@ def facts() -> "dict[str, object]":
         "version": list(sys.version_info[:2]),
         "prefix": sys.prefix,
         "base_prefix": sys.base_prefix,
+        "library": os.path.dirname(os.__file__),
         "executable": getattr(sys, "_base_executable", None) or sys.executable,
         "triplet": sysconfig.get_config_var("MULTIARCH"),
         "libraries": sysconfig.get_config_var("LIBDIR"),

@@ -4,13 +4,17 @@ Everything is read off what the interpreter says of itself (`facts.py`). What a 
 exactly this, and the packages it is offered; site-packages as a whole is never part of it.
 """
 
+import contextlib
 import dataclasses
 import functools
 import glob
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +25,8 @@ _OLDEST = (3, 11)
 
 _PATIENCE_S = 20.0
 """What another interpreter may take to say what it is."""
+
+_LONGEST_ANSWER = 1 << 20
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _DATA = ("/usr/share/zoneinfo",)
@@ -78,30 +84,16 @@ def find(python: str) -> Interpreter:
     programs can't be run by.
     """
     path = _resolve(python)
-    # Its environment is ours, less what would change what Python says of itself.
-    environment = {name: value for name, value in os.environ.items() if name[:6] != "PYTHON"}
+    status, said, complaints = _ask(python, [path, "-I", facts.__file__])
     try:
-        done = subprocess.run(
-            [path, "-I", facts.__file__],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PATIENCE_S,
-            env=environment,
-            cwd="/",
-        )
-    except OSError as error:
-        raise PolicyError(f"python={python!r}: {path} does not start ({error.strerror})") from None
-    except subprocess.TimeoutExpired:
-        raise PolicyError(
-            f"python={python!r}: {path} did not answer within {_PATIENCE_S:g} s; is it a Python?"
-        ) from None
-    try:
-        found: dict[str, Any] = json.loads(done.stdout)
+        # Start-up files of an environment may print something, too.
+        line = next(each for each in reversed(said.splitlines()) if each.startswith(b"{"))
+        found: dict[str, Any] = json.loads(line)
         usable = found["implementation"] == "cpython" and tuple(found["version"]) >= _OLDEST
-    except (ValueError, TypeError, KeyError):
-        said = (done.stderr or done.stdout)[-300:].decode("utf-8", "replace").strip()
+    except (StopIteration, ValueError, TypeError, KeyError):
+        text = (complaints or said)[-300:].decode("utf-8", "replace").strip()
         raise PolicyError(
-            f"python={python!r}: {path} is no Python that works (status {done.returncode}): {said}"
+            f"python={python!r}: {path} is no Python that works (status {status}): {text}"
         ) from None
     if not usable:
         version = ".".join(map(str, found["version"]))
@@ -110,6 +102,56 @@ def find(python: str) -> Interpreter:
             f"CPython {_OLDEST[0]}.{_OLDEST[1]} or newer is needed"
         )
     return _describe(found)
+
+
+def _ask(python: str, command: list[str]) -> tuple[int, bytes, bytes]:
+    """Run `command`; return its status, and the beginning of its stdout and stderr. Whatever it
+    is, it ends in time, with all that it has started, and fills no memory.
+    """
+    # Its environment is ours, less what would change what Python says of itself.
+    environment = {name: value for name, value in os.environ.items() if name[:6] != "PYTHON"}
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise PolicyError(
+            f"python={python!r}: {command[0]} does not start ({error.strerror})"
+        ) from None
+    assert process.stdout is not None and process.stderr is not None
+    out, err = process.stdout.fileno(), process.stderr.fileno()
+    said = {out: b"", err: b""}
+    deadline = time.monotonic() + _PATIENCE_S
+    poll = select.poll()
+    for fd in said:
+        poll.register(fd, select.POLLIN)
+    open_ = set(said)
+    try:
+        while open_ and max(map(len, said.values())) < _LONGEST_ANSWER:
+            ready = poll.poll(max(deadline - time.monotonic(), 0) * 1e3)
+            if not ready:
+                raise PolicyError(
+                    f"python={python!r}: {command[0]} did not answer within {_PATIENCE_S:g} s; "
+                    "is it a Python?"
+                )
+            for fd, _ in ready:
+                piece = os.read(fd, 1 << 16)
+                said[fd] += piece
+                if not piece:
+                    poll.unregister(fd)
+                    open_.discard(fd)
+    finally:
+        with process, contextlib.suppress(ProcessLookupError):
+            if not open_:  # it is leaving by itself
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(1)
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, said[out], said[err]
 
 
 def _resolve(python: str) -> str:
@@ -130,8 +172,7 @@ def _resolve(python: str) -> str:
 
 def _describe(found: Mapping[str, Any]) -> Interpreter:
     prefix = os.path.realpath(found["base_prefix"])
-    major, minor = found["version"]
-    stdlib = os.path.join(prefix, "lib", f"python{major}.{minor}")
+    stdlib = os.path.realpath(found["library"])
     own = {os.path.realpath(each) for each in (stdlib, os.path.join(stdlib, "lib-dynload"))}
     return Interpreter(
         executable=os.path.realpath(found["executable"]),

@@ -172,7 +172,16 @@ def link_packages(packages: tuple[Packages, ...], links: str) -> None:
     """
     for package in packages:
         for entry in package.entries:
-            os.symlink(f"{package.site}/{entry}", f"{links}/{entry}")
+            folder = links
+            for part in entry.split("/")[:-1]:
+                folder = f"{folder}/{part}"
+                if os.path.islink(folder):  # an earlier site has all of it
+                    break
+                os.makedirs(folder, mode=0o755, exist_ok=True)
+            else:
+                # What an earlier site has under that name is what Python would find, too.
+                if not os.path.lexists(f"{links}/{entry}"):
+                    os.symlink(f"{package.site}/{entry}", f"{links}/{entry}")
 
 
 def _environment(scratch: str, libraries: str | None) -> dict[str, str]:

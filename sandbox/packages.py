@@ -14,7 +14,9 @@ from .interpreter import Interpreter
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Packages:
-    """Installed distributions as a jail must hold them: `entries` of the folder `site`."""
+    """Installed distributions as a jail must hold them: `entries` of the folder `site`, files and
+    folders by their path below it.
+    """
 
     site: str
     entries: tuple[str, ...]
@@ -29,36 +31,78 @@ def find_packages(names: Iterable[str], interpreter: Interpreter) -> tuple[Packa
     entries: dict[str, set[str]] = {}
     for name, distribution in _closure(names, interpreter):
         site = os.path.realpath(str(distribution.locate_file("")))
-        tops = _top_entries(distribution, site)
-        if name is not None and not any(map(_is_importable, tops)):
+        own = _entries(distribution, site)
+        if name is not None and not any(map(_is_importable, own)):
             raise PolicyError(
                 f"packages: {name!r} has no modules in {site}, as it is when something was "
                 "installed in place (pip install -e) or by the system; install it plainly"
             )
-        entries.setdefault(site, set()).update(tops)
-    return tuple(Packages(site, tuple(sorted(tops))) for site, tops in sorted(entries.items()))
+        entries.setdefault(site, set()).update(own)
+    order = [os.path.realpath(site) for site in interpreter.sites]  # the first one on the path wins
+    return tuple(
+        Packages(site, tuple(sorted(entries[site]))) for site in sorted(entries, key=order.index)
+    )
 
 
 def provider_of(module: str, interpreter: Interpreter) -> str | None:
     """Return the distribution of `interpreter` that a top-level module belongs to, if any does."""
     for distribution in metadata.distributions(path=list(interpreter.sites)):
         site = os.path.realpath(str(distribution.locate_file("")))
-        tops = {top.partition(".")[0] for top in _top_entries(distribution, site)}
-        if module in tops:
-            return str(distribution.metadata["Name"])
+        modules = {entry.partition("/")[0].partition(".")[0] for entry in _own(distribution)}
+        name = distribution.metadata["Name"]
+        if module in modules and name and os.path.exists(site):
+            return str(name)
     return None
 
 
-def _top_entries(distribution: metadata.Distribution, site: str) -> set[str]:
-    found = set()
+_Tree = dict[str, "_Tree"]
+
+
+def _own(distribution: metadata.Distribution) -> _Tree:
+    """The files of a distribution as a tree of names, without what lies outside of its site."""
+    tree: _Tree = {}
     for file in distribution.files or ():
-        top = file.parts[0]
-        if top not in ("..", "__pycache__") and not os.path.isabs(str(file)):
-            found.add(top)
-    return {top for top in found if os.path.exists(f"{site}/{top}")}
+        if ".." in file.parts or "__pycache__" in file.parts or os.path.isabs(str(file)):
+            continue
+        branch = tree
+        for part in file.parts:
+            branch = branch.setdefault(part, {})
+    return tree
 
 
-def _is_importable(top: str) -> bool:
+def _entries(distribution: metadata.Distribution, site: str) -> set[str]:
+    """What must be shown of `site` to show the distribution and none of its neighbours: folders
+    that are its own as a whole, and the parts of those that it shares (namespace packages).
+    """
+    found: set[str] = set()
+    waiting = [(name, tree) for name, tree in _own(distribution).items()]
+    while waiting:
+        path, tree = waiting.pop()
+        here = f"{site}/{path}"
+        if not os.path.exists(here):
+            continue
+        if not tree or "__init__.py" in tree or not _is_shared(here, tree):
+            found.add(path)
+        else:
+            waiting += [(f"{path}/{name}", below) for name, below in tree.items()]
+    return found
+
+
+def _is_shared(folder: str, tree: _Tree) -> bool:
+    """Whether something lies in the folder, or below it, that is not in the tree."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name == "__pycache__":
+                continue
+            if entry.name not in tree:
+                return True
+            if entry.is_dir() and _is_shared(entry.path, tree[entry.name]):
+                return True
+    return False
+
+
+def _is_importable(entry: str) -> bool:
+    top = entry.partition("/")[0]
     return not top.endswith((".dist-info", ".egg-info", ".pth")) and "__editable__" not in top
 
 
@@ -68,7 +112,7 @@ def _closure(
     """All distributions needed, each once, with its name if it was asked for."""
     found: dict[str, tuple[str | None, metadata.Distribution]] = {}
     followed: set[tuple[str, str]] = set()
-    waiting = [(_parse(name), "asked for", name) for name in names]
+    waiting = [(_parse_asked(name), "asked for", name) for name in names]
     while waiting:
         requirement, why, asked = waiting.pop()
         key = canonicalize_name(requirement.name)
@@ -80,24 +124,43 @@ def _closure(
                 f"packages: {asked!r} does not fit what is installed, "
                 f"{requirement.name} {distribution.version} ({interpreter.home})"
             )
-        for extra in ("", *requirement.extras):
+        for extra in ("", *map(canonicalize_name, requirement.extras)):
             if (key, extra) in followed:
                 continue
             followed.add((key, extra))
+            if extra and extra not in [canonicalize_name(each) for each in _extras(distribution)]:
+                raise PolicyError(
+                    f"packages: {requirement.name} {distribution.version} has no extra {extra!r}; "
+                    f"there are: {', '.join(_extras(distribution)) or 'none'}"
+                )
             for text in distribution.requires or ():
-                needed = Requirement(text)
+                needed = _parse(text, f"which {requirement.name} needs")
                 environment = {**interpreter.markers, "extra": extra}
                 if needed.marker is None or needed.marker.evaluate(environment):
                     waiting.append((needed, f"needed by {requirement.name}", ""))
     return found.values()
 
 
-def _parse(name: str) -> Requirement:
+def _extras(distribution: metadata.Distribution) -> list[str]:
+    return distribution.metadata.get_all("Provides-Extra") or []
+
+
+def _parse_asked(name: str) -> Requirement:
+    requirement = _parse(name, "asked for")
+    if requirement.url or requirement.marker:
+        raise PolicyError(
+            f"packages: {name!r} (asked for): only what is installed can be offered; leave out "
+            "the URL or the condition"
+        )
+    return requirement
+
+
+def _parse(name: str, why: str) -> Requirement:
     try:
         return Requirement(name)
     except InvalidRequirement:
         raise PolicyError(
-            f"packages: {name!r} (asked for) is no name of a distribution; "
+            f"packages: {name!r} ({why}) is no name of a distribution; "
             'write "numpy", "pandas[excel]" or "numpy>=2"'
         ) from None
 

@@ -221,7 +221,7 @@ def run(
     )
     with pool, _printing():
         result = _result(pool.submit(program, on_output=live))
-    hint = missing_package(result, python)
+    hint = missing_package(result, python, options.names(with_))
     if out is not None:
         files.write_all(out, result.files)
     with _printing():

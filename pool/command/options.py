@@ -1,5 +1,6 @@
 """Options that several commands share, and what they come to."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -48,5 +49,11 @@ def names(options: Sequence[str] | None) -> tuple[str, ...]:
 
     >>> names(["numpy,pandas", "sympy"])
     ('numpy', 'pandas', 'sympy')
+    >>> names(["numpy>=1.26,<3,pandas[excel,plot]"])
+    ('numpy>=1.26,<3', 'pandas[excel,plot]')
     """
-    return tuple(name for each in options or () for name in each.split(",") if name)
+    # Not at the commas of "numpy>=1.26,<3" or "pandas[excel,plot]".
+    between = re.compile(r",(?=\s*[A-Za-z0-9_])(?![^\[\]]*\])")
+    return tuple(
+        name.strip() for each in options or () for name in between.split(each) if name.strip()
+    )

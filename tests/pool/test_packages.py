@@ -9,6 +9,7 @@ import sys
 import zlib
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import TIERS
 
@@ -168,11 +169,22 @@ def environment(tmp_path_factory) -> Path:
     (site / "needed").mkdir()
     (site / "needed" / "__init__.py").write_text("word = 'tiny'")
     for name, files, extra in (
-        ("tiny", "tiny.py,,\n", "Requires-Dist: needed\nRequires-Dist: absent; extra == 'more'\n"),
+        (
+            "tiny",
+            "tiny.py,,\n",
+            "Provides-Extra: more\nRequires-Dist: needed\nRequires-Dist: absent; extra == 'more'\n",
+        ),
         ("needed", "needed/__init__.py,,\n", ""),
         ("hollow", "__editable__.hollow.pth,,\n", ""),
+        ("share-a", "ns/a.py,,\n", ""),
+        ("share-b", "ns/b.py,,\nns/deep/c.py,,\n", ""),
+        ("old", "old.py,,\n", "Requires-Dist: pytz (>dev)\n"),
     ):
-        info = site / f"{name}-1.5.dist-info"
+        for file in files.split(",,\n"):
+            if file and not file.startswith("__") and not (site / file).exists():
+                (site / file).parent.mkdir(parents=True, exist_ok=True)
+                (site / file).write_text("word = __name__")
+        info = site / f"{name.replace('-', '_')}-1.5.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n{extra}"
@@ -191,6 +203,21 @@ def test_a_virtual_environment_is_taken(tier, environment, where):
         assert pool.run("import numpy").exception.type == "ModuleNotFoundError"
 
 
+@pytest.mark.parametrize("tier", TIERS)
+def test_of_a_shared_folder_only_the_own_part_is_shown(tier, environment):
+    """A namespace package's other portions belong to distributions that were not asked for."""
+    code = (
+        "import importlib\n"
+        "for name in ('ns.a', 'ns.b', 'ns.deep.c'):\n"
+        "    try: print(importlib.import_module(name).word)\n"
+        "    except ImportError: print('absent')\n"
+    )
+    with Pool(1, tier=tier, python=environment, packages=("share-a",)) as pool:
+        assert pool.run(code).stdout == "ns.a\nabsent\nabsent\n"
+    with Pool(1, tier=tier, python=environment, packages=("share-a", "share_b")) as pool:
+        assert pool.run(code).stdout == "ns.a\nns.b\nns.deep.c\n"
+
+
 @pytest.mark.parametrize(
     "name, words",
     [
@@ -199,6 +226,10 @@ def test_a_virtual_environment_is_taken(tier, environment, where):
         ("tiny[more]", "'absent' (needed by tiny)"),
         ("hollow", "no modules"),
         ("no such thing", "no name"),
+        ("tiny[nonsense]", "no extra"),
+        ("tiny @ https://example.org/x.whl", "URL"),
+        ("tiny; python_version < '3'", "condition"),
+        ("old", "'pytz (>dev)' (which old needs)"),
     ],
 )
 def test_packages_that_cant_be_offered_are_refused(environment, name, words):
@@ -257,7 +288,8 @@ def test_interpreters_that_dont_work_are_refused(script, tmp_path, monkeypatch):
         (str(tmp_path / "plain"), "does not start"),
         (script("echo broken >&2; exit 1"), "broken"),
         (script("echo '[]'"), "no Python that works"),
-        (script("exec sleep 60"), "did not answer"),
+        (script("sleep 60; true"), "did not answer"),
+        (script("exec yes"), "no Python that works"),
         (script(f"echo '{old}'"), "cpython 3.9"),
         (script(f"echo '{other}'"), "pypy 3.11"),
     ):
@@ -265,8 +297,19 @@ def test_interpreters_that_dont_work_are_refused(script, tmp_path, monkeypatch):
             Pool(1, python=python)
         assert words in str(caught.value), python
         assert repr(python) in str(caught.value)
+    left = [
+        each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == ["sleep", "60"]
+    ]
+    assert not left, "what it had started lives on"
     with pytest.raises(TypeError, match="python"):
         Pool(1, python=3)  # type: ignore[arg-type]
+
+
+def test_an_environment_that_prints_at_its_start_is_taken(tmp_path, script):
+    """What start-up files print is not taken for the answer."""
+    python = script(f'echo "hello from a start-up file"; exec {sys.executable} "$@"')
+    with Pool(1, tier="none", python=python) as pool:
+        assert pool.run("print(1)").stdout == "1\n"
 
 
 def test_preloading_what_is_not_offered_says_what_to_do(tier):
