@@ -6,6 +6,7 @@ import os
 import queue
 import select
 import signal
+import stat
 import sys
 import time
 from collections import Counter
@@ -61,7 +62,7 @@ class Batch:
         """Run what has no result yet; return 0, 1 if a line was refused or a run was an infra
         error, or `INTERRUPTED`.
         """
-        with self._interruptible(), self._progress():
+        with self._giving_up(), self._interruptible(), self._progress():
             for program in self._programs():
                 if program is not None:
                     self._launch(program)
@@ -151,7 +152,7 @@ class Batch:
         def stop(number: int, frame: FrameType | None) -> None:
             if self._stopping:
                 raise KeyboardInterrupt
-            self._stopping = True
+            self._stopping = self._results.hurry = True
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -159,6 +160,15 @@ class Batch:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        """An end by force is an interruption, too: what runs dies with the pool."""
+        try:
+            yield
+        except (KeyboardInterrupt, TimeoutError):
+            if not self._stopping:
+                raise
 
     @contextlib.contextmanager
     def _progress(self) -> Iterator[None]:
@@ -206,13 +216,22 @@ class Batch:
 @contextlib.contextmanager
 def open_source(path: str, out: str) -> Iterator[int]:
     """Yield a descriptor of the lines to read; raise ValueError where they would be written to."""
-    if path == "-":
-        yield sys.stdin.fileno()
-        return
-    if out != "-" and os.path.exists(out) and os.path.samefile(path, out):
-        raise ValueError(f"--out {out!r} is the file of the programs itself; name another")
-    with open(path, "rb", buffering=0) as file:
-        yield file.fileno()
+    with contextlib.ExitStack() as opened:
+        if path == "-":
+            source = sys.stdin.fileno()
+        else:
+            source = opened.enter_context(open(path, "rb", buffering=0)).fileno()
+        here = os.fstat(source)  # also what standard streams were redirected to
+        target = os.fstat(sys.stdout.fileno()) if out == "-" else _status(out)
+        if target is not None and stat.S_ISREG(here.st_mode) and os.path.samestat(here, target):
+            raise ValueError(f"--out {out!r} is the file of the programs itself; name another")
+        yield source
+
+
+def _status(path: str) -> os.stat_result | None:
+    with contextlib.suppress(FileNotFoundError):
+        return os.stat(path)
+    return None
 
 
 def _lines(source: int) -> Iterator[bytes | None]:

@@ -160,7 +160,7 @@ def test_infra_errors_are_tried_again(tmp_path):
     results = tmp_path / "r"
     results.write_text(
         '{"id": "1", "infra_error": true}\n{"id": "2", "infra_error": false, "stdout": "kept"}\n'
-        "no result at all\n"
+        '{"id": "3", "infra_err'  # cut off
     )
     stdin = b'{"code": "print(1)"}\n{"code": "print(2)"}'
     assert batch("-", "--out", str(results), stdin=stdin).returncode == 0
@@ -201,3 +201,74 @@ def test_bad_usage_is_told_and_nothing_is_written(tmp_path, arguments, words):
     assert words in done.stderr.decode()
     assert os.listdir(tmp_path) == ["p"]
     assert (tmp_path / "p").read_text() == '{"code": "print(1)"}\n'
+
+
+@pytest.mark.parametrize("content", ["my notes\n", "my notes", '{"id": 7}\n', '{"code": "pass"}\n'])
+def test_a_file_that_is_not_ours_is_not_touched(tmp_path, content):
+    """Without --overwrite a file that holds anything but results is refused, and stays."""
+    other = tmp_path / "other"
+    other.write_text(content)
+    done = batch("-", "--out", str(other), stdin=b'{"code": "print(1)"}')
+    assert done.returncode == 125
+    assert b"--overwrite" in done.stderr
+    assert other.read_text() == content
+    assert os.listdir(tmp_path) == ["other"]
+
+
+def test_programs_from_a_redirected_file_are_not_overwritten(tmp_path):
+    """`pool batch - --out p < p` is refused, with --overwrite, too; and so is `... p --out - >> p`."""
+    path = tmp_path / "p"
+    path.write_text('{"code": "print(1)"}\n')
+    with open(path, "r+b") as file:
+        for args in (
+            ("-", "--out", str(path)),
+            ("-", "--out", str(path), "--overwrite"),
+            (str(path), "--out", "-"),
+        ):
+            done = subprocess.run(
+                [*COMMAND, *args], stdin=file, stdout=file, stderr=subprocess.PIPE, timeout=60
+            )
+            assert done.returncode == 125, done.stderr
+            assert b"itself" in done.stderr
+    assert path.read_text() == '{"code": "print(1)"}\n'
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "private"])
+def test_what_the_output_is_stays(tmp_path, kind):
+    """A pipe is written to, never replaced by a file; a link stays one; nobody else may read."""
+    out, real = tmp_path / "out", tmp_path / "real"
+    reader = None
+    if kind == "pipe":
+        os.mkfifo(out)
+        reader = os.open(out, os.O_RDONLY | os.O_NONBLOCK)
+    else:
+        real.touch(0o600)
+        (out.symlink_to if kind == "link" else out.hardlink_to)(real)
+    assert batch("-", "--out", str(out), stdin=b'{"code": "print(1)"}').returncode == 0
+    if reader is not None:
+        assert json.loads(os.read(reader, 65536))["stdout"] == "1\n"
+        os.close(reader)
+        assert out.is_fifo()
+    else:
+        assert out.is_symlink() is (kind == "link")
+        assert out.stat().st_mode & 0o777 == 0o600
+        assert ends(read(out))["1"] == ("ok", 0, "1\n")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_a_batch_that_nobody_reads(tmp_path, times):
+    """A reader that stopped reading holds up neither the first Ctrl-C nor the second; both are 130."""
+    programs = tmp_path / "p"
+    programs.write_text("".join('{"code": "print(\'x\' * 200000)"}\n' for _ in range(50)))
+    process = start(str(programs), "--out", "-")
+    try:
+        process.stdout.read(1)  # it has begun; and soon the pipe is full
+        time.sleep(0.5)
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+        assert process.wait(10) == 130
+        assert b"Traceback" not in process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
