@@ -42,7 +42,7 @@ def start(*args: str) -> "subprocess.Popen[bytes]":
 
 def batch(*args: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(
-        [*COMMAND, "--workers", "2", *args], input=stdin, capture_output=True, timeout=100
+        [*COMMAND, "--workers", "2", *args], input=stdin, capture_output=True, timeout=200
     )
 
 
@@ -66,6 +66,7 @@ def wait_for_lines(path, count: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.timeout(400)  # 10,000 runs, on whatever machine
 def test_an_interrupted_batch_goes_on_where_it_stopped(tmp_path):
     """5,000 mixed programs, interrupted by Ctrl-C, SIGTERM and SIGKILL: every id once, and the
     results are an uninterrupted run's.
