@@ -59,6 +59,8 @@ class Program:
     id: str | None = None
 
     def __post_init__(self) -> None:
+        if self.limits is not None and not isinstance(self.limits, Limits):
+            raise TypeError(f"limits must be a sandbox.Limits, not {self.limits!r}")
         self.job(self.limits or _UNLIMITED)
 
     @classmethod
@@ -114,8 +116,6 @@ class Program:
             raise ValueError(
                 f"code has {len(source)} bytes, more than limits.source_bytes={limits.source_bytes}"
             )
-        if self.limits is not None and not isinstance(self.limits, Limits):
-            raise TypeError(f"limits must be a sandbox.Limits, not {self.limits!r}")
         if self.id is not None and not isinstance(self.id, str):
             raise TypeError(f"id must be a string or None, not {self.id!r}")
         if self.seed is not None and (isinstance(self.seed, bool) or type(self.seed) is not int):
