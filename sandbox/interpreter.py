@@ -90,18 +90,20 @@ def find(python: str) -> Interpreter:
         line = next(each for each in reversed(said.splitlines()) if each.startswith(b"{"))
         found: dict[str, Any] = json.loads(line)
         usable = found["implementation"] == "cpython" and tuple(found["version"]) >= _OLDEST
+        if usable and status == 0:
+            return _describe(found)
+        if usable:
+            raise ValueError("it failed after its answer")
     except (StopIteration, ValueError, TypeError, KeyError):
         text = (complaints or said)[-300:].decode("utf-8", "replace").strip()
         raise PolicyError(
             f"python={python!r}: {path} is no Python that works (status {status}): {text}"
         ) from None
-    if not usable:
-        version = ".".join(map(str, found["version"]))
-        raise PolicyError(
-            f"python={python!r}: {path} is {found['implementation']} {version}; "
-            f"CPython {_OLDEST[0]}.{_OLDEST[1]} or newer is needed"
-        )
-    return _describe(found)
+    version = ".".join(map(str, found["version"]))
+    raise PolicyError(
+        f"python={python!r}: {path} is {found['implementation']} {version}; "
+        f"CPython {_OLDEST[0]}.{_OLDEST[1]} or newer is needed"
+    )
 
 
 def _ask(python: str, command: list[str]) -> tuple[int, bytes, bytes]:

@@ -44,6 +44,15 @@ def find_packages(names: Iterable[str], interpreter: Interpreter) -> tuple[Packa
     )
 
 
+def is_offered(module: str, packages: Iterable[Packages]) -> bool:
+    """Tell whether a top-level module, or a part of it, is among the entries of `packages`."""
+    return any(
+        module == entry.partition("/")[0].partition(".")[0]
+        for each in packages
+        for entry in each.entries
+    )
+
+
 def provider_of(module: str, interpreter: Interpreter) -> str | None:
     """Return the distribution of `interpreter` that a top-level module belongs to, if any does."""
     for distribution in metadata.distributions(path=list(interpreter.sites)):
@@ -119,6 +128,8 @@ def _closure(
         if key not in found:
             found[key] = (asked or None, _installed(requirement, why, interpreter))
         distribution = found[key][1]
+        if asked:
+            found[key] = (asked, distribution)  # what was needed before may be asked for, too
         if asked and not requirement.specifier.contains(distribution.version, prereleases=True):
             raise PolicyError(
                 f"packages: {asked!r} does not fit what is installed, "

@@ -2,10 +2,9 @@
 
 import re
 
-from packaging.utils import canonicalize_name
-
+from sandbox.errors import PolicyError
 from sandbox.interpreter import current, find
-from sandbox.packages import provider_of
+from sandbox.packages import find_packages, is_offered, provider_of
 from sandbox.result import Result
 
 
@@ -13,7 +12,7 @@ def missing_package(
     result: Result, python: str | None, offered: tuple[str, ...] = ()
 ) -> str | None:
     """Return a hint at `--with` where a run failed for want of a package that is installed, and
-    was not among those `offered`.
+    does not come with what is `offered` (requirements, as `packages=` takes them).
     """
     error = result.exception
     if error is None or error.type not in ("ModuleNotFoundError", "ImportError"):
@@ -21,8 +20,14 @@ def missing_package(
     named = re.match(r"No module named '([^'.]+)", error.message)
     if named is None:
         return None
-    name = provider_of(named[1], current() if python is None else find(python))
-    if name is None or canonicalize_name(name) in map(canonicalize_name, offered):
+    try:
+        interpreter = current() if python is None else find(python)
+        if is_offered(named[1], find_packages(offered, interpreter)):
+            return None
+    except PolicyError:  # changed since the pool began; the result matters more than a hint
+        return None
+    name = provider_of(named[1], interpreter)
+    if name is None:
         return None
     return (
         f"{name!r} is installed here, but programs see only what they are offered: "

@@ -54,6 +54,5 @@ def names(options: Sequence[str] | None) -> tuple[str, ...]:
     """
     # Not at the commas of "numpy>=1.26,<3" or "pandas[excel,plot]".
     between = re.compile(r",(?=\s*[A-Za-z0-9_])(?![^\[\]]*\])")
-    return tuple(
-        name.strip() for each in options or () for name in between.split(each) if name.strip()
-    )
+    split = (name.strip(", ") for each in options or () for name in between.split(each))
+    return tuple(name for name in split if name)

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from conftest import wait_until
 
+from pool.command import options
 from sandbox import Result
 from sandbox.nsjail import VARIABLE
 
@@ -292,6 +293,28 @@ def test_a_missing_package_that_is_installed_is_hinted_at(program):
     assert "--with numpy" in json.loads(pool("run", "--json", path).stdout)["detail"]
     done = pool("run", program("import surely_not_there"))
     assert b"pool:" not in done.stderr
+
+
+@pytest.mark.parametrize("offered", ["numpy", "numpy>=1", "pandas"])
+def test_a_missing_part_of_what_is_offered_is_no_reason_for_a_hint(program, offered):
+    """The package is there already, by itself or for another: what is wanted of it is not."""
+    path = program("import numpy.nosuch")
+    assert json.loads(pool("run", "--json", "--with", offered, path).stdout)["detail"] == ""
+
+
+@pytest.mark.parametrize(
+    "given, names",
+    [
+        (["a,b", "c"], ("a", "b", "c")),
+        (["a>=1,<2,b"], ("a>=1,<2", "b")),
+        (["a[x,y],b[z]"], ("a[x,y]", "b[z]")),
+        ([" a, b ,,"], ("a", "b")),
+        (None, ()),
+    ],
+)
+def test_commas_between_names_part_them_and_others_dont(given, names):
+    """Versions and extras have commas of their own."""
+    assert options.names(given) == names
 
 
 def test_packages_are_offered_and_preloaded(program):

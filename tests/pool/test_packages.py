@@ -6,10 +6,11 @@ import shutil
 import struct
 import subprocess
 import sys
+import sysconfig
+import time
 import zlib
 from pathlib import Path
 
-import psutil
 import pytest
 from conftest import TIERS
 
@@ -129,6 +130,15 @@ def test_nothing_else_is_visible(numeric):
     assert numeric.run(code).stdout == "[] []\n"
 
 
+def test_site_packages_itself_cant_be_listed(numeric):
+    """Not even by a program that knows where it is on the host."""
+    site = os.path.realpath(sysconfig.get_path("purelib"))
+    result = numeric.run(
+        f"import os\ntry: print(os.listdir({site!r}))\nexcept OSError: print('no')"
+    )
+    assert result.stdout == "no\n"
+
+
 def test_packages_are_read_only(numeric):
     """A program can't change what later ones import."""
     code = (
@@ -178,6 +188,7 @@ def environment(tmp_path_factory) -> Path:
         ("hollow", "__editable__.hollow.pth,,\n", ""),
         ("share-a", "ns/a.py,,\n", ""),
         ("share-b", "ns/b.py,,\nns/deep/c.py,,\n", ""),
+        ("leans", "leans.py,,\n", "Requires-Dist: hollow\n"),
         ("old", "old.py,,\n", "Requires-Dist: pytz (>dev)\n"),
     ):
         for file in files.split(",,\n"):
@@ -239,6 +250,13 @@ def test_packages_that_cant_be_offered_are_refused(environment, name, words):
     assert words in str(caught.value)
 
 
+def test_what_is_needed_and_asked_for_counts_as_asked_for(environment):
+    """An installation in place is refused by name wherever it stands among the names."""
+    for names in (("hollow", "leans"), ("leans", "hollow")):
+        with pytest.raises(PolicyError, match="'hollow' has no modules"):
+            Pool(1, python=environment, packages=names)
+
+
 def other_pythons() -> list[str]:
     """Interpreters of other versions on this machine, that are new enough."""
     candidates = glob.glob(os.path.expanduser("~/.pyenv/versions/3.*/bin/python"))
@@ -256,7 +274,10 @@ def other_pythons() -> list[str]:
 @pytest.mark.parametrize("tier", TIERS)
 def test_another_version_of_python_is_taken(tier):
     """Every interpreter found here that is new enough runs programs."""
-    for python in other_pythons():
+    pythons = other_pythons()
+    if not pythons:
+        pytest.skip("no other Python, 3.11 or newer, on this machine")
+    for python in pythons:
         with Pool(1, tier=tier, python=python) as pool:
             result = pool.run("import sys; print(*sys.version_info[:2])\n1/0")
             assert result.stdout != f"{sys.version_info[0]} {sys.version_info[1]}\n"
@@ -279,6 +300,7 @@ def test_interpreters_that_dont_work_are_refused(script, tmp_path, monkeypatch):
     """Each with what it did, and nothing is left behind."""
     monkeypatch.setattr("sandbox.interpreter._PATIENCE_S", 0.3)
     old = '{"implementation": "cpython", "version": [3, 9]}'
+    partial = '{"implementation": "cpython", "version": [3, 11]}'
     other = '{"implementation": "pypy", "version": [3, 11]}'
     (tmp_path / "plain").write_text("no program")
     for python, words in (
@@ -290,6 +312,8 @@ def test_interpreters_that_dont_work_are_refused(script, tmp_path, monkeypatch):
         (script("echo '[]'"), "no Python that works"),
         (script("sleep 60; true"), "did not answer"),
         (script("exec yes"), "no Python that works"),
+        (script(f"echo '{partial}'"), "no Python that works"),
+        (script(f'{sys.executable} "$@"; exit 1'), "status 1"),
         (script(f"echo '{old}'"), "cpython 3.9"),
         (script(f"echo '{other}'"), "pypy 3.11"),
     ):
@@ -297,12 +321,28 @@ def test_interpreters_that_dont_work_are_refused(script, tmp_path, monkeypatch):
             Pool(1, python=python)
         assert words in str(caught.value), python
         assert repr(python) in str(caught.value)
-    left = [
-        each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == ["sleep", "60"]
-    ]
-    assert not left, "what it had started lives on"
     with pytest.raises(TypeError, match="python"):
         Pool(1, python=3)  # type: ignore[arg-type]
+
+
+def test_an_interpreter_that_is_late_takes_its_children_along(script, tmp_path, monkeypatch):
+    """A wrapper waits for something it has started: neither is alive after the error."""
+    monkeypatch.setattr("sandbox.interpreter._PATIENCE_S", 0.5)
+    noted = tmp_path / "child"
+    with pytest.raises(PolicyError, match="did not answer"):
+        Pool(1, python=script(f"sleep 60 & echo $! >{noted}; wait"))
+    child = Path(f"/proc/{int(noted.read_text())}/stat")
+    deadline = time.monotonic() + 5
+    while _lives(child):
+        assert time.monotonic() < deadline, "the child lives on"
+        time.sleep(0.01)
+
+
+def _lives(stat: Path) -> bool:
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_an_environment_that_prints_at_its_start_is_taken(tmp_path, script):
