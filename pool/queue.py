@@ -4,12 +4,21 @@ Work-conserving: no run is bound to a worker before a worker asks. All decisions
 one lock and none of them touches a process.
 """
 
+import heapq
+import itertools
 import threading
 import time
+import weakref
 from collections import deque
 
 from .errors import PoolClosed, PoolFull, PoolTimeout
 from .task import Task
+
+_LEAST_NAP_S = 0.005
+"""Between two looks for waits that are over: under overload they end by the hundred."""
+
+_LEAST_DEADLINES = 64
+"""Below that many, deadlines of waits that were won are not worth being cleared away."""
 
 
 class Queue:
@@ -17,15 +26,17 @@ class Queue:
 
     def __init__(self, max_waiting: int | None) -> None:
         self._max = max_waiting
-        self._tasks: deque[Task] = deque()  # guarded by _changed, as is everything below
-        lock = threading.RLock()
-        self._changed = threading.Condition(lock)
-        # For the reaper alone: workers are not woken in its place, nor it in theirs.
-        self._sooner = threading.Condition(lock)
+        self._tasks: deque[Task] = deque()  # guarded by _lock, as is everything below
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)  # for takers
         self._closed = False
         self._takers = 0  # workers that wait for a task
+        # When waits end, soonest first; those that were won stay for a while.
+        self._deadlines: list[_Deadline] = []
+        self._numbers = itertools.count()
         self._reaper: threading.Thread | None = None
-        self._reaps_at = 0.0
+        # For the reaper alone: what is meant for a worker must not wake it instead.
+        self._sooner = threading.Condition(self._lock)
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -48,7 +59,7 @@ class Queue:
             self._tasks.append(task)
             self._changed.notify()
             if task.expires_at is not None:
-                self._watch_expiry(task.expires_at)
+                self._watch(task.expires_at, task)
 
     def put_back(self, task: Task) -> None:
         """Return a task that was taken but not run to the front; it keeps its turn."""
@@ -83,7 +94,7 @@ class Queue:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            self._sooner.notify_all()
+            self._sooner.notify()
         for task in self.drain():
             if task.begin():
                 task.future.set_exception(PoolClosed("the pool was closed before the run began"))
@@ -102,33 +113,58 @@ class Queue:
     def _drop_done(self) -> None:
         self._tasks = deque(task for task in self._tasks if not task.future.done())
 
-    def _watch_expiry(self, task_expires_at: float) -> None:
+    def _watch(self, expires_at: float, task: Task) -> None:
+        """Have the wait of `task` end in time, while every worker is busy."""
+        if len(self._deadlines) > 2 * len(self._tasks) + _LEAST_DEADLINES:
+            self._deadlines = [each for each in self._deadlines if _waiting(each)]
+            heapq.heapify(self._deadlines)
+        soonest = self._deadlines[0][0] if self._deadlines else None
+        heapq.heappush(self._deadlines, (expires_at, next(self._numbers), weakref.ref(task)))
         if self._reaper is None:
             self._reaper = threading.Thread(target=self._expire_loop, name="expiry", daemon=True)
             self._reaper.start()
-        elif task_expires_at < self._reaps_at:
+        elif soonest is None or expires_at < soonest:
             self._sooner.notify()
 
     def _expire_loop(self) -> None:
-        """Resolve tasks that have waited too long while every worker is busy."""
+        """Resolve tasks that have waited too long; end when none has a deadline."""
         while True:
-            with self._changed:
+            with self._lock:
                 if self._closed:
                     return
-                waiting = [task for task in self._tasks if task.expires_at is not None]
-                if not waiting:
+                due = self._take_due()
+                if not due and not self._deadlines:
                     self._reaper = None
                     return
-                now = time.monotonic()
-                due = [task for task in waiting if (task.expires_at or now) <= now]
                 if not due:
-                    self._reaps_at = min(task.expires_at or now for task in waiting)
-                    self._sooner.wait(self._reaps_at - now)
-                    continue
-                for task in due:
-                    self._tasks.remove(task)
+                    nap_s = max(self._deadlines[0][0] - time.monotonic(), _LEAST_NAP_S)
+                    self._sooner.wait(nap_s)
             for task in due:
                 _expire(task)
+
+    def _take_due(self) -> list[Task]:
+        """Take out tasks that have waited too long."""
+        now = time.monotonic()
+        due = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            task = _waiting(heapq.heappop(self._deadlines))
+            if task is not None:
+                try:
+                    self._tasks.remove(task)
+                except ValueError:
+                    continue  # a worker has just taken it
+                due.append(task)
+        return due
+
+
+_Deadline = tuple[float, int, "weakref.ref[Task]"]
+"""When a wait ends, a number in place of what can't be compared, and whose wait it is."""
+
+
+def _waiting(deadline: _Deadline) -> Task | None:
+    """Return the task, unless its wait was won, or it is gone altogether."""
+    task = deadline[2]()
+    return None if task is None or task.expires_at is None else task
 
 
 def _expire(task: Task) -> bool:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 
 import pytest
 from conftest import is_idle, wait_until
@@ -30,6 +31,41 @@ def test_a_wait_that_was_won_does_not_expire():
     assert isinstance(second.future.exception(timeout=2), TimeoutError)
     assert queue.take(1) is first
     assert not first.future.done()
+    queue.close()
+
+
+def test_waits_end_each_at_its_own_time():
+    """Whoever is patient waits on; a shorter wait that began later ends first, and on time."""
+    queue = Queue(None)
+    patient, first = make_task(60), make_task(0.02)
+    queue.put(patient)
+    queue.put(first)
+    assert isinstance(first.future.exception(timeout=2), TimeoutError)
+    # From here on, who watches the deadlines sleeps towards the patient one's.
+    later, sooner = make_task(0.4), make_task(0.1)
+    queue.put(later)
+    queue.put(sooner)
+    ended = []
+    for task in (sooner, later):
+        assert isinstance(task.future.exception(timeout=2), TimeoutError)
+        ended.append(task.queue_s())
+    assert 0.1 <= ended[0] < 0.4 <= ended[1]
+    assert queue.take(1) is patient
+    assert not patient.future.done()
+    queue.close()
+
+
+def test_waits_that_were_won_leave_nothing_behind():
+    """However long a run might have waited, its deadline is not kept when it did not."""
+    queue = Queue(None)
+    for _ in range(1000):
+        task = make_task(3600)
+        queue.put(task)
+        assert queue.take(1) is task
+    assert len(queue._deadlines) < 100
+    forgotten = weakref.ref(task)
+    del task
+    assert forgotten() is None
     queue.close()
 
 
