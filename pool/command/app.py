@@ -282,8 +282,11 @@ def batch(
         )
         opened.enter_context(_printing())
         results = opened.enter_context(contextlib.closing(ResultsFile(out, overwrite=overwrite)))
-        if results.done:
-            render.notice(f"{len(results.done)} results are in {out} already; going on from there")
+        if results.done or results.dropped:
+            said = f"{len(results.done)} results are in {out} already; going on from there"
+            if results.dropped:
+                said += f" ({results.dropped} lines were cut off or infra errors: tried again)"
+            render.notice(said)
         code = Batch(pool, source, results, workers).run()
     raise _Ended(code)
 

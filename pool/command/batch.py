@@ -106,6 +106,7 @@ class Batch:
                 continue
             self._seen.add(name)
             if name in self._results.done:
+                self._results.done.discard(name)  # one set of ids is enough
                 self.skipped += 1
                 continue
             yield program

@@ -21,7 +21,8 @@ begun may then take."""
 
 
 class ResultsFile:
-    """Where results are appended. `done` holds the ids of those that were there already.
+    """Where results are appended. `done` holds the ids of those that were there already, `dropped`
+    is the number of lines that were not worth keeping.
 
     path: "-" is standard output. overwrite: begin anew whatever is there. A last line that was cut
     off is removed, and so are infra errors, which are worth another try. Only a regular file is
@@ -33,6 +34,7 @@ class ResultsFile:
 
     def __init__(self, path: str, *, overwrite: bool = False) -> None:
         self.done: set[str] = set()
+        self.dropped = 0
         self.hurry = False
         if path == "-":
             self._fd = os.dup(sys.stdout.fileno())
@@ -52,6 +54,7 @@ class ResultsFile:
                 os.fchmod(new.fileno(), stat.S_IMODE(os.fstat(old.fileno()).st_mode))
                 for number, line in enumerate(old, 1):
                     if not line.endswith(b"\n") and _begins_like_ours(line):
+                        self.dropped += 1
                         break  # cut off by a crash
                     found = _parse(line)
                     if found is None:
@@ -60,6 +63,7 @@ class ResultsFile:
                             "name another file, or replace this one with --overwrite"
                         )
                     if found.get("infra_error") or found["id"] in self.done:
+                        self.dropped += 1
                         continue
                     self.done.add(found["id"])
                     new.write(line)
@@ -99,6 +103,8 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         found = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if isinstance(found, dict) and isinstance(found.get("id"), str):
+    if not isinstance(found, dict):
+        return None
+    if isinstance(found.get("id"), str) and isinstance(found.get("reason"), str):
         return found
     return None

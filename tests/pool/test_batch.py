@@ -160,7 +160,8 @@ def test_infra_errors_are_tried_again(tmp_path):
     """A result that says nothing about its program is not kept."""
     results = tmp_path / "r"
     results.write_text(
-        '{"id": "1", "infra_error": true}\n{"id": "2", "infra_error": false, "stdout": "kept"}\n'
+        '{"id": "1", "reason": "internal", "infra_error": true}\n'
+        '{"id": "2", "reason": "ok", "infra_error": false, "stdout": "kept"}\n'
         '{"id": "3", "infra_err'  # cut off
     )
     stdin = b'{"code": "print(1)"}\n{"code": "print(2)"}'

@@ -2,7 +2,6 @@
 
 import glob
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -257,31 +256,34 @@ def test_what_is_needed_and_asked_for_counts_as_asked_for(environment):
             Pool(1, python=environment, packages=names)
 
 
-def other_pythons() -> list[str]:
-    """Interpreters of other versions on this machine, that are new enough."""
-    candidates = glob.glob(os.path.expanduser("~/.pyenv/versions/3.*/bin/python"))
-    candidates += filter(None, (shutil.which(f"python3.{n}") for n in range(11, 20)))
+def other_pythons() -> dict[str, str]:
+    """Other interpreters on this machine that are new enough: versions by path."""
+    beside = os.path.dirname(os.path.realpath(sys.base_prefix))
+    candidates = glob.glob(f"{beside}/*/bin/python3")
+    candidates += glob.glob(os.path.expanduser("~/.pyenv/versions/3.*/bin/python3"))
+    candidates += glob.glob("/usr/bin/python3.[0-9]*[0-9]") + glob.glob(
+        "/usr/local/bin/python3.*[0-9]"
+    )
+    asked = "import sys; print(sys.base_prefix, *sys.version_info[:2])"
     found = {}
     for path in candidates:
-        done = subprocess.run([path, "-c", "import sys; print(*sys.version_info[:2])"],
-                              capture_output=True, text=True)  # fmt: skip
-        version = tuple(map(int, done.stdout.split())) if done.returncode == 0 else (0, 0)
-        if version >= (3, 11) and version != sys.version_info[:2]:
-            found[version] = path
-    return list(found.values())
+        done = subprocess.run([path, "-c", asked], capture_output=True, text=True)
+        prefix, *version = done.stdout.split() if done.returncode == 0 else ("", "0", "0")
+        if tuple(map(int, version)) >= (3, 11) and prefix != sys.base_prefix:
+            found[prefix] = (path, " ".join(version))
+    return dict(found.values())
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_another_version_of_python_is_taken(tier):
-    """Every interpreter found here that is new enough runs programs."""
+def test_another_python_is_taken(tier):
+    """Every interpreter found here that is new enough runs programs, by its own version."""
     pythons = other_pythons()
     if not pythons:
         pytest.skip("no other Python, 3.11 or newer, on this machine")
-    for python in pythons:
+    for python, version in pythons.items():
         with Pool(1, tier=tier, python=python) as pool:
-            result = pool.run("import sys; print(*sys.version_info[:2])\n1/0")
-            assert result.stdout != f"{sys.version_info[0]} {sys.version_info[1]}\n"
-            assert result.stdout.startswith("3 "), result
+            result = pool.run("import sys; print(*sys.version_info[:2], sys.base_prefix)\n1/0")
+            assert result.stdout.startswith(version), result
             assert result.exception.type == "ZeroDivisionError"
 
 
