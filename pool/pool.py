@@ -192,6 +192,7 @@ class Pool:
         """
         if os.getpid() != self._pid:
             raise PoolClosed(f"this pool belongs to process {self._pid}; make one in this process")
+        self._queue.require_room()
         program = Program.of(code, options)
         limits = self.limits if program.limits is None else program.limits
         timeout = options.get("timeout")

@@ -57,20 +57,21 @@ class Program:
     env: Mapping[str, str] | None = None
     seed: int | None = None
     id: str | None = None
+    _job: Job = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.limits is not None and not isinstance(self.limits, Limits):
             raise TypeError(f"limits must be a sandbox.Limits, not {self.limits!r}")
-        self.job(self.limits or _UNLIMITED)
+        object.__setattr__(self, "_job", self._checked(self.limits or _UNLIMITED))
 
     @classmethod
     def of(cls, code: "str | bytes | Program", options: Options) -> "Program":
         """Return a program from `code`; from a program, the same with `options` in place."""
         changes: dict[str, Any] = dict(options)
         changes.pop("timeout", None)
-        unknown = changes.keys() - {field.name for field in dataclasses.fields(cls)} | (
-            changes.keys() & {"code"}
-        )
+        unknown = changes.keys() - {
+            field.name for field in dataclasses.fields(cls) if field.init
+        } | (changes.keys() & {"code"})
         if unknown:
             raise TypeError(f"unexpected argument {sorted(unknown)[0]!r}; there are {_NAMES}")
         if isinstance(code, Program):
@@ -88,7 +89,7 @@ class Program:
         if not isinstance(data, dict):
             raise TypeError(f"a program must be a JSON object, not {data!r:.80}")
         fields = dict(data)
-        unknown = fields.keys() - {field.name for field in dataclasses.fields(cls)}
+        unknown = fields.keys() - {field.name for field in dataclasses.fields(cls) if field.init}
         if unknown:
             raise ValueError(f"unknown field {sorted(unknown)[0]!r}; there are code, {_NAMES}")
         if isinstance(fields.get("id"), int):
@@ -111,11 +112,18 @@ class Program:
         """Return it as the sandbox takes it, under `limits`; raise ValueError where it does not
         fit into them.
         """
-        source = _to_bytes("code", self.code)
-        if limits.source_bytes is not None and len(source) > limits.source_bytes:
+        job = self._job
+        if limits.source_bytes is not None and len(job.source) > limits.source_bytes:
             raise ValueError(
-                f"code has {len(source)} bytes, more than limits.source_bytes={limits.source_bytes}"
+                f"code has {len(job.source)} bytes, more than "
+                f"limits.source_bytes={limits.source_bytes}"
             )
+        if job.files:
+            check_files(job.files, limits)
+        return dataclasses.replace(job, limits=limits)
+
+    def _checked(self, limits: Limits) -> Job:
+        source = _to_bytes("code", self.code)
         if self.id is not None and not isinstance(self.id, str):
             raise TypeError(f"id must be a string or None, not {self.id!r}")
         if self.seed is not None and (isinstance(self.seed, bool) or type(self.seed) is not int):

@@ -27,7 +27,7 @@ class Queue:
     def __init__(self, max_waiting: int | None) -> None:
         self._max = max_waiting
         self._tasks: deque[Task] = deque()  # guarded by _lock, as is everything below
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)  # for takers
         self._closed = False
         self._takers = 0  # workers that wait for a task
@@ -44,8 +44,10 @@ class Queue:
     def __repr__(self) -> str:
         return f"<Queue {len(self._tasks)} waiting{', closed' if self._closed else ''}>"
 
-    def put(self, task: Task) -> None:
-        """Add a task at the end; raise `PoolFull` or `PoolClosed`."""
+    def require_room(self) -> None:
+        """Raise `PoolFull` or `PoolClosed`, as `put` would now: to be asked before work is done
+        that would be in vain. Under overload most callers are refused.
+        """
         with self._changed:
             self._require_open()
             # A task that a worker is waiting for does not wait itself.
@@ -56,6 +58,11 @@ class Queue:
                         f"max_queue={self._max} runs are waiting; try again later, "
                         "or give the pool more workers"
                     )
+
+    def put(self, task: Task) -> None:
+        """Add a task at the end; raise `PoolFull` or `PoolClosed`."""
+        with self._changed:
+            self.require_room()
             self._tasks.append(task)
             self._changed.notify()
             if task.expires_at is not None:
