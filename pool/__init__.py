@@ -5,19 +5,30 @@
 ...     result = pool.run("print('hello')")
 """
 
-from .errors import PoolClosed, PoolError, PoolFull, PoolTimeout
+from .errors import (
+    LimitExceeded,
+    PoolClosed,
+    PoolError,
+    PoolFull,
+    PoolTimeout,
+    ProgramError,
+)
+from .function import Function
 from .pool import Pool
 from .program import Program
 from .stats import Stats
 from .task import RunFuture
 
 __all__ = [
+    "Function",
+    "LimitExceeded",
     "Pool",
     "PoolClosed",
     "PoolError",
     "PoolFull",
     "PoolTimeout",
     "Program",
+    "ProgramError",
     "RunFuture",
     "Stats",
 ]

@@ -1,6 +1,9 @@
-"""Errors of the pool: all of them mean that a run was not accepted, never how it ended."""
+"""Errors of the pool. A run's end is told by its `Result`; only of a called function, which has no
+other way to say that it did not return, it is told by an error.
+"""
 
 from sandbox.errors import SandboxError
+from sandbox.result import Result
 
 
 class PoolError(SandboxError):
@@ -13,6 +16,32 @@ class PoolClosed(PoolError):
 
 class PoolFull(PoolError):
     """`max_queue` runs are waiting already; try again later, or give the pool more workers."""
+
+
+class ProgramError(PoolError):
+    """A called function did not return: its program's own doing.
+
+    type, message, traceback: of the exception that ended it, in its own words; of a program that
+    left otherwise, "SystemExit" or the name of a signal. result: all that is known of the run.
+    """
+
+    def __init__(self, type: str, message: str, traceback: str, result: Result) -> None:
+        super().__init__(f"{type}: {message}" if message else type)
+        self.type = type
+        self.message = message
+        self.traceback = traceback
+        self.result = result
+
+
+class LimitExceeded(PoolError):
+    """A called function was ended by a limit, or by the sandbox. reason: which, an `ExitReason`;
+    result: all that is known of the run.
+    """
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(f"{result.reason}: {result.detail}".rstrip(": "))
+        self.reason = result.reason
+        self.result = result
 
 
 class PoolTimeout(PoolError, TimeoutError):

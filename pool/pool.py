@@ -1,6 +1,7 @@
 """The pool: a queue, its workers, and the doors to them."""
 
 import asyncio
+import dataclasses
 import logging
 import os
 import threading
@@ -18,6 +19,7 @@ from sandbox.result import Result
 from sandbox.runtime import Runtime
 
 from .errors import PoolClosed
+from .function import Function
 from .lifecycle import State
 from .ordered import in_order
 from .program import Options, Program
@@ -157,12 +159,7 @@ class Pool:
         `PoolTimeout`; TypeError or ValueError for arguments that make no sense. If the wait is
         interrupted (Ctrl-C), the run is killed.
         """
-        future = self.submit(code, queue_timeout=queue_timeout, on_output=on_output, **options)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        return _wait(self.submit(code, queue_timeout=queue_timeout, on_output=on_output, **options))
 
     async def arun(
         self,
@@ -190,17 +187,33 @@ class Pool:
         `cancel()` takes back a run that waits and kills one that runs. A run that waits longer
         than `queue_timeout` resolves with `PoolTimeout`.
         """
+        self._require_room()
+        if on_output is not None and not callable(on_output):
+            raise TypeError(f"on_output must be callable, not {on_output!r}")
+        program = Program.of(code, options)
+        return self._queue_up(program, options.get("timeout"), queue_timeout, on_output)
+
+    def _require_room(self) -> None:
         if os.getpid() != self._pid:
             raise PoolClosed(f"this pool belongs to process {self._pid}; make one in this process")
         self._queue.require_room()
-        program = Program.of(code, options)
+
+    def _queue_up(
+        self,
+        program: Program,
+        timeout: float | None,
+        queue_timeout: float | None,
+        on_output: OnOutput | None,
+        call: bytes | None = None,
+    ) -> RunFuture:
+        self._require_room()
         limits = self.limits if program.limits is None else program.limits
-        timeout = options.get("timeout")
         if timeout is not None:
             limits = limits.replace(wall_s=timeout)
-        if on_output is not None and not callable(on_output):
-            raise TypeError(f"on_output must be callable, not {on_output!r}")
-        task = Task(program.job(limits), _expiry(queue_timeout), on_output)
+        job = program.job(limits)
+        if call is not None:
+            job = dataclasses.replace(job, call=call)
+        task = Task(job, _expiry(queue_timeout), on_output)
         self._queue.put(task)
         return task.future
 
@@ -215,6 +228,32 @@ class Pool:
         """
         ahead = _LOOK_AHEAD * len(self._engine.workers)
         return in_order(lambda program: self.submit(program, **options), programs, ahead)
+
+    def function(
+        self,
+        source: str | bytes | Program,
+        name: str,
+        *,
+        queue_timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Function:
+        """Return the function `name` of an untrusted program, to be called like any other.
+
+        Every call loads `source` afresh, as a module, in a confined process of its own. `name` may
+        lead through attributes and constructors: "Solution().method". options: as for `run`.
+
+        >>> with Pool(1) as pool:
+        ...     pool.function("def double(x): return 2 * x", "double")([1, 2])
+        [1, 2, 1, 2]
+        """
+        program = Program.of(source, options)
+        timeout = options.get("timeout")
+
+        def run(call: bytes) -> Result:
+            future = self._queue_up(program, timeout, queue_timeout, None, call)
+            return _wait(future)
+
+        return Function(run, name)
 
     def stats(self) -> Stats:
         """Return the counters as they are now."""
@@ -300,6 +339,15 @@ class _Engine:
                 logger.error("%r did not end", worker)
         self.plan.launcher.close()
         self.runtime.close()
+
+
+def _wait(future: RunFuture) -> Result:
+    """Wait for a result; kill the run where the wait is interrupted."""
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
 
 
 def _expiry(queue_timeout: float | None) -> float | None:

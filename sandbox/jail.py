@@ -52,8 +52,7 @@ from . import cgroups, layout, nsjail, seccomp
 from .errors import SetupError
 from .guest import protocol, wire
 from .guest.protocol import Shape
-from .guest.report import SIZE as REPORT_BYTES
-from .guest.report import Report
+from .guest.report import REGION, Report
 from .plan import Plan, describe_layers
 
 START_PATIENCE_S = 60.0
@@ -129,7 +128,7 @@ class Jail:
         self._killed = False
         self._closed = False  # guarded by _lock, and what `kill` uses is only taken away after it
         report_fd = os.memfd_create("report", os.MFD_CLOEXEC)
-        os.ftruncate(report_fd, REPORT_BYTES)
+        os.ftruncate(report_fd, REGION)
         self._report_fd = report_fd
         self.report = Report(report_fd)
         self._poll = select.poll()

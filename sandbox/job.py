@@ -16,7 +16,7 @@ class Job:
 
     files: contents by name, to be written below its working directory; collect: what is taken out
     of there when it has ended. env: its whole environment, None for the usual one. id: passed on
-    to the result.
+    to the result. call: what to call when the source is loaded (`guest.furnish.call`).
     """
 
     source: bytes
@@ -28,11 +28,12 @@ class Job:
     env: Mapping[str, str] | None = None
     seed: int | None = None
     id: str | None = None
+    call: bytes | None = None
 
     def pack(self, limits: protocol.JobLimits) -> bytes:
         """The job's first message, less its descriptors."""
         sizes = tuple((name, len(content)) for name, content in self.files.items())
-        extras = protocol.Extras(sizes, self.env, self.seed)
+        extras = protocol.Extras(sizes, self.env, self.seed, self.call)
         return protocol.pack_job(self.source, self.argv, limits, extras)
 
     @contextlib.contextmanager

@@ -37,6 +37,7 @@ class Result:
     tier, layers: how the run was confined: one line for each layer, by name.
     infra_error: the failure was ours; such a run must not be scored.
     id: what the caller called the program, or None.
+    returned: what a called function returned, in our own encoding (see `Pool.function`).
     detail: an explanation for people, where there is something to explain; else "".
     """
 
@@ -59,6 +60,7 @@ class Result:
     files: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
     files_skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)
     id: str | None = None
+    returned: bytes | None = dataclasses.field(default=None, repr=False)
 
     @classmethod
     def internal(cls, detail: str, *, tier: str, queue_s: float, id: str | None = None) -> "Result":

@@ -290,6 +290,7 @@ class Run:
             layers=self.jail.layers,
             detail=self.detail,
             id=self.job.id,
+            returned=self.jail.report.read_value() if self.job.call is not None else None,
         )
         if result.reason is ExitReason.INTERNAL:
             raise RunLost(result)

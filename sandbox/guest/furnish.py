@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from . import wire
+from .report import MAX_VALUE
+
 
 def place(files: Sequence[tuple[str, int]], source: int) -> None:
     """Write files below the working directory; their contents stand one after the other in the
@@ -42,6 +45,30 @@ def seed(number: int) -> None:
         _seed_numpy(sys.modules["numpy.random"], number)
     else:
         sys.meta_path.insert(0, _SeedWhenImported(number))
+
+
+def call(namespace: dict[str, Any], request: bytes) -> bytes:
+    """Call what `request` names with the arguments in it; return what that returns, as wire data.
+
+    A name is a dotted path from the namespace; a part that ends in () is called on the way, as in
+    "Solution().method".
+    """
+    decoded: Any = wire.decode(request)
+    name, args, kwargs = decoded
+    parts = name.split(".")
+    if parts[0].removesuffix("()") not in namespace:
+        raise NameError(f"name {parts[0].removesuffix('()')!r} is not defined")
+    target: Any = None
+    for place, part in enumerate(parts):
+        plain = part.removesuffix("()")
+        target = getattr(target, plain) if place else namespace[plain]
+        if plain != part:
+            target = target()
+    value = target(*args, **kwargs)
+    try:
+        return wire.encode(value, max_bytes=MAX_VALUE, bases=True)
+    except wire.WireError as error:
+        raise TypeError(f"{name} returned what can't cross: {error}") from None
 
 
 class _SeedWhenImported:

@@ -13,6 +13,7 @@ import abc
 import atexit
 import builtins
 import enum
+import functools
 import gc
 import importlib.machinery
 import io
@@ -43,6 +44,11 @@ finally:
 """
 
 _NOTHING = Claim()
+
+_OURS = (__file__, furnish.__file__)
+
+MODULE = "program"
+"""What a source is called that is loaded for a call, so that its main part does not run."""
 
 _dict_of = vars(type)["__dict__"].__get__
 """A class's own dictionary, whatever its metaclass says to being asked."""
@@ -106,12 +112,18 @@ class Program:
         if extras.seed is not None:
             furnish.seed(extras.seed)
 
-    def run(self, source: bytes, argv: list[str]) -> None:
-        """Run the program as `__main__`; never return."""
+    def run(self, source: bytes, argv: list[str], call: bytes | None = None) -> None:
+        """Run the program as `__main__`; never return. With a `call`, load it as a module, make
+        the call, and leave what it returns in the report.
+        """
+        if call is not None:
+            self.main.__dict__["__name__"] = MODULE
+            sys.modules[MODULE] = self.main
         sys.argv = [PROGRAM_FILE, *argv]
         sys.orig_argv = ["python", PROGRAM_FILE, *argv]
         namespace = self.main.__dict__
-        exit_code, error = _execute(source, self.path, namespace)
+        made = None if call is None else functools.partial(self._make, namespace, call)
+        exit_code, error = _execute(source, self.path, namespace, made)
         try:
             sys.settrace(None)  # the program's own: from here on it would trace us
         except BaseException:  # an audit hook's opinion
@@ -123,6 +135,9 @@ class Program:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
         _leave(exit_code & 0xFF)
+
+    def _make(self, namespace: dict[str, Any], call: bytes) -> None:
+        self.report.write_value(furnish.call(namespace, call))
 
 
 def _seeders() -> list[Callable[[], object]]:
@@ -168,14 +183,23 @@ def install_streams() -> None:
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
 
 
-def _execute(source: bytes, path: str, namespace: dict[str, Any]) -> _Ended:
-    """Compile and run; return the exit code and the uncaught exception, which is printed."""
+def _execute(
+    source: bytes,
+    path: str,
+    namespace: dict[str, Any],
+    then: Callable[[], object] | None = None,
+) -> _Ended:
+    """Compile and run, and do what is to be done `then`; return the exit code and the uncaught
+    exception, which is printed.
+    """
     try:
         try:
             code = compile(source, path, "exec", dont_inherit=True)
         except ValueError as error:  # before 3.12 a NUL is a ValueError here, for files it is not
             raise SyntaxError(str(error)) from None
         exec(code, namespace)
+        if then is not None:
+            then()
     except SystemExit as error:
         return _exit_code(error), None
     except BaseException as error:
@@ -190,7 +214,7 @@ def _execute(source: bytes, path: str, namespace: dict[str, Any]) -> _Ended:
 def _strip(error: BaseException) -> None:
     """Take our own frames off the traceback: the program's begins with its own first line."""
     traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
+    while traceback is not None and traceback.tb_frame.f_code.co_filename in _OURS:
         traceback = traceback.tb_next
     error.__traceback__ = traceback
 

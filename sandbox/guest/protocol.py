@@ -52,12 +52,14 @@ class Shape(NamedTuple):
 
 class Extras(NamedTuple):
     """What few jobs have. files: names and sizes, in the order in which they stand in the file that
-    comes as the fourth descriptor. env: the whole environment, None for the usual one.
+    comes as the fourth descriptor. env: the whole environment, None for the usual one. call: what
+    to call when the source has been loaded (`furnish.Call`, as wire data), None for a program.
     """
 
     files: tuple[tuple[str, int], ...] = ()
     env: Mapping[str, str] | None = None
     seed: int | None = None
+    call: bytes | None = None
 
 
 NO_EXTRAS = Extras()
@@ -103,7 +105,7 @@ def pack_job(
     rest = b""
     if extras != NO_EXTRAS:
         env = None if extras.env is None else dict(extras.env)
-        rest = wire.encode((tuple(extras.files), env, extras.seed))
+        rest = wire.encode((tuple(extras.files), env, extras.seed, extras.call))
     sizes = _JOB.size + len(source) + len(text) + len(rest), len(source), len(text)
     return _JOB.pack(*sizes, *limits) + source + text + rest
 

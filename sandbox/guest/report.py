@@ -13,21 +13,29 @@ from typing import NamedTuple
 from . import wire
 
 SIZE = 64 << 10
+VALUE_SIZE = 16 << 20
+"""Room behind the claim for what a called function returns; unwritten pages cost nothing."""
+
+REGION = SIZE + VALUE_SIZE
 MAX_MESSAGE = 4 << 10
 MAX_TRACEBACK = 32 << 10  # in characters; with four bytes each it still fits after trimming
 
 _LENGTH = struct.Struct("<I")
+_NOTHING = bytes(SIZE)
+MAX_VALUE = VALUE_SIZE - _LENGTH.size
 
 
 class Report:
     """The region, mapped from the descriptor `fd`, which the caller may close afterwards."""
 
     def __init__(self, fd: int) -> None:
-        self._map = mmap.mmap(fd, SIZE)
+        self._map = mmap.mmap(fd, REGION)
 
     def clear(self) -> None:
         """Forget everything, so that no run reads what an earlier one wrote."""
-        self._map[:] = bytes(SIZE)
+        self._map[:SIZE] = _NOTHING
+        # The kernel takes the pages back, if there are any; they were charged to the run.
+        self._map.madvise(mmap.MADV_REMOVE, SIZE, VALUE_SIZE)
 
     def close(self) -> None:
         self._map.close()
@@ -48,6 +56,17 @@ class Report:
                 break
             budget //= 2
         self._map[: len(data)] = data
+
+    def write_value(self, data: bytes) -> None:
+        """Leave what the called function returned; `data` is at most `MAX_VALUE` long."""
+        self._map[SIZE : SIZE + _LENGTH.size + len(data)] = _LENGTH.pack(len(data)) + data
+
+    def read_value(self) -> bytes | None:
+        """Return what stands there as a value, not looked into; None where nothing does."""
+        (length,) = _LENGTH.unpack(self._map[SIZE : SIZE + _LENGTH.size])
+        if not 0 < length <= MAX_VALUE:
+            return None
+        return self._map[SIZE + _LENGTH.size : SIZE + _LENGTH.size + length]
 
     def read(self) -> "Claim | None":
         """Return what the program said; None where there is no well-formed claim."""

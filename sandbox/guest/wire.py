@@ -2,8 +2,8 @@
 
 No I/O here: bytes in, values out. Both sides of the jail use it, and the host reads what a
 hostile process may have written, so decoding never recurses, never executes, never allocates
-more than the input justifies, and accepts no spelling of a value that is longer than need be. Who
-reads what a program wrote sets `max_nodes`: a set of keys that collide takes quadratic time.
+more than the input justifies, accepts no spelling of a value that is longer than need be, and
+refuses keys that were made to collide.
 
 A value is one tag byte and its body. Integers that are lengths or counts are unsigned 32-bit
 little-endian.
@@ -24,6 +24,7 @@ m     count, key and value alternating (dict)
 """
 
 import struct
+from collections import Counter, OrderedDict, defaultdict
 
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 64
@@ -47,10 +48,12 @@ def encode(
     max_bytes: int = MAX_BYTES,
     max_depth: int = MAX_DEPTH,
     max_nodes: int = MAX_NODES,
+    bases: bool = False,
 ) -> bytes:
     """Return `value` as bytes; raise `WireError` if it is no plain data or passes a cap.
 
-    A cycle is a depth without end and is refused as such.
+    A cycle is a depth without end and is refused as such. bases: Counter, defaultdict, OrderedDict
+    and namedtuples pass as the dict or tuple that they are.
     """
     out: list[bytes] = []
     size = nodes = 0
@@ -63,7 +66,7 @@ def encode(
         if depth > max_depth:
             raise WireError(f"nested deeper than {max_depth} (or cyclic)")
         # type() is, not isinstance(): a subclass may lie about its contents.
-        kind = type(item)
+        kind = _base(type(item)) if bases else type(item)
         children: list[object] | None = None
         if kind is str:
             body = item.encode("utf-8", "surrogatepass")  # type: ignore[attr-defined]
@@ -84,10 +87,11 @@ def encode(
         elif kind is complex:
             piece = b"c" + _COMPLEX.pack(item.real, item.imag)  # type: ignore[attr-defined]
         elif kind is dict:
-            children = [part for pair in item.items() for part in pair]  # type: ignore[attr-defined]
+            pairs: list[tuple[object, object]] = list(dict.items(item))  # type: ignore[arg-type]
+            children = [part for pair in pairs for part in pair]
             piece = b"m" + _LENGTH.pack(len(children) // 2)
         elif kind in _CONTAINER_TAGS:
-            children = list(item)  # type: ignore[call-overload]
+            children = list(kind.__iter__(item))  # type: ignore[attr-defined]
             piece = _CONTAINER_TAGS[kind] + _LENGTH.pack(len(children))
         else:
             raise WireError(f"{kind.__name__} is no plain data")
@@ -98,6 +102,14 @@ def encode(
         if children is not None:
             stack.extend((child, depth + 1) for child in reversed(children))
     return b"".join(out)
+
+
+def _base(kind: type) -> type:
+    if kind in _DICTS:
+        return dict
+    if issubclass(kind, tuple) and "_fields" in vars(kind):
+        return tuple
+    return kind
 
 
 def decode(
@@ -156,6 +168,8 @@ class _Open:
 
     def build(self) -> Value:
         try:
+            if self.tag in b"mSZ":
+                _require_spread(self.items[:: 2 if self.tag == b"m" else 1])
             if self.tag == b"m":
                 built: Value = dict(zip(self.items[::2], self.items[1::2], strict=True))
                 if len(built) * 2 != self.count:  # type: ignore[arg-type]
@@ -169,6 +183,14 @@ class _Open:
         except TypeError as error:
             raise WireError(f"unhashable: {error}") from None
         return self.items if self.tag == b"l" else tuple(self.items)
+
+
+def _require_spread(keys: list[Value]) -> None:
+    """Refuse keys made to collide: so many with one hash would take a set quadratic time."""
+    if len(keys) > _MOST_COLLISIONS:
+        most = max(Counter(map(hash, keys)).values())
+        if most > _MOST_COLLISIONS:
+            raise WireError(f"{most} keys of one hash")
 
 
 class _Reader:
@@ -217,6 +239,9 @@ class _Reader:
         raise WireError(f"unknown tag {tag!r}")
 
 
+_MOST_COLLISIONS = 100
+
+_DICTS = (Counter, defaultdict, OrderedDict)
 _CONSTANTS = {b"N": None, b"T": True, b"F": False}
 _CONTAINERS = {b"l", b"t", b"S", b"Z", b"m"}
 _CONTAINER_TAGS: dict[type, bytes] = {list: b"l", tuple: b"t", set: b"S", frozenset: b"Z"}

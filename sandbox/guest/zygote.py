@@ -213,7 +213,7 @@ class Zygote:
             os.closerange(3, 1 << 20)
             # Only now: what fails for a limit from here on is the program's, not ours.
             rlimits.apply(limits)
-            self.program.run(source, argv)
+            self.program.run(source, argv, extras.call)
         finally:
             os._exit(1)
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sandbox.guest import wire
-from sandbox.guest.report import MAX_MESSAGE, MAX_TRACEBACK, SIZE, Claim, Report
+from sandbox.guest.report import MAX_MESSAGE, MAX_TRACEBACK, REGION, SIZE, Claim, Report
 
 
 class Region:
@@ -16,7 +16,7 @@ class Region:
 
     def __init__(self) -> None:
         self.fd = os.memfd_create("report", os.MFD_CLOEXEC)
-        os.ftruncate(self.fd, SIZE)
+        os.ftruncate(self.fd, REGION)
         self.report = Report(self.fd)
 
     def scribble(self, data: bytes) -> None:
