@@ -198,7 +198,7 @@ print("found", flush=True)
 FORGERIES = {
     "garbage": "report._map[:] = os.urandom(len(report._map))\nos._exit(4)",
     "length": "report._map[:4] = b'\\xff' * 4\nos._exit(4)",
-    "nesting": "report._map[:] = (b'\\xf0\\xff\\0\\0' + b'l\\1\\0\\0\\0' * 20000)[:len(report._map)]\nos._exit(4)",
+    "nesting": "report._map[:65536] = (b'\\xf0\\xff\\0\\0' + b'l\\1\\0\\0\\0' * 20000)[:65536]\nos._exit(4)",
     "claim": "report.write(Claim())\nos._exit(4)",
     "exception": "report.write(Claim(('MemoryError', 'x', 'y'), True))\nos._exit(4)",
     "surrogates": "report.write(Claim(('\\ud800', '\\udfff\\0', '\\x1b[2J')))\nos._exit(4)",
