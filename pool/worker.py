@@ -10,12 +10,13 @@ import logging
 import threading
 from collections.abc import Callable
 
-from sandbox.jail import Jail, JailLost, Spare
+from sandbox.jail import JailLost
 from sandbox.limits import Limits
 from sandbox.plan import Plan, shape_of
 from sandbox.reasons import ExitReason
 from sandbox.result import Result
 from sandbox.run import NotStarted, Run, RunLost
+from sandbox.spares import RunJail, Spare
 
 from .errors import PoolClosed
 from .lifecycle import Lifecycle, State
@@ -53,7 +54,7 @@ class Worker:
         counters: Counters,
         closing: threading.Event,
         hopeless: Callable[[str], None],
-        jail: Jail | None = None,
+        jail: RunJail | None = None,
     ) -> None:
         self._plan = plan
         self._limits = limits
@@ -128,7 +129,7 @@ class Worker:
         shape = shape_of(self._limits, 0, self._plan)
         while not self._closing.is_set():
             try:
-                jail = Jail(self._plan)
+                jail = RunJail(self._plan)
                 self._hold(jail)
                 jail.start(shape)
                 return True
@@ -169,7 +170,7 @@ class Worker:
         if self._life.state is State.RUNNING:
             self._life.to(State.SETTLING)
 
-    def _run(self, task: Task, jail: Jail) -> None:
+    def _run(self, task: Task, jail: RunJail) -> None:
         try:
             run = Run(jail, self._fitting_spare(task, jail), task.job, task.stop, task.on_output)
             result = run.drive(task.queue_s())
@@ -188,7 +189,7 @@ class Worker:
         if run.jail_lost:
             raise JailLost(result.detail)
 
-    def _fitting_spare(self, task: Task, jail: Jail) -> Spare:
+    def _fitting_spare(self, task: Task, jail: RunJail) -> Spare:
         """The spare that waits, or another one where the task's limits want another shape."""
         assert self._spare is not None
         shape = shape_of(task.job.limits, len(task.job.source), self._plan)
@@ -242,7 +243,7 @@ class Worker:
             self._jail.close()
             self._hold(None)
 
-    def _hold(self, jail: Jail | None) -> None:
+    def _hold(self, jail: RunJail | None) -> None:
         with self._lock:
             self._jail = jail
             if jail is not None and self._closing.is_set():

@@ -40,7 +40,6 @@ class Group(Protocol):
 
     def remove(self) -> None: ...
     def describe(self) -> str: ...
-    def paths(self) -> list[str]: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -213,11 +212,8 @@ class _V1:
         for file in vars(self).values():
             if isinstance(file, (_File, _Idle)):
                 file.close()
-        for folder in self.paths():
+        for folder in filter(None, (self.memory, self.tasks)):
             remove(folder)
-
-    def paths(self) -> list[str]:
-        return [folder for folder in (self.memory, self.tasks) if folder]
 
     def describe(self) -> str:
         return "cgroup v1: " + ("memory, pids" if self.tasks else "memory")
@@ -274,9 +270,6 @@ class _V2:
             if isinstance(file, (_File, _Idle)):
                 file.close()
         remove(self.folder)
-
-    def paths(self) -> list[str]:
-        return [self.folder]
 
     def describe(self) -> str:
         return "cgroup v2: " + ("memory, pids" if self._tasks_max else "memory")

@@ -15,7 +15,7 @@ from . import cgroups, layout, seccomp
 from .errors import PolicyError, SetupError
 from .guest import landlock
 from .interpreter import Interpreter, current, find
-from .jail import Jail, JailLost
+from .jail import JailLost
 from .job import Job
 from .launch import Launcher, is_reachable, is_readable
 from .limits import Limits
@@ -23,6 +23,7 @@ from .packages import Packages, find_packages
 from .plan import Plan, shape_of
 from .run import NotStarted, Run, RunLost
 from .runtime import Runtime
+from .spares import RunJail
 from .stop import Stop
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class Ground:
     """A plan that works here, its first jail, and why stronger tiers were passed over."""
 
     plan: Plan
-    jail: Jail
+    jail: RunJail
     passed_over: tuple[str, ...]
 
 
@@ -114,7 +115,7 @@ def _settle_tier(
     preload: tuple[str, ...],
     limits: Limits,
     runtime: Runtime,
-) -> tuple[Plan, Jail]:
+) -> tuple[Plan, RunJail]:
     """Return the first plan of `tier` that works, and its jail; raise what the strongest met."""
     first: SetupError | None = None
     for plan in _plans(tier, interpreter, packages, preload, runtime):
@@ -143,9 +144,9 @@ def _explained(error: SetupError) -> SetupError:
     )
 
 
-def _start_and_try(plan: Plan, limits: Limits) -> Jail:
+def _start_and_try(plan: Plan, limits: Limits) -> RunJail:
     """Start a jail and run a first program in it: what starts may still not be able to run."""
-    jail = Jail(plan)
+    jail = RunJail(plan)
     jail.start(shape_of(limits, 0, plan))
     try:
         result = Run(jail, jail.next_spare(), Job(_FIRST_PROGRAM, (), b"", limits), Stop()).drive()

@@ -16,8 +16,8 @@ forked.
 
 Who owns what: `Jail` owns the launcher process (nsjail, or the zygote itself in the landlock
 tier), the control socket, the pidfd of the zygote, the report, the cgroup and the scratch
-folder; `close` gives all of them back, whatever state they are in. `Spare` owns the job socket
-and the child's pidfd.
+folder; `close` gives all of them back, whatever state they are in. `Spare` (spares.py) owns the
+job socket and the child's pidfd.
 
 Who kills whom: the host kills a run by its pidfd; the zygote then kills whatever else the run
 started (in a pid namespace, by one kill(-1)). The host kills a zygote by its pidfd, and with
@@ -32,11 +32,11 @@ Starting, step by step; a `SetupError` names the step that failed:
     4. hello      the zygote has loaded everything, has one thread, and is confined
     5. cgroup     from here on, memory is charged to the worker's group
     6. spare      the first child is forked; "ready" follows
+
+The last two are `RunJail`'s.
 """
 
 import contextlib
-import dataclasses
-import functools
 import itertools
 import os
 import select
@@ -51,9 +51,8 @@ from typing import Any
 from . import cgroups, layout, nsjail, seccomp
 from .errors import SetupError
 from .guest import protocol, wire
-from .guest.protocol import Shape
 from .guest.report import REGION, Report
-from .plan import Plan, describe_layers
+from .plan import Plan
 
 START_PATIENCE_S = 60.0
 """A jail that has not said hello by then never will; importing large packages takes seconds."""
@@ -66,46 +65,13 @@ _numbers = itertools.count()
 _open: "weakref.WeakSet[Jail]" = weakref.WeakSet()
 
 
-@dataclasses.dataclass
-class Spare:
-    """A confined child that waits for its job."""
-
-    serial: int
-    jobs: socket.socket
-    pidfd: int
-
-    @functools.cached_property
-    def pid(self) -> int:
-        """The child's id on the host, 0 if it is gone already."""
-        with open(f"/proc/self/fdinfo/{self.pidfd}", "rb", buffering=0) as file:
-            fields = file.read(512).split()
-        return max(int(fields[fields.index(b"Pid:") + 1]), 0)
-
-    def die_first(self) -> None:
-        """Have the kernel choose the run when its cgroup is out of memory, not the zygote: the
-        verdict would be the same, but the worker would have to be replaced.
-        """
-        with contextlib.suppress(OSError):
-            adjust = os.open(f"/proc/{self.pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(adjust, b"1000")
-            finally:
-                os.close(adjust)
-
-    def close(self) -> None:
-        self.jobs.close()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
-
-
 class JailLost(Exception):
     """The jail has died, does not answer, or breaks the protocol. Only `close` is left."""
 
 
 class Jail:
-    """One jail with its zygote. `start` makes it, `close` frees everything; both, and all else,
-    are for one thread, but for `kill`.
+    """One jail with its zygote: how it is made and how it ends. What it is for, a kind of jail adds
+    (`RunJail` in spares.py). `close` frees everything; all is for one thread, but for `kill`.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -118,8 +84,6 @@ class Jail:
         self.zygote_pid = 0
         self.address_bytes = self.data_bytes = 0
         self.landlock_abi = 0
-        self.shape: Shape | None = None
-        self._shapes = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._zygote_pidfd = -1
@@ -127,11 +91,9 @@ class Jail:
         self._lock = threading.Lock()
         self._killed = False
         self._closed = False  # guarded by _lock, and what `kill` uses is only taken away after it
-        report_fd = os.memfd_create("report", os.MFD_CLOEXEC)
-        os.ftruncate(report_fd, REGION)
-        self._report_fd = report_fd
-        self.report = Report(report_fd)
-        self._poll = select.poll()
+        self.report_fd = os.memfd_create("report", os.MFD_CLOEXEC)
+        os.ftruncate(self.report_fd, REGION)
+        self.report = Report(self.report_fd)
         _open.add(self)
 
     def __repr__(self) -> str:
@@ -140,12 +102,10 @@ class Jail:
 
     # ---- starting
 
-    def start(self, shape: Shape) -> None:
-        """Make the jail, with a first spare of `shape`. Raises `SetupError` naming the step that
-        failed; then nothing is left of the jail.
-        """
+    def _make(self) -> None:
+        """Make the jail. Raises `SetupError` naming the step that failed; then nothing is left."""
         try:
-            self._start(shape)
+            self._start()
         except JailLost as lost:
             text = f"{lost}; {self.log() or 'nothing was logged'}"
             self.close()
@@ -154,18 +114,17 @@ class Jail:
             self.close()
             raise
 
-    def _start(self, shape: Shape) -> None:
+    def _start(self) -> None:
         ids = self._ids()
         own = (ids, ids) if ids is not None else None
         if self.plan.tier != "namespaces":
-            with _step("folder"):
+            with step("folder"):
                 self.scratch = self.plan.runtime.make_folder(f"scratch-{self.number}", own)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         ours.settimeout(START_PATIENCE_S)
-        self._poll.register(ours, select.POLLIN)
-        with theirs, _step("launch"):
+        with theirs, step("launch"):
             where = self._launch(theirs.fileno(), own)
         with self._lock:
             if self._killed:  # before there was anything to kill
@@ -177,12 +136,9 @@ class Jail:
                 f"the paths of the packages take {len(configuration)} bytes, more than "
                 f"{protocol.MAX_MESSAGE}; offer fewer packages",
             )
-        self._say(configuration, self._report_fd)
+        self._say(configuration, self.report_fd)
         self._meet()
-        with _step("cgroup"):
-            self._join_cgroup()
-        self.layers = describe_layers(self.plan, self.landlock_abi, self.group)
-        self.reshape(shape)
+        self._settle()
 
     def _ids(self) -> int | None:
         """An id that no other worker on this host has, as far as process ids tell."""
@@ -236,7 +192,7 @@ class Jail:
         """Take the zygote's hello, and with it, from the kernel, its process id."""
         assert self._control is not None
         data, ancillary = self._receive(START_PATIENCE_S)
-        pid = next((pid for pid in map(_credentials_pid, ancillary) if pid), 0)
+        pid = next((pid for pid in map(credentials_pid, ancillary) if pid), 0)
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
         try:
             message = wire.decode(data, max_nodes=1000)
@@ -263,72 +219,10 @@ class Jail:
         self.zygote_pid = pid
         self._zygote_pidfd = os.pidfd_open(pid)
 
-    def _join_cgroup(self) -> None:
-        if self.plan.cgroup_parents is None:
-            return
-        # Noted before it is made: what is written down too much is swept for nothing.
-        for folder in (self.plan.cgroup_parents.memory, self.plan.cgroup_parents.tasks):
-            if folder:
-                self.plan.runtime.note_cgroup(os.path.join(folder, self.name))
-        self.group = cgroups.make(self.plan.cgroup_parents, self.name)
-        self.group.add(self.zygote_pid)
+    def _settle(self) -> None:
+        """What a kind of jail still needs when its zygote has said hello."""
 
     # ---- living
-
-    def reshape(self, shape: Shape) -> None:
-        """Ask for a spare of `shape` in place of the present one, if any."""
-        self._say(protocol.pack_shape(shape))
-        self._shapes += 1
-        self.shape = shape
-
-    def next_spare(self) -> Spare:
-        """Wait for the next spare that has the shape last asked for."""
-        while True:
-            kind, serial, _, shapes, descriptors = self._receive_event(START_PATIENCE_S)
-            stale = kind == protocol.READY and shapes != self._shapes  # about to be replaced
-            if kind == protocol.READY and len(descriptors) == 2 and not stale:
-                jobs = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptors[0])
-                return Spare(serial, jobs, descriptors[1])
-            for fd in descriptors:
-                os.close(fd)
-            if (
-                kind != protocol.EXIT and not stale
-            ):  # of a spare that was replaced, or killed while it waited
-                raise JailLost(f"the zygote sent {kind!r} with {len(descriptors)} descriptors")
-
-    def hold(self, spare: Spare) -> int | None:
-        """Have the scratch of `spare` kept when it has ended, until `release`; return a descriptor
-        of its working directory, which is the caller's to close. None if the spare has ended.
-        """
-        self._say(protocol.pack_hold(spare.serial))
-        kind, serial, _, _, descriptors = self._receive_event(START_PATIENCE_S)
-        if (kind, serial) == (protocol.HELD, spare.serial) and len(descriptors) == 1:
-            return descriptors[0]
-        for fd in descriptors:
-            os.close(fd)
-        if (kind, serial) == (protocol.EXIT, spare.serial):
-            return None
-        raise JailLost(f"the zygote sent {kind!r} {serial} instead of the scratch")
-
-    def release(self) -> None:
-        """Let the scratch go that `hold` kept."""
-        self._say(protocol.pack_release())
-
-    def wait_exit(self, spare: Spare, timeout_s: float) -> tuple[int, float] | None:
-        """Return (wait status, CPU seconds) of the run on `spare`, or None after `timeout_s`."""
-        if not self._poll.poll(max(timeout_s, 0.0) * 1e3):
-            return None
-        kind, serial, status, cpu_us, descriptors = self._receive_event(0.0)
-        for fd in descriptors:
-            os.close(fd)
-        if (kind, serial) != (protocol.EXIT, spare.serial):
-            raise JailLost(f"the zygote sent {kind!r} {serial} instead of exit {spare.serial}")
-        return status, cpu_us / 1e6
-
-    def control_fd(self) -> int:
-        """The control socket's descriptor: readable when `wait_exit` would not wait."""
-        assert self._control is not None
-        return self._control.fileno()
 
     def is_alive(self) -> bool:
         if self._zygote_pidfd < 0:
@@ -382,7 +276,7 @@ class Jail:
             with contextlib.suppress(OSError):
                 self.plan.runtime.remove_folder(os.path.basename(self.scratch))
         self.report.close()
-        for fd in (self._report_fd, self._log):
+        for fd in (self.report_fd, self._log):
             os.close(fd)
 
     def release_after_fork(self) -> None:
@@ -404,7 +298,7 @@ class Jail:
 
     def _receive_event(self, timeout_s: float) -> tuple[bytes, int, int, int, list[int]]:
         data, ancillary = self._receive(timeout_s)
-        descriptors = _descriptors(ancillary)
+        descriptors = descriptors_in(ancillary)
         event = protocol.unpack_event(data)
         if event is None:
             for fd in descriptors:
@@ -430,7 +324,7 @@ class Jail:
 
 
 @contextlib.contextmanager
-def _step(name: str) -> Any:
+def step(name: str) -> Any:
     try:
         yield
     except OSError as error:
@@ -448,7 +342,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             process.wait(max(deadline - time.monotonic(), 0.1))
 
 
-def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+def descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     found: list[int] = []
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
@@ -456,7 +350,7 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     return found
 
 
-def _credentials_pid(item: tuple[int, int, bytes]) -> int:
+def credentials_pid(item: tuple[int, int, bytes]) -> int:
     """The process id in an SCM_CREDENTIALS message (struct ucred), which the kernel vouches for."""
     level, kind, data = item
     if (level, kind) != (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):

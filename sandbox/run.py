@@ -12,12 +12,14 @@ from collections.abc import Callable
 
 from . import files
 from .capture import Capture
+from .guard import Guard
 from .guest import protocol, wire
-from .jail import KILL_PATIENCE_S, START_PATIENCE_S, Jail, JailLost, Spare
+from .jail import START_PATIENCE_S, JailLost
 from .job import Job
 from .limits import Limits
 from .reasons import End, ExitReason, decide
 from .result import GuestException, Result
+from .spares import RunJail, Spare
 from .stop import Stop
 from .watch import Watch
 
@@ -64,7 +66,7 @@ class Run:
 
     def __init__(
         self,
-        jail: Jail,
+        jail: RunJail,
         spare: Spare,
         job: Job,
         stop: Stop,
@@ -77,10 +79,7 @@ class Run:
         self.on_output = on_output
         self.detail = ""
         self.jail_lost = False
-        self._began = 0.0
-        self._deadline = math.inf
-        self._watch: Watch | None = None
-        self._give_up_at: float | None = None
+        self.guard = Guard(job.limits, stop, self._has_started)
 
     def drive(self, queue_s: float = 0.0) -> Result:
         limits = self.job.limits
@@ -93,7 +92,7 @@ class Run:
             folder = self._hold(owned) if self.job.collect else None
             self._begin()
             status, cpu_s = self._wait()
-            wall_s = time.monotonic() - self._began
+            wall_s = time.monotonic() - self.guard.began
             self.out.drain()
             self.err.drain()
             if self.out.truncated or self.err.truncated:
@@ -142,17 +141,16 @@ class Run:
             jail.group.begin(limits.memory_bytes, tasks)
             # Not before: what the last run held may still be given back, and count.
             self.spare.die_first()
+        watch = None
         if jail.group is None or jail.scratch is not None:
-            self._watch = _watch(jail, self.spare.pid, limits, len(self.job.source))
-        self._hand_over()
+            watch = _watch(jail, self.spare.pid, limits, len(self.job.source))
+        self._hand_over(watch)
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, watch: Watch | None) -> None:
         limits = _rlimits(self.job.limits, self.jail)
         data = memoryview(self.job.pack(limits))
         with self.job.descriptors(self.out.write_end, self.err.write_end) as descriptors:
-            self._began = time.monotonic()
-            if self.job.limits.wall_s is not None:
-                self._deadline = self._began + self.job.limits.wall_s
+            self.guard.begin(lambda: self.spare.pid, watch)
             self.stop.attach(self.spare.pidfd)
             self._send(data, descriptors)
         self.out.close_write_end()
@@ -177,15 +175,16 @@ class Run:
     def _wait(self) -> tuple[int | None, float | None]:
         """Wait for the end of the run, enforcing its limits; return wait status and CPU time."""
         try:
-            ended = self.jail.wait_exit(self.spare, min(_FIRST_QUIET_S, self._until_next_look()))
+            quiet_s = min(_FIRST_QUIET_S, self.guard.until_next_look())
+            ended = self.jail.wait_exit(self.spare, quiet_s)
             pipes = None
             while ended is None:
-                self._look()
+                self.guard.look()
                 if pipes is None:
                     pipes = select.poll()
                     for fd in (self.jail.control_fd(), self.out.fd, self.err.fd):
                         pipes.register(fd, select.POLLIN)
-                ready = {fd for fd, _ in pipes.poll(self._until_next_look() * 1e3)}
+                ready = {fd for fd, _ in pipes.poll(self.guard.until_next_look() * 1e3)}
                 for capture in (self.out, self.err):
                     if capture.fd in ready and not capture.drain():
                         pipes.unregister(capture.fd)
@@ -198,58 +197,12 @@ class Run:
             self.detail = self.detail or str(lost)
             return None, None
 
-    def _until_next_look(self) -> float:
-        """Seconds until a limit can be reached at the earliest."""
-        limits = self.job.limits
-        now = time.monotonic()
-        if self.stop.reason is not None:
-            return max(self._patience_ends() - now, 0.0)
-        waits = [60.0, self._deadline - now]
-        if limits.cpu_s is not None:
-            # With every CPU at work, the limit can't come sooner than this.
-            waits.append(max((limits.cpu_s - self._cpu_s()) / (os.cpu_count() or 1), 0.001))
-        if self._watch is not None:
-            waits.append(self._watch.interval_s)
-        return max(min(waits), 0.0)
-
-    def _look(self) -> None:
-        """End the run if it has passed a limit; give up on a jail that does not obey."""
-        limits = self.job.limits
-        now = time.monotonic()
-        if self.stop.reason is not None:
-            if now >= self._patience_ends():
-                raise JailLost(f"killed, but not gone after {KILL_PATIENCE_S:g} s")
-        elif now >= self._deadline:
-            if self._has_started():
-                self.stop(ExitReason.WALL_TIMEOUT)
-            elif now >= self._began + START_PATIENCE_S:
-                raise JailLost("the spare did not start its program")
-            else:  # what went by was our time: the program's begins now
-                self._deadline = now + (limits.wall_s or 0.0)
-        elif limits.cpu_s is not None and self._cpu_s() >= limits.cpu_s and self._has_started():
-            self.stop(ExitReason.CPU_TIMEOUT)
-        elif self._watch is not None and (found := self._watch.check()):
-            self.detail = found[1]
-            self.stop(found[0])
-
-    def _patience_ends(self) -> float:
-        """When a run that was told to end, and its jail with it, are given up."""
-        if self._give_up_at is None:
-            self._give_up_at = time.monotonic() + KILL_PATIENCE_S
-        return self._give_up_at
-
-    def _cpu_s(self) -> float:
-        """CPU time of the run so far; of a process that has just gone, none is known."""
-        try:
-            return time.clock_gettime(_process_cpu_clock(self.spare.pid))
-        except OSError:
-            return 0.0
-
     # ---- the end
 
     def _result(
         self, status: int | None, cpu_s: float | None, wall_s: float, queue_s: float
     ) -> Result:
+        self.detail = self.guard.detail or self.detail
         usage = None
         if self.jail.group is not None:
             with contextlib.suppress(OSError, ValueError):
@@ -337,7 +290,7 @@ def _backstop_fired(status: int | None, cpu_s: float | None, limits: Limits) -> 
     return killed and cpu_s >= limits.cpu_s
 
 
-def _watch(jail: Jail, pid: int, limits: Limits, source_bytes: int) -> Watch:
+def _watch(jail: RunJail, pid: int, limits: Limits, source_bytes: int) -> Watch:
     return Watch(
         pid,
         jail.zygote_pid,
@@ -349,7 +302,7 @@ def _watch(jail: Jail, pid: int, limits: Limits, source_bytes: int) -> Watch:
     )
 
 
-def _rlimits(limits: Limits, jail: Jail) -> protocol.JobLimits:
+def _rlimits(limits: Limits, jail: RunJail) -> protocol.JobLimits:
     data = address_space = cpu = -1
     if limits.memory_bytes is not None:
         # A little below the cgroup's limit: MemoryError comes before the kernel's kill.
@@ -365,8 +318,3 @@ def _rlimits(limits: Limits, jail: Jail) -> protocol.JobLimits:
     file_size = -1 if limits.disk_bytes is None else limits.disk_bytes
     open_files = -1 if limits.open_files is None else limits.open_files
     return protocol.JobLimits(data, address_space, file_size, open_files, cpu)
-
-
-def _process_cpu_clock(pid: int) -> int:
-    """The clock of a process's CPU time, all threads (clock_getcpuclockid(3), CPUCLOCK_SCHED)."""
-    return (~pid << 3) | 2

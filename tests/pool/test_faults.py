@@ -244,14 +244,14 @@ def test_when_no_worker_can_be_replaced_runs_are_answered(single, monkeypatch):
     def refuse(*_args, **_options):
         raise SetupError("launch", "out of order")
 
-    monkeypatch.setattr("sandbox.jail.Jail.start", refuse)
+    monkeypatch.setattr("sandbox.spares.RunJail.start", refuse)
     os.kill(zygote_of(single), signal.SIGKILL)
     wait_until(lambda: single.stats().workers_alive == 0)
     result = single.run("print(1)")
     assert result.infra_error
     assert result.reason == "internal"
     assert "out of order" in result.detail
-    monkeypatch.setattr("sandbox.jail.Jail.start", real)
+    monkeypatch.setattr("sandbox.spares.RunJail.start", real)
     wait_until(lambda: single.stats().workers_alive == 1, timeout_s=15)
     assert single.run("print(1)").ok
 

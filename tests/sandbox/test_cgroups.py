@@ -196,7 +196,7 @@ def test_v1_a_run_is_limited_and_measured_beyond_what_was_there(fake, filled):
     assert read(tasks, "pids.max").startswith("max")
     assert not group.end().out_of_memory, "an earlier run's kill is not this one's"
     assert group.describe() == "cgroup v1: memory, pids"
-    assert group.paths() == [str(memory), str(tasks)]
+    assert (group.memory, group.tasks) == (str(memory), str(tasks))
     group_files_closed(group)
 
 

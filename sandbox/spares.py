@@ -1,0 +1,137 @@
+"""A jail for runs: it keeps one confined child waiting for the next job."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import select
+import socket
+
+from . import cgroups
+from .guest import protocol
+from .guest.protocol import Shape
+from .jail import START_PATIENCE_S, Jail, JailLost, step
+from .plan import Plan, describe_layers
+
+
+@dataclasses.dataclass
+class Spare:
+    """A confined child that waits for its job."""
+
+    serial: int
+    jobs: socket.socket
+    pidfd: int
+
+    @functools.cached_property
+    def pid(self) -> int:
+        """The child's id on the host, 0 if it is gone already."""
+        with open(f"/proc/self/fdinfo/{self.pidfd}", "rb", buffering=0) as file:
+            fields = file.read(512).split()
+        return max(int(fields[fields.index(b"Pid:") + 1]), 0)
+
+    def die_first(self) -> None:
+        """Have the kernel choose the run when its cgroup is out of memory, not the zygote: the
+        verdict would be the same, but the worker would have to be replaced.
+        """
+        with contextlib.suppress(OSError):
+            adjust = os.open(f"/proc/{self.pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(adjust, b"1000")
+            finally:
+                os.close(adjust)
+
+    def close(self) -> None:
+        self.jobs.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+class RunJail(Jail):
+    """A jail with a spare. `start` makes it, `close` (of `Jail`) frees everything."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self.shape: Shape | None = None
+        self._shapes = 0
+        self._poll = select.poll()
+
+    def start(self, shape: Shape) -> None:
+        """Make the jail, with a first spare of `shape`. Raises `SetupError` naming the step that
+        failed; then nothing is left of the jail.
+        """
+        self._first = shape
+        self._make()
+
+    def _settle(self) -> None:
+        assert self._control is not None
+        self._poll.register(self._control, select.POLLIN)
+        with step("cgroup"):
+            self._join_cgroup()
+        self.layers = describe_layers(self.plan, self.landlock_abi, self.group)
+        self.reshape(self._first)
+
+    def _join_cgroup(self) -> None:
+        if self.plan.cgroup_parents is None:
+            return
+        # Noted before it is made: what is written down too much is swept for nothing.
+        for folder in (self.plan.cgroup_parents.memory, self.plan.cgroup_parents.tasks):
+            if folder:
+                self.plan.runtime.note_cgroup(os.path.join(folder, self.name))
+        self.group = cgroups.make(self.plan.cgroup_parents, self.name)
+        self.group.add(self.zygote_pid)
+
+    def reshape(self, shape: Shape) -> None:
+        """Ask for a spare of `shape` in place of the present one, if any."""
+        self._say(protocol.pack_shape(shape))
+        self._shapes += 1
+        self.shape = shape
+
+    def next_spare(self) -> Spare:
+        """Wait for the next spare that has the shape last asked for."""
+        while True:
+            kind, serial, _, shapes, descriptors = self._receive_event(START_PATIENCE_S)
+            stale = kind == protocol.READY and shapes != self._shapes  # about to be replaced
+            if kind == protocol.READY and len(descriptors) == 2 and not stale:
+                jobs = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptors[0])
+                return Spare(serial, jobs, descriptors[1])
+            for fd in descriptors:
+                os.close(fd)
+            if (
+                kind != protocol.EXIT and not stale
+            ):  # of a spare that was replaced, or killed while it waited
+                raise JailLost(f"the zygote sent {kind!r} with {len(descriptors)} descriptors")
+
+    def hold(self, spare: Spare) -> int | None:
+        """Have the scratch of `spare` kept when it has ended, until `release`; return a descriptor
+        of its working directory, which is the caller's to close. None if the spare has ended.
+        """
+        self._say(protocol.pack_hold(spare.serial))
+        kind, serial, _, _, descriptors = self._receive_event(START_PATIENCE_S)
+        if (kind, serial) == (protocol.HELD, spare.serial) and len(descriptors) == 1:
+            return descriptors[0]
+        for fd in descriptors:
+            os.close(fd)
+        if (kind, serial) == (protocol.EXIT, spare.serial):
+            return None
+        raise JailLost(f"the zygote sent {kind!r} {serial} instead of the scratch")
+
+    def release(self) -> None:
+        """Let the scratch go that `hold` kept."""
+        self._say(protocol.pack_release())
+
+    def wait_exit(self, spare: Spare, timeout_s: float) -> tuple[int, float] | None:
+        """Return (wait status, CPU seconds) of the run on `spare`, or None after `timeout_s`."""
+        if not self._poll.poll(max(timeout_s, 0.0) * 1e3):
+            return None
+        kind, serial, status, cpu_us, descriptors = self._receive_event(0.0)
+        for fd in descriptors:
+            os.close(fd)
+        if (kind, serial) != (protocol.EXIT, spare.serial):
+            raise JailLost(f"the zygote sent {kind!r} {serial} instead of exit {spare.serial}")
+        return status, cpu_us / 1e6
+
+    def control_fd(self) -> int:
+        """The control socket's descriptor: readable when `wait_exit` would not wait."""
+        assert self._control is not None
+        return self._control.fileno()
