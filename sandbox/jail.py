@@ -74,6 +74,9 @@ class Jail:
     (`RunJail` in spares.py). `close` frees everything; all is for one thread, but for `kill`.
     """
 
+    families = False
+    """Whether it is for families of sessions."""
+
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.number = next(_numbers)
@@ -156,6 +159,7 @@ class Jail:
                 plan.launcher.mounts(mounts),
                 outer_id=own or (os.geteuid(), os.getegid()),
                 control_fd=control_fd,
+                families=self.families,
             )
         else:
             assert self.scratch is not None
@@ -183,7 +187,8 @@ class Jail:
             "tier": self.plan.tier,
             "scratch": where.scratch,
             "rules": where.rules,
-            "filter": seccomp.build(self.plan.tier) if confined else b"",
+            "families": self.families,
+            "filter": seccomp.build(self.plan.tier, session=self.families) if confined else b"",
             "path": where.path,
             "preload": list(self.plan.preload),
         }

@@ -46,10 +46,12 @@ def command(
     *,
     outer_id: tuple[int, int],
     control_fd: int,
+    families: bool = False,
 ) -> list[str]:
     """Return the command line that makes a jail and executes a zygote in it.
 
-    outer_id: the host's user and group that the one id inside stands for.
+    outer_id: the host's user and group that the one id inside stands for. families: it is to hold
+    sessions, whose keepers look at what their branches hold.
     """
     user, group = outer_id
     options = [
@@ -69,6 +71,8 @@ def command(
         "--cap", "CAP_SETPCAP",
         "--pass_fd", str(control_fd),
     ]  # fmt: skip
+    if families:
+        options += ["--cap", "CAP_SYS_PTRACE"]
     for source, target in mounts.binds:
         options += ["--bindmount_ro", f"{source}:{target}"]
     for target in mounts.covers:

@@ -23,8 +23,9 @@ _ENOSYS = 38
 
 
 @functools.cache
-def build(tier: str, machine: str | None = None) -> bytes:
-    """Return the filter of `tier` as BPF instructions for `machine` (default: this one).
+def build(tier: str, machine: str | None = None, *, session: bool = False) -> bytes:
+    """Return the filter of `tier` as BPF instructions for `machine` (default: this one), for runs
+    or for sessions.
 
     Foreign architectures, x32 among them, kill the process. `PID_MARK` stands wherever the
     process's own id belongs (see `guest/syscall_filter.py`). Raises `SetupError` where
@@ -41,7 +42,7 @@ def build(tier: str, machine: str | None = None) -> bytes:
         filter_.add_arch(arch)
     filter_.set_attr(library.Attr.ACT_BADARCH, library.KILL_PROCESS)
     filter_.set_attr(library.Attr.CTL_OPTIMIZE, _OPTIMIZE_TREE)
-    for rule in syscalls.rules(tier):
+    for rule in syscalls.rules(tier, session=session):
         for name in rule.names.split():
             if library.resolve_syscall(arch, name) < 0:  # another machine's: open, on aarch64
                 continue
@@ -61,6 +62,8 @@ def build(tier: str, machine: str | None = None) -> bytes:
 def _action(library: Any, action: int) -> int:
     if action == syscalls.ALLOW:
         return int(library.ALLOW)
+    if action == syscalls.ASK:
+        return int(library.NOTIFY)
     errno = 0 if action == syscalls.NO_EFFECT else action
     return int(library.ERRNO(errno))
 

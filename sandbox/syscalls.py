@@ -15,6 +15,8 @@ import termios
 from .guest.syscall_filter import PID_MARK
 
 ALLOW = 0
+ASK = -2
+"""An action: the host is asked, and answers."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -198,7 +200,33 @@ _TIERS = {
 NO_EFFECT = -1
 """An action: answer success and do nothing."""
 
+_SESSION = (
+    Rule(
+        "clone",
+        "a fork, when the host has asked the session for one",
+        action=ASK,
+        cases=((Condition(0, 0, mask=_CLONE_THREAD),),),
+    ),
+    # A session's process has another id after every call: the host knows which is whose.
+    Rule("kill tgkill", "itself", action=ASK),
+    Rule("prctl", "dying with its keeper", cases=((Condition(0, 1), Condition(1, 9)),)),
+    Rule("capset", "giving up what a new user namespace gave; it can't give any"),
+)
+_OF_ONE_PROCESS = ("kill", "tgkill")
 
-def rules(tier: str) -> tuple[Rule, ...]:
-    """Return the policy of `tier`, "namespaces" or "landlock"."""
-    return _COMMON + _TIERS[tier]
+
+def rules(tier: str, *, session: bool = False) -> tuple[Rule, ...]:
+    """Return the policy of `tier`, "namespaces" or "landlock"; for runs, or for sessions, whose
+    processes are forked under their filter.
+    """
+    found = _COMMON + _TIERS[tier]
+    if not session:
+        return found
+    return (*(_of_session(rule) for rule in found if rule.names not in _OF_ONE_PROCESS), *_SESSION)
+
+
+def _of_session(rule: Rule) -> Rule:
+    """Without the process's own id, which changes: only 0 stands for itself."""
+    if rule.cases is not _ITSELF:
+        return rule
+    return dataclasses.replace(rule, cases=((Condition(0, 0),),))

@@ -5,6 +5,7 @@ import ctypes
 from . import kernel
 
 CAP_SETPCAP = 8
+CAP_SYS_PTRACE = 19
 CAP_SYS_ADMIN = 21
 
 _VERSION_3 = 0x20080522

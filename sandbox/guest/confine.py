@@ -42,14 +42,18 @@ class Confinement:
     """
 
     def __init__(
-        self, tier: str, scratch: str, rules: list[tuple[str, int]], filter_: bytes
+        self,
+        tier: str,
+        scratch: str,
+        rules: list[tuple[str, int]],
+        filter_: bytes,
+        *,
+        families: bool = False,
     ) -> None:
         self.tier = tier
-        self.scratch = scratch
-        self.home = os.path.join(scratch, FOLDERS[0])
-        self._folders = [os.path.join(scratch, folder) for folder in FOLDERS]
+        self._families = families
+        self._stand_in(scratch)
         self._mount_point = scratch.encode()
-        self._program_file = os.path.join(self.home, PROGRAM_FILE)
         self._signature: list[tuple[int, ...]] = []
         self._kept: Shape | None = None  # of the scratch that is laid out, if one is
         self._mounts = tier == "namespaces"
@@ -67,6 +71,8 @@ class Confinement:
     def zygote(self) -> None:
         """Confine the zygote itself: it keeps what it needs to fork and mount, nothing more."""
         keep = 1 << capabilities.CAP_SYS_ADMIN if self._mounts else 0
+        if self._mounts and self._families:
+            keep |= 1 << capabilities.CAP_SYS_PTRACE  # to look at what a branch still holds
         if not self._mounts:
             wipe(self.scratch)  # of what preloaded modules have written into their home
         if self._mounts:
@@ -102,16 +108,19 @@ class Confinement:
             self._remove_scratch()
         if self._kept is None:
             if self._mounts:
-                size, inodes = shape.disk_bytes or 0, shape.inodes or 0
-                options = b"mode=0700,size=%d,nr_inodes=%d" % (size, inodes)
-                flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOATIME
-                # The owner of a mount is who mounts it: the zygote, whose id its children have.
-                kernel.mount(b"tmpfs", self._mount_point, b"tmpfs", flags, options)
+                self.mount_scratch(shape.disk_bytes, shape.inodes)
             for folder in self._folders:
                 os.mkdir(folder, 0o700)
             self._signature = self._sign()
         self._kept = shape
         os.chdir(self.home)
+
+    def mount_scratch(self, disk_bytes: int | None, inodes: int | None) -> None:
+        """Mount an empty scratch over what is there; None is unlimited."""
+        options = b"mode=0700,size=%d,nr_inodes=%d" % (disk_bytes or 0, inodes or 0)
+        flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOATIME
+        # The owner of a mount is who mounts it: a process of ours, whose id its children have.
+        kernel.mount(b"tmpfs", self._mount_point, b"tmpfs", flags, options)
 
     def take_away(self) -> None:
         """Remove the scratch, whatever is in it; no process may be left that uses it.
@@ -153,6 +162,60 @@ class Confinement:
         """What identifies the scratch and its folders, but for the working directory."""
         found = map(os.lstat, (self.scratch, *self._folders[1:]))
         return [(s.st_ino, s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in found]
+
+    # ---- in a keeper, for its family
+
+    @property
+    def has_namespaces(self) -> bool:
+        return self._mounts
+
+    def lay_out_family(self, disk_bytes: int | None, inodes: int | None) -> None:
+        """Make the scratch of a family's first head, and stand in it."""
+        if self._mounts:
+            self.mount_scratch(disk_bytes, inodes)
+        else:
+            self._stand_in(os.path.join(self.scratch, os.urandom(16).hex()))
+            os.mkdir(self.scratch, 0o700)
+        for folder in self._folders:
+            os.mkdir(folder, 0o700)
+        os.chdir(self.home)
+
+    def _stand_in(self, scratch: str) -> None:
+        self.scratch = scratch
+        self.home = os.path.join(scratch, FOLDERS[0])
+        self._folders = [os.path.join(scratch, folder) for folder in FOLDERS]
+        self._program_file = os.path.join(self.home, PROGRAM_FILE)
+
+    # ---- in a head
+
+    def head(self) -> int:
+        """Confine the first head of a family; return the descriptor on which the host is asked."""
+        step = "session"
+        try:
+            os.setsid()
+            for step, call in self._calls:  # noqa: B007
+                call()
+            step = "landlock of the family"
+            if not self._mounts and self._ruleset >= 0:
+                landlock.apply(landlock.create(self._own_rules(), scope_signals=True))
+            step = "seccomp"
+            assert self._filter is not None
+            return self._filter.apply_listening()
+        except Exception as error:
+            raise ConfineError(step, error) from error
+
+    def settle_branch(self) -> None:
+        """In a branch whose files have been placed: enter them, and give up the powers that its
+        new user namespace gave it.
+        """
+        os.chdir(self.home)
+        capabilities.apply()
+
+    def _own_rules(self) -> list[tuple[str, int]]:
+        """The rules of a family that shares the worker's folder with others: its own part of it."""
+        top = os.path.dirname(self.scratch)
+        rules = [(path, rights) for path, rights in self._rules if path != top]
+        return rules + [(folder, landlock.SCRATCH) for folder in self._folders]
 
     # ---- in every child, before it has seen a byte of a program
 

@@ -6,18 +6,26 @@ leaves the child's interpreter as it was, with no lock held by a thread that no 
 
 import ctypes
 import errno
+import functools
 import os
 import platform
+import signal
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 _NUMBERS = {
     # name: (x86-64, aarch64), from the kernel's syscall tables
+    "clone": (56, 220),
+    "kill": (62, 129),
     "capset": (126, 91),
     "prctl": (157, 167),
     "umount2": (166, 39),
     "seccomp": (317, 277),
+    "fsopen": (430, 430),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "pidfd_getfd": (438, 438),
     "landlock_create_ruleset": (444, 444),
     "landlock_add_rule": (445, 445),
     "landlock_restrict_self": (446, 446),
@@ -26,14 +34,20 @@ _NUMBERS = {
 MACHINE = platform.machine()
 _COLUMN = {"x86_64": 0, "aarch64": 1}.get(MACHINE)
 
-CLONE_NEWNS = 0x00020000
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
+CLONE_PARENT = 0x8000
+CLONE_SETS_TID = 0x00200000 | 0x01000000  # CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
-MS_NOSUID, MS_NODEV, MS_NOATIME = 2, 4, 1024
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME = 1, 2, 4, 8, 1024
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
-_RDONLY, _NOSUID, _NODEV = 1, 2, 4  # MOUNT_ATTR_*
+_RDONLY, _NOSUID, _NODEV, _NOEXEC = 1, 2, 4, 8  # MOUNT_ATTR_*
+_FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
+_FSCONFIG_CMD_CREATE = 6
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
 PR_SET_NO_NEW_PRIVS = 38
+_PR_GET_TID_ADDRESS = 40
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 
 
@@ -51,14 +65,55 @@ def fork() -> int:
     return pid
 
 
+def clone(flags: int) -> int:
+    """Fork into new namespaces, or as a child of this process's parent; as `fork` otherwise.
+
+    The bare system call: libc keeps its thread's id in memory and would have a stale one in the
+    child, so the kernel is told to write it there (that is how libc's own fork does it).
+    """
+    flags |= signal.SIGCHLD | CLONE_SETS_TID
+    # aarch64 has the last two arguments the other way round.
+    last = (0, _own_tid_address()) if MACHINE == "aarch64" else (_own_tid_address(), 0)
+    return syscall("clone", flags, 0, 0, *last)
+
+
+@functools.cache
+def _own_tid_address() -> int:
+    """Where libc keeps the id of the main thread: it told the kernel when it started."""
+    address = ctypes.c_uint64()
+    syscall("prctl", _PR_GET_TID_ADDRESS, ctypes.byref(address), 0, 0, 0)
+    return address.value
+
+
+def ask(number: int) -> int:
+    """Ask the host something, by a signal to a process that can't exist; its answer."""
+    return syscall("kill", number, 0)
+
+
 def unshare(flags: int) -> None:
     if _libc.unshare(ctypes.c_int(flags)) != 0:
         _raise("unshare")
 
 
+def setns(namespace: int, kind: int) -> None:
+    if _libc.setns(ctypes.c_int(namespace), ctypes.c_int(kind)) != 0:
+        _raise("setns")
+
+
 def mount(source: bytes, target: bytes, kind: bytes, flags: int, options: bytes | None) -> None:
     if _libc.mount(source, target, kind, ctypes.c_ulong(flags), options) != 0:
         _raise(f"mount {kind.decode()} on {target.decode()}")
+
+
+def detached_proc() -> int:
+    """A proc of this pid namespace that is mounted nowhere: a descriptor of its root."""
+    context = syscall("fsopen", b"proc", _FSOPEN_CLOEXEC)
+    try:
+        syscall("fsconfig", context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        attributes = _NOSUID | _NODEV | _NOEXEC
+        return syscall("fsmount", context, _FSMOUNT_CLOEXEC, attributes)
+    finally:
+        os.close(context)
 
 
 def harden_mounts(devices: list[str]) -> None:

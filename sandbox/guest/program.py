@@ -85,7 +85,7 @@ class Program:
         for name in [name for name in sys.modules if name.partition(".")[0] == "guest"]:
             del sys.modules[name]
         sys.path.insert(0, home)
-        self._seeders = _seeders()
+        self._seeders = seeders()
         install_streams()
 
     def prepare(self) -> None:
@@ -140,7 +140,7 @@ class Program:
         self.report.write_value(furnish.call(namespace, call))
 
 
-def _seeders() -> list[Callable[[], object]]:
+def seeders() -> list[Callable[[], object]]:
     """What gives a child randomness of its own: it was forked with its siblings' state.
 
     Only generators with global state that may have been imported before the fork need it;
@@ -166,13 +166,7 @@ def install_streams() -> None:
     try:
         for fd, end in enumerate((read_end, write_end, write_end)):
             os.dup2(end, fd)
-        sys.stdin = io.TextIOWrapper(
-            io.BufferedReader(_raw(0, "rb", "<stdin>")),
-            encoding="utf-8",
-            errors="strict",
-            newline="\n",  # as Python's own: what ends a line is the program's business
-        )
-        sys.stdin.mode = "r"  # type: ignore[misc]
+        sys.stdin = _reader()
         sys.stdout = _writer(1, "<stdout>", "strict")
         sys.stderr = _writer(2, "<stderr>", "backslashreplace")
     finally:
@@ -352,6 +346,23 @@ def _raw(fd: int, mode: str, name: str) -> io.FileIO:
     raw = io.FileIO(fd, mode, closefd=False)
     raw.name = name
     return raw
+
+
+def renew_stdin() -> None:
+    """Forget what was read ahead of another call's input, unless sys.stdin is the program's own."""
+    if sys.stdin is sys.__stdin__:
+        sys.stdin = sys.__stdin__ = _reader()  # type: ignore[misc]
+
+
+def _reader() -> io.TextIOWrapper:
+    stream = io.TextIOWrapper(
+        io.BufferedReader(_raw(0, "rb", "<stdin>")),
+        encoding="utf-8",
+        errors="strict",
+        newline="\n",  # as Python's own: what ends a line is the program's business
+    )
+    stream.mode = "r"  # type: ignore[misc]
+    return stream
 
 
 def _writer(fd: int, name: str, errors: str) -> io.TextIOWrapper:

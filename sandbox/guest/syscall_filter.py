@@ -13,6 +13,7 @@ A rule such as "kill yourself only" needs an id that is known only after the for
 
 _SECCOMP_SET_MODE_FILTER = 1
 _SECCOMP_GET_ACTION_AVAIL = 2
+_FLAG_NEW_LISTENER, _FLAG_WAIT_KILLABLE = 8, 32  # killable: no other signal cancels a question
 _RET_KILL_PROCESS = 0x80000000
 _INSTRUCTION = struct.Struct("<HBBI")
 _JUMP_IF_EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
@@ -37,12 +38,20 @@ class Filter:
         ]
         program_pointer = ctypes.byref(self._program)
         self._install = kernel.Prepared("seccomp", _SECCOMP_SET_MODE_FILTER, 0, program_pointer)
+        flags = _FLAG_NEW_LISTENER | _FLAG_WAIT_KILLABLE
+        self._install_listening = kernel.Prepared(
+            "seccomp", _SECCOMP_SET_MODE_FILTER, flags, program_pointer
+        )
 
     def apply(self, pid: int) -> None:
         """Restrict this process, whose id is `pid`; needs no_new_privs. There is no way back."""
         for place in self._marks:
             struct.pack_into("<I", self._buffer, place, pid)
         self._install()
+
+    def apply_listening(self) -> int:
+        """Restrict this process; return the descriptor where its questions can be answered."""
+        return self._install_listening()
 
 
 def probe() -> bool:

@@ -41,7 +41,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from . import confine, kernel, landlock, program, protocol, rlimits, wire
+from . import confine, kernel, landlock, nursery, program, protocol, rlimits, wire
 from .report import Report
 
 FAULT_EXIT_CODE = 121
@@ -86,8 +86,13 @@ class Zygote:
         self.report = Report(report_fd)
         os.close(report_fd)
         self.tier = config["tier"]
+        self.families = config.get("families", False)
         self.confinement = confine.Confinement(
-            self.tier, config["scratch"], config["rules"], config["filter"]
+            self.tier,
+            config["scratch"],
+            config["rules"],
+            config["filter"],
+            families=self.families,
         )
         self.serial = 0
         self.held = False
@@ -114,7 +119,9 @@ class Zygote:
         control.send(wire.encode(("hello", facts)))
 
     def serve(self) -> NoReturn:
-        """Keep one child at a time, of the shape that the host asked for last."""
+        """Keep one child at a time, of the shape that the host asked for last; or families."""
+        if self.families:
+            nursery.serve(self.control, self.confinement, self.program)
         shape = self._receive_command()
         assert shape is not None
         while True:

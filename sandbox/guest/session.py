@@ -1,0 +1,238 @@
+"""A head: the process that holds a session's state, parked until the host wants something.
+
+The code here runs in the image of an untrusted program, which may do to it what it likes. So
+nothing hangs on it: what a head may do, kernel, keeper and host enforce, and what it says is the
+program's word. It keeps apart from the program's doings (its own builtins, no module looked up
+anew) so that honest programs don't break it by accident.
+
+On a head's socket (a stream): a letter, the size of what follows, and that; descriptors come with
+the letter.
+
+=====================  =========================================================================
+FORK                   fork; the child asks for a socket of its own, and says HELLO there
+BRANCH                 the same, into namespaces of its own (namespaces tier); then wait for PLACED
+JOB + three files      run code; answer RESULT
+HELLO                  from a new process; the first one's brings the listener for questions
+RESULT                 wire: (kind, exit code, value, exception, memory error)
+FAULT                  wire: why something could not be done
+=====================  =========================================================================
+"""
+
+import __future__
+
+import _socket
+import array
+import ast
+import builtins
+import linecache
+import os
+import signal
+import struct
+import sys
+from typing import Any, NoReturn
+
+from . import kernel, program, rlimits, wire
+from .confine import Confinement
+from .program import Program
+
+__builtins__ = dict(vars(builtins))  # type: ignore[assignment]
+
+FORK, BRANCH, JOB, PLACED = b"f", b"b", b"j", b"p"
+HELLO, RESULT, FAULT, SETTLED = b"h", b"r", b"x", b"s"
+HEADER = struct.Struct("<cQ")
+
+MAX_VALUE = 1 << 20
+"""Characters of a value's repr."""
+
+_FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+_ONLY_AST = ast.PyCF_ONLY_AST
+
+_Socket = _socket.socket
+_ALL_SIGNALS = frozenset(signal.valid_signals())
+
+ARRIVED = 0x7FFFFFF1
+"""No process has this id: who sends it a signal asks the host for a socket of its own."""
+
+
+class Head:
+    """Holds the namespace of a session and serves one socket."""
+
+    def __init__(self, jobs: Any, confinement: Confinement, own: Program) -> None:
+        self._jobs = _Socket(fileno=jobs.detach())
+        self._confinement = confinement
+        self._program = own
+        self._namespace = own.main.__dict__
+        self._calls = 0
+        self._flags = 0
+        self._mask: Any = set()
+
+    def begin(self) -> NoReturn:
+        """In the first head: be confined, and serve."""
+        try:
+            _silence()
+            self._program.prepare()
+            signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+            listener = self._confinement.head()
+            self._send(HELLO, b"", (listener,))
+            own = self._jobs.fileno()
+            os.closerange(3, own)
+            os.closerange(own + 1, 1 << 20)
+        except BaseException as error:
+            self._send(FAULT, wire.encode(f"{type(error).__name__}: {error}"))
+            os._exit(1)
+        self._serve()
+
+    def _serve(self) -> NoReturn:
+        """Do what the host says. All signals are blocked but while a program runs: parked, its
+        handlers are not called, and no signal comes between a fork and its being asked for.
+        """
+        while True:
+            try:
+                kind, payload, fds = self._receive()
+                if kind == JOB:
+                    self._run(payload, fds)
+                elif kind == FORK:
+                    self._fork(0)
+                elif kind == BRANCH:
+                    self._fork(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
+            except (EOFError, OSError):
+                os._exit(0)  # nobody wants this state any more
+
+    def _fork(self, namespaces: int) -> None:
+        try:
+            if kernel.clone(kernel.CLONE_PARENT | namespaces):
+                return
+        except OSError as error:
+            self._send(FAULT, wire.encode(str(error)))
+            return
+        # A socket of our own comes from the host: what passed through the forerunner it could keep.
+        fd = kernel.ask(ARRIVED)
+        os.close(self._jobs.detach())
+        self._jobs = _Socket(fileno=fd)
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if namespaces:
+            self._receive()  # PLACED
+            self._confinement.settle_branch()
+            self._send(SETTLED, b"")
+            self._receive()
+            for seed in program.seeders():
+                seed()
+        self._send(HELLO, b"")
+
+    # ---- calls
+
+    def _run(self, payload: bytes, fds: list[int]) -> None:
+        source, limits = _unpack_job(payload)
+        for target, fd in enumerate(fds):
+            os.dup2(fd, target)
+            os.close(fd)
+        rlimits.apply(limits)
+        program.renew_stdin()
+        self._calls += 1
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        outcome = self._execute(source, f"<call {self._calls}>")
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BaseException:
+                pass
+        _silence()
+        self._send(RESULT, wire.encode(outcome))
+
+    def _execute(self, source: bytes, name: str) -> wire.Value:
+        text = source.decode("utf-8", "replace")
+        # Without a time of change, an entry is never looked for in a file.
+        linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+        value = None
+        try:
+            try:
+                value = self._evaluate(source, name)
+            except ValueError as error:
+                if "null bytes" not in str(error):
+                    raise
+                raise SyntaxError(str(error)) from None
+        except SystemExit as error:
+            return ("exit", program._exit_code(error) & 0xFF, None, None, False)
+        except BaseException as error:
+            uncaught = error
+        else:
+            return ("ok", 0, value, None, False)
+        program._strip(uncaught)
+        _strip(uncaught)
+        program._print(uncaught)
+        claim = program._describe(uncaught)
+        return ("exception", 1, None, claim.exception, claim.memory_error)
+
+    def _evaluate(self, source: bytes, name: str) -> str | None:
+        """Run the statements; return the repr of a last one that is an expression."""
+        tree = compile(source, name, "exec", self._flags | _ONLY_AST, dont_inherit=True)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        code = compile(tree, name, "exec", self._flags, dont_inherit=True)
+        self._flags |= code.co_flags & _FUTURES
+        exec(code, self._namespace)
+        if last is None:
+            return None
+        expression = ast.Expression(last.value)
+        value = eval(
+            compile(expression, name, "eval", self._flags, dont_inherit=True), self._namespace
+        )
+        if value is None:
+            return None
+        vars(builtins)["_"] = value
+        text = "" + repr(value)
+        return text if len(text) <= MAX_VALUE else text[:MAX_VALUE] + "..."
+
+    # ---- the wire
+
+    def _send(self, kind: bytes, payload: bytes, fds: tuple[int, ...] = ()) -> None:
+        data = memoryview(HEADER.pack(kind, len(payload)) + payload)
+        rights = array.array("i", fds)
+        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if fds else []
+        sent = self._jobs.sendmsg([data], ancillary)
+        while sent < len(data):
+            sent += self._jobs.send(data[sent:])
+
+    def _receive(self) -> tuple[bytes, bytes, list[int]]:
+        header, ancillary, _, _ = self._jobs.recvmsg(HEADER.size, _socket.CMSG_SPACE(4 * 4))
+        if len(header) < HEADER.size:
+            raise EOFError
+        fds = array.array("i")
+        for level, kind, data in ancillary:
+            if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+                fds.frombytes(data)
+        kind, size = HEADER.unpack(header)
+        pieces = []
+        while size:
+            piece = self._jobs.recv(min(size, 1 << 20))
+            if not piece:
+                raise EOFError
+            pieces.append(piece)
+            size -= len(piece)
+        return kind, b"".join(pieces), list(fds)
+
+
+def pack_job(source: bytes, limits: tuple[int, ...]) -> bytes:
+    """What follows JOB: a source, and the rlimits of `protocol.JobLimits`."""
+    return wire.encode((source, limits))
+
+
+def _unpack_job(payload: bytes) -> tuple[bytes, list[int]]:
+    decoded: Any = wire.decode(payload)
+    source, limits = decoded
+    return source, list(limits)
+
+
+def _silence() -> None:
+    """Put nothing in place of the standard streams: a parked state holds nobody's pipes."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in range(3):
+        os.dup2(null, fd)
+    os.close(null)
+
+
+def _strip(error: BaseException) -> None:
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
+        traceback = traceback.tb_next
+    error.__traceback__ = traceback

@@ -1,0 +1,77 @@
+"""What processes of a session ask about their system calls, and the answers (seccomp_unotify(2)).
+
+A filter can't tell a fork that the host has asked for from another, nor a process's own id, which
+changes with every call of a session. So it stops such a call and asks here. Arguments are
+registers, copied when the call was made: what is looked at is what is then done.
+"""
+
+import contextlib
+import fcntl
+import os
+import select
+import struct
+from typing import NamedTuple
+
+from .guest import kernel
+
+_NOTICE = struct.Struct("=QIIiIQ6Q")  # struct seccomp_notif
+_ANSWER = struct.Struct("=QqiI")  # struct seccomp_notif_resp
+_DESCRIPTOR = struct.Struct("=QIIII")  # struct seccomp_notif_addfd
+_RECEIVE, _SEND, _ADD_DESCRIPTOR = 0xC0502100, 0xC0182101, 0x40182103
+_CONTINUE, _ADD_AND_ANSWER = 1, 2
+_EPERM = 1
+
+CLONE = {"x86_64": 56, "aarch64": 220}.get(kernel.MACHINE, -1)
+KILL = {"x86_64": 62, "aarch64": 129}.get(kernel.MACHINE, -1)
+TGKILL = {"x86_64": 234, "aarch64": 131}.get(kernel.MACHINE, -1)
+
+
+class Question(NamedTuple):
+    """One call that waits for an answer. thread: who makes it, by its id on the host."""
+
+    serial: int
+    thread: int
+    call: int
+    arguments: tuple[int, ...]
+
+
+class Questions:
+    """The listener of one filter. Not thread-safe: what waits here, one thread must take."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+
+    def take(self) -> Question | None:
+        """Return a call that waits; None where none does."""
+        while any(events & select.POLLIN for _, events in self._poll.poll(0)):
+            notice = bytearray(_NOTICE.size)
+            try:
+                fcntl.ioctl(self.fd, _RECEIVE, notice)
+            except OSError:  # whoever asked is gone
+                continue
+            serial, thread, _, call, _, _, *arguments = _NOTICE.unpack(notice)
+            return Question(serial, thread, call, tuple(arguments))
+        return None
+
+    def allow(self, question: Question) -> None:
+        self._send(question, 0, _CONTINUE)
+
+    def refuse(self, question: Question) -> None:
+        self._send(question, -_EPERM, 0)
+
+    def hand_over(self, question: Question, fd: int) -> None:
+        """Answer with a copy of our descriptor `fd`: its number there is what the call returns."""
+        data = _DESCRIPTOR.pack(question.serial, _ADD_AND_ANSWER, fd, 0, os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # it is gone
+            fcntl.ioctl(self.fd, _ADD_DESCRIPTOR, data)
+
+    def _send(self, question: Question, error: int, flags: int) -> None:
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self.fd, _SEND, bytearray(_ANSWER.pack(question.serial, 0, error, flags)))
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
