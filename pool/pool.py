@@ -12,8 +12,10 @@ from types import TracebackType
 from typing import Unpack
 
 from sandbox.cpus import usable_cpus
+from sandbox.family import Family
 from sandbox.host import Wish, settle
 from sandbox.limits import Limits
+from sandbox.nursery import Nursery
 from sandbox.plan import Plan
 from sandbox.result import Result
 from sandbox.runtime import Runtime
@@ -24,6 +26,7 @@ from .lifecycle import State
 from .ordered import in_order
 from .program import Options, Program
 from .queue import Queue
+from .session import Session
 from .stats import Counters, Stats
 from .task import RunFuture, Task
 from .worker import Worker
@@ -255,6 +258,35 @@ class Pool:
 
         return Function(run, name)
 
+    def session(self, *, limits: Limits | None = None, history: int = 16) -> Session:
+        """Return a new session: an interpreter whose state persists from call to call.
+
+        limits: instead of the pool's; history: how many earlier states `rollback` can go back to.
+        """
+        _require_count("history", history, 0, 1000)
+        limits = self.limits if limits is None else limits
+        family = Family(self._engine.nursery(), limits)
+        head = family.first()
+        head.park()
+        return Session(self, family, head, limits, history)
+
+    def _queue_call(
+        self,
+        program: Program,
+        timeout: float | None,
+        limits: Limits,
+        queue_timeout: float | None,
+        on_output: OnOutput | None,
+        call: Callable[[Task, str], Result],
+    ) -> RunFuture:
+        self._require_room()
+        limits = limits if program.limits is None else program.limits
+        if timeout is not None:
+            limits = limits.replace(wall_s=timeout)
+        task = Task(program.job(limits), _expiry(queue_timeout), on_output, call)
+        self._queue.put(task)
+        return task.future
+
     def stats(self) -> Stats:
         """Return the counters as they are now."""
         workers = self._engine.workers
@@ -305,7 +337,20 @@ class _Engine:
         self.runtime = runtime
         self.plan = plan
         self.workers: list[Worker] = []
+        self._nursery: Nursery | None = None
+        self._lock = threading.Lock()  # guards _nursery
         self.closed = threading.Event()
+
+    def nursery(self) -> Nursery:
+        """The jail of all sessions, made when the first one is wanted."""
+        with self._lock:
+            if self.closing.is_set():
+                raise PoolClosed("the pool is closed")
+            if self._nursery is None:
+                nursery = Nursery(self.plan)
+                nursery.start()
+                self._nursery = nursery
+            return self._nursery
 
     def hopeless(self, why: str) -> None:
         """Answer what waits with an infra error, if no worker is there to take it."""
@@ -337,6 +382,9 @@ class _Engine:
         for worker in self.workers:
             if not worker.join(max(deadline - time.monotonic(), 0.1)):
                 logger.error("%r did not end", worker)
+        with self._lock:
+            if self._nursery is not None:
+                self._nursery.close()
         self.plan.launcher.close()
         self.runtime.close()
 

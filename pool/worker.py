@@ -18,7 +18,7 @@ from sandbox.result import Result
 from sandbox.run import NotStarted, Run, RunLost
 from sandbox.spares import RunJail, Spare
 
-from .errors import PoolClosed
+from .errors import PoolClosed, PoolError
 from .lifecycle import Lifecycle, State
 from .queue import Queue
 from .stats import Counters
@@ -171,6 +171,9 @@ class Worker:
             self._life.to(State.SETTLING)
 
     def _run(self, task: Task, jail: RunJail) -> None:
+        if task.call is not None:
+            self._call(task, task.call)
+            return
         try:
             run = Run(jail, self._fitting_spare(task, jail), task.job, task.stop, task.on_output)
             result = run.drive(task.queue_s())
@@ -188,6 +191,18 @@ class Worker:
         self._answer(task, result)
         if run.jail_lost:
             raise JailLost(result.detail)
+
+    def _call(self, task: Task, call: Callable[[Task, str], Result]) -> None:
+        """Make a session's call: it takes this worker's turn, not its jail."""
+        try:
+            result = call(task, self._plan.tier)
+        except PoolError as error:
+            task.future.set_exception(error)
+        except BaseException as error:
+            logger.exception("a call failed inside the host")
+            self._answer(task, self._internal(task, f"{type(error).__name__}: {error}"))
+        else:
+            self._answer(task, result)
 
     def _fitting_spare(self, task: Task, jail: RunJail) -> Spare:
         """The spare that waits, or another one where the task's limits want another shape."""

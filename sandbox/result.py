@@ -37,6 +37,8 @@ class Result:
     tier, layers: how the run was confined: one line for each layer, by name.
     infra_error: the failure was ours; such a run must not be scored.
     id: what the caller called the program, or None.
+    value: of a session's call, the repr of a trailing expression, in the program's own words.
+    rolled_back: the session is as it was before this call, which a limit or a signal ended.
     returned: what a called function returned, in our own encoding (see `Pool.function`).
     detail: an explanation for people, where there is something to explain; else "".
     """
@@ -61,6 +63,8 @@ class Result:
     files_skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)
     id: str | None = None
     returned: bytes | None = dataclasses.field(default=None, repr=False)
+    value: str | None = None
+    rolled_back: bool = False
 
     @classmethod
     def internal(cls, detail: str, *, tier: str, queue_s: float, id: str | None = None) -> "Result":
@@ -123,6 +127,8 @@ class Result:
             "signal": self.signal,
             "returncode": self.returncode,
             "completed": self.completed,
+            "value": self.value,
+            "rolled_back": self.rolled_back,
             "stdout": self.stdout,
             "stderr": self.stderr,
             "stdout_truncated": self.stdout_truncated,

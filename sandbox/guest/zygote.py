@@ -121,6 +121,7 @@ class Zygote:
     def serve(self) -> NoReturn:
         """Keep one child at a time, of the shape that the host asked for last; or families."""
         if self.families:
+            self.report.close()  # what families say goes over their sockets; they share no memory
             nursery.serve(self.control, self.confinement, self.program)
         shape = self._receive_command()
         assert shape is not None
