@@ -12,10 +12,12 @@ from .errors import (
     PoolFull,
     PoolTimeout,
     ProgramError,
+    SessionLost,
 )
 from .function import Function
 from .pool import Pool
 from .program import Program
+from .session import Session
 from .stats import Stats
 from .task import RunFuture
 
@@ -30,5 +32,7 @@ __all__ = [
     "Program",
     "ProgramError",
     "RunFuture",
+    "Session",
+    "SessionLost",
     "Stats",
 ]

@@ -44,5 +44,9 @@ class LimitExceeded(PoolError):
         self.result = result
 
 
+class SessionLost(PoolError):
+    """A session's state is gone; the message says why."""
+
+
 class PoolTimeout(PoolError, TimeoutError):
     """The run waited `queue_timeout` seconds for a free worker, and was taken back unrun."""

@@ -12,21 +12,23 @@ from types import TracebackType
 from typing import Unpack
 
 from sandbox.cpus import usable_cpus
+from sandbox.errors import PolicyError
 from sandbox.family import Family
 from sandbox.host import Wish, settle
+from sandbox.jail import JailLost
 from sandbox.limits import Limits
 from sandbox.nursery import Nursery
 from sandbox.plan import Plan
 from sandbox.result import Result
 from sandbox.runtime import Runtime
 
-from .errors import PoolClosed
+from .errors import PoolClosed, PoolError
 from .function import Function
 from .lifecycle import State
 from .ordered import in_order
 from .program import Options, Program
 from .queue import Queue
-from .session import Session
+from .session import Session, Sessions
 from .stats import Counters, Stats
 from .task import RunFuture, Task
 from .worker import Worker
@@ -261,14 +263,31 @@ class Pool:
     def session(self, *, limits: Limits | None = None, history: int = 16) -> Session:
         """Return a new session: an interpreter whose state persists from call to call.
 
-        limits: instead of the pool's; history: how many earlier states `rollback` can go back to.
+        limits: instead of the pool's, for the session as a whole, its times for each call.
+        history: how many earlier states `rollback` can go back to; each costs a parked process,
+            and from about twenty on the next fork becomes slower.
         """
         _require_count("history", history, 0, 1000)
         limits = self.limits if limits is None else limits
-        family = Family(self._engine.nursery(), limits)
-        head = family.first()
+        if not isinstance(limits, Limits):
+            raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
+        if self.tier == "none":
+            raise PolicyError('session: tier="none" has no sessions; use another tier')
+        self._require_room()
+        try:
+            family = Family(self._engine.nursery(), limits)
+            try:
+                head = family.first()
+            except BaseException:
+                family.close()
+                raise
+        except JailLost as lost:
+            raise PoolError(f"a session could not be made: {lost}") from None
         head.park()
-        return Session(self, family, head, limits, history)
+        return self._adopt(Session(self, family, head, history))
+
+    def _adopt(self, session: Session) -> Session:
+        return self._engine.sessions.add(session)
 
     def _queue_call(
         self,
@@ -277,7 +296,7 @@ class Pool:
         limits: Limits,
         queue_timeout: float | None,
         on_output: OnOutput | None,
-        call: Callable[[Task, str], Result],
+        call: Callable[[Task], Result],
     ) -> RunFuture:
         self._require_room()
         limits = limits if program.limits is None else program.limits
@@ -338,6 +357,7 @@ class _Engine:
         self.plan = plan
         self.workers: list[Worker] = []
         self._nursery: Nursery | None = None
+        self.sessions = Sessions()
         self._lock = threading.Lock()  # guards _nursery
         self.closed = threading.Event()
 
@@ -382,6 +402,7 @@ class _Engine:
         for worker in self.workers:
             if not worker.join(max(deadline - time.monotonic(), 0.1)):
                 logger.error("%r did not end", worker)
+        self.sessions.close()
         with self._lock:
             if self._nursery is not None:
                 self._nursery.close()

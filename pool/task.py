@@ -36,7 +36,7 @@ class Task:
 
     on_output: the caller's, called with "stdout" or "stderr" and each piece of output. What it
     raises ends the run, and is what the future then raises.
-    call: of a session, what makes it, in a worker's thread (the task, the tier); None for a run.
+    call: of a session, what makes it, in a worker's thread; None for a run.
 
     lost: how often a jail fell while the program ran in it. unstarted: how often it could not
     be started at all, which the program is not to blame for.
@@ -47,7 +47,7 @@ class Task:
         job: Job,
         expires_at: float | None,
         on_output: Callable[[str, bytes], object] | None = None,
-        call: "Callable[[Task, str], Result] | None" = None,
+        call: "Callable[[Task], Result] | None" = None,
     ) -> None:
         self.job = job
         self.call = call

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from sandbox.errors import SandboxError
 from sandbox.jail import JailLost
 from sandbox.limits import Limits
 from sandbox.plan import Plan, shape_of
@@ -18,7 +19,7 @@ from sandbox.result import Result
 from sandbox.run import NotStarted, Run, RunLost
 from sandbox.spares import RunJail, Spare
 
-from .errors import PoolClosed, PoolError
+from .errors import PoolClosed
 from .lifecycle import Lifecycle, State
 from .queue import Queue
 from .stats import Counters
@@ -192,11 +193,11 @@ class Worker:
         if run.jail_lost:
             raise JailLost(result.detail)
 
-    def _call(self, task: Task, call: Callable[[Task, str], Result]) -> None:
+    def _call(self, task: Task, call: Callable[[Task], Result]) -> None:
         """Make a session's call: it takes this worker's turn, not its jail."""
         try:
-            result = call(task, self._plan.tier)
-        except PoolError as error:
+            result = call(task)
+        except SandboxError as error:
             task.future.set_exception(error)
         except BaseException as error:
             logger.exception("a call failed inside the host")

@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable
 
 from .capture import Capture
-from .cgroups import Group
 from .family import Family, State
 from .guard import Guard
-from .guest import protocol, wire
+from .guest import wire
 from .guest.session import HEADER, JOB, MAX_VALUE, RESULT, pack_job
 from .jail import JailLost
-from .job import Job
+from .job import Job, rlimits_for
 from .reasons import End, ExitReason, decide
 from .result import GuestException, Result
 from .stop import Stop
@@ -39,8 +38,6 @@ class Call:
         stop: Stop,
         *,
         fresh: bool = True,
-        group: Group | None = None,
-        watch: Watch | None = None,
         on_output: Callable[[str, bytes], object] | None = None,
     ) -> None:
         self.family = family
@@ -49,20 +46,15 @@ class Call:
         self.stop = stop
         self.survived = False
         self._fresh = fresh
-        self._group = group
-        self._watch = watch
         self._on_output = on_output
         self._guard = Guard(job.limits, stop)
         self._answer = bytearray()
 
-    def drive(self, queue_s: float, *, tier: str, layers: dict[str, str]) -> Result:
-        limits = self.job.limits
+    def drive(self, queue_s: float) -> Result:
         with contextlib.ExitStack() as owned:
             self.out = owned.enter_context(contextlib.closing(self._capture("stdout")))
             self.err = owned.enter_context(contextlib.closing(self._capture("stderr")))
             owned.callback(self.stop.detach)
-            if self._group is not None:
-                self._group.begin(limits.memory_bytes, limits.threads)
             self._hand_over()
             ended = self._wait()
             wall_s = time.monotonic() - self._guard.began
@@ -73,18 +65,14 @@ class Call:
             self.err.drain()
             if self.out.truncated or self.err.truncated:
                 self.stop(ExitReason.OUTPUT)
-            usage = None
-            if self._group is not None:
-                with contextlib.suppress(OSError, ValueError):
-                    usage = self._group.end()
             outcome = self._outcome()
             status, used_s = self._exit() if ended else (None, None)
             self.survived = not ended and outcome is not None and self.stop.reason is None
             end = End(
                 host=self.stop.reason,
                 wait_status=status if ended else outcome.status if outcome else None,
-                out_of_memory=bool(usage and usage.out_of_memory),
-                memory_limited=limits.memory_bytes is not None,
+                out_of_memory=False,
+                memory_limited=self.family.limits.memory_bytes is not None,
                 exception=outcome is not None and outcome.exception is not None,
                 memory_error=outcome is not None and outcome.memory_error,
             )
@@ -104,9 +92,9 @@ class Call:
                 wall_s=wall_s,
                 cpu_s=used_s if used_s is not None else cpu_s,
                 queue_s=queue_s,
-                peak_memory_bytes=usage.peak_bytes if usage else None,
-                tier=tier,
-                layers=layers,
+                peak_memory_bytes=None,
+                tier=self.family.nursery.plan.tier,
+                layers=self.family.nursery.layers,
                 detail=self._guard.detail,
                 id=self.job.id,
             )
@@ -117,9 +105,18 @@ class Call:
         return Capture(self.job.limits.output_bytes, on_data)
 
     def _hand_over(self) -> None:
-        payload = pack_job(self.job.source, tuple(protocol.JobLimits()))
+        limits = rlimits_for(self.family.limits, self.family.nursery, counted=False)
+        payload = pack_job(self.job.source, tuple(limits._replace(cpu=-1)))
         with self.job.descriptors(self.out.write_end, self.err.write_end) as descriptors:
-            self._guard.begin(lambda: self.state.pid, self._watch, fresh=self._fresh)
+            watch = Watch(
+                self.state.pid,
+                self.family.nursery.zygote_pid,
+                self.family.limits,
+                memory=True,
+                threads=True,
+                scratch=self.family.scratch,
+            )
+            self._guard.begin(lambda: self.state.pid, watch, fresh=self._fresh)
             self.stop.attach(self.state.pidfd)
             self.state.wake()
             jobs = self.state.jobs

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import select
 import signal
 import socket
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from .guest import kernel, wire
+from .guest.scratch import wipe
 from .guest.session import ARRIVED, BRANCH, FAULT, FORK, HEADER, HELLO, PLACED, SETTLED
 from .jail import JailLost
 from .limits import Limits
@@ -91,14 +93,33 @@ class Family:
         self._questions: Questions | None = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._keeper = ours
+        folder = secrets.token_hex(16)
+        # Where what is written can only be watched.
+        self.scratch = None if nursery.scratch is None else f"{nursery.scratch}/{folder}"
+        self.nursery = nursery
+        self.limits = limits
+        self._users = 0
         try:
             with theirs:
-                self._pidfd = nursery.fork_keeper(theirs, limits)
+                self._pidfd = nursery.fork_keeper(theirs, folder, limits)
         except BaseException:
             ours.close()
             raise
         self._pid = _pid_of(self._pidfd)
         ours.setblocking(False)
+
+    def use(self) -> None:
+        """Count a session that needs the family."""
+        with self._attending:
+            self._users += 1
+
+    def unuse(self) -> None:
+        """The session needs it no longer; the last one closes it."""
+        with self._attending:
+            self._users -= 1
+            last = self._users == 0
+        if last:
+            self.close()
 
     def first(self) -> State:
         """Fork the first head."""
@@ -182,6 +203,10 @@ class Family:
         os.close(self._pidfd)
         if self._questions is not None:
             self._questions.close()
+        if self.scratch is not None:
+            with contextlib.suppress(OSError):
+                wipe(self.scratch)
+                os.rmdir(self.scratch)
 
     # ---- questions
 

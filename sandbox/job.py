@@ -2,12 +2,24 @@
 
 import contextlib
 import dataclasses
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from .files import Pattern
 from .guest import protocol
+from .jail import Jail
 from .limits import Limits
+
+_NUMERIC_BUFFER_BYTES = 16 * (32 << 20)
+"""What numeric libraries reserve without filling it: OpenBLAS maps 32 MiB for each thread that is
+calculating. It counts as data, not as memory; so where there are packages, an allocation somewhat
+over the limit may succeed, and end the run only when it is written to."""
+
+
+_SPARSE_BYTES = 16 << 30
+"""Address space beyond its memory that a run may map where no cgroup counts the page tables (1/512
+of it). Far more than the arenas of numeric libraries, which a tight RLIMIT_AS would break."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,3 +73,22 @@ def _in_memory(name: str, pieces: Iterable[bytes]) -> int:
         return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.close(fd)
+
+
+def rlimits_for(limits: Limits, jail: Jail, *, counted: bool) -> protocol.JobLimits:
+    """The rlimits of a program under `limits`. counted: a cgroup counts its memory."""
+    data = address_space = cpu = -1
+    if limits.memory_bytes is not None:
+        # A little below the cgroup's limit: MemoryError comes before the kernel's kill.
+        slack = max(1 << 20, limits.memory_bytes >> 5)
+        data = jail.data_bytes + limits.memory_bytes - slack
+        if jail.plan.packages:
+            data += _NUMERIC_BUFFER_BYTES
+        if not counted:
+            address_space = jail.address_bytes + limits.memory_bytes + _SPARSE_BYTES
+    if limits.cpu_s is not None:
+        # Whole seconds, of one process: only a backstop behind the host's own clock.
+        cpu = math.ceil(limits.cpu_s) + 1
+    file_size = -1 if limits.disk_bytes is None else limits.disk_bytes
+    open_files = -1 if limits.open_files is None else limits.open_files
+    return protocol.JobLimits(data, address_space, file_size, open_files, cpu)

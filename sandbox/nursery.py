@@ -4,9 +4,10 @@ import socket
 import threading
 
 from .guest import wire
+from .guest.confine import SPARE_INODES
 from .jail import START_PATIENCE_S, Jail, JailLost, descriptors_in
 from .limits import Limits
-from .plan import Plan
+from .plan import Plan, describe_layers
 
 
 class Nursery(Jail):
@@ -21,10 +22,24 @@ class Nursery(Jail):
     def start(self) -> None:
         """Make the jail. Raises `SetupError` naming the step that failed."""
         self._make()
+        self.layers = describe_layers(self.plan, self.landlock_abi, None)
+        self.layers["system calls"] += "; forks and signals are asked for at the host"
+        self.layers["branches"] = (
+            "namespaces of their own, checked before they run"
+            if self.plan.tier == "namespaces"
+            else "none"
+        )
 
-    def fork_keeper(self, control: socket.socket, limits: Limits) -> int:
-        """Have a keeper forked that serves the other end of `control`; return its pidfd."""
-        message: wire.Value = {"disk_bytes": limits.disk_bytes, "inodes": limits.files}
+    def fork_keeper(self, control: socket.socket, folder: str, limits: Limits) -> int:
+        """Have a keeper forked that serves the other end of `control`; return its pidfd. folder: a
+        name for its scratch, where families have theirs side by side.
+        """
+        inodes = None if limits.files is None else limits.files + SPARE_INODES
+        message: wire.Value = {
+            "disk_bytes": limits.disk_bytes,
+            "inodes": inodes,
+            "folder": folder,
+        }
         with self._forking:
             self._say(wire.encode(message), control.fileno())
             data, ancillary = self._receive(START_PATIENCE_S)

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
 import os
 import select
 import signal
@@ -15,7 +14,7 @@ from .capture import Capture
 from .guard import Guard
 from .guest import protocol, wire
 from .jail import START_PATIENCE_S, JailLost
-from .job import Job
+from .job import Job, rlimits_for
 from .limits import Limits
 from .reasons import End, ExitReason, decide
 from .result import GuestException, Result
@@ -26,17 +25,6 @@ from .watch import Watch
 _FIRST_QUIET_S, _QUIET_S = 0.005, 0.002
 """How long the pipes are not looked at, at first and between two looks: a pipe holds 64 KiB, and
 every look wakes the host for a line of output."""
-
-
-_SPARSE_BYTES = 16 << 30
-"""Address space beyond its memory that a run may map where no cgroup counts the page tables (1/512
-of it). Far more than the arenas of numeric libraries, which a tight RLIMIT_AS would break."""
-
-
-_NUMERIC_BUFFER_BYTES = 16 * (32 << 20)
-"""What numeric libraries reserve without filling it: OpenBLAS maps 32 MiB for each thread that is
-calculating. It counts as data, not as memory; so where there are packages, an allocation somewhat
-over the limit may succeed, and end the run only when it is written to."""
 
 
 class NotStarted(Exception):
@@ -147,7 +135,7 @@ class Run:
         self._hand_over(watch)
 
     def _hand_over(self, watch: Watch | None) -> None:
-        limits = _rlimits(self.job.limits, self.jail)
+        limits = rlimits_for(self.job.limits, self.jail, counted=self.jail.group is not None)
         data = memoryview(self.job.pack(limits))
         with self.job.descriptors(self.out.write_end, self.err.write_end) as descriptors:
             self.guard.begin(lambda: self.spare.pid, watch)
@@ -300,21 +288,3 @@ def _watch(jail: RunJail, pid: int, limits: Limits, source_bytes: int) -> Watch:
         scratch=jail.scratch,
         source_bytes=source_bytes,
     )
-
-
-def _rlimits(limits: Limits, jail: RunJail) -> protocol.JobLimits:
-    data = address_space = cpu = -1
-    if limits.memory_bytes is not None:
-        # A little below the cgroup's limit: MemoryError comes before the kernel's kill.
-        slack = max(1 << 20, limits.memory_bytes >> 5)
-        data = jail.data_bytes + limits.memory_bytes - slack
-        if jail.plan.packages:
-            data += _NUMERIC_BUFFER_BYTES
-        if jail.group is None:
-            address_space = jail.address_bytes + limits.memory_bytes + _SPARSE_BYTES
-    if limits.cpu_s is not None:
-        # Whole seconds, of one process: only a backstop behind the host's own clock.
-        cpu = math.ceil(limits.cpu_s) + 1
-    file_size = -1 if limits.disk_bytes is None else limits.disk_bytes
-    open_files = -1 if limits.open_files is None else limits.open_files
-    return protocol.JobLimits(data, address_space, file_size, open_files, cpu)

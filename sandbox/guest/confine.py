@@ -169,15 +169,15 @@ class Confinement:
     def has_namespaces(self) -> bool:
         return self._mounts
 
-    def lay_out_family(self, disk_bytes: int | None, inodes: int | None) -> None:
+    def lay_out_family(self, disk_bytes: int | None, inodes: int | None, folder: str) -> None:
         """Make the scratch of a family's first head, and stand in it."""
         if self._mounts:
             self.mount_scratch(disk_bytes, inodes)
         else:
-            self._stand_in(os.path.join(self.scratch, os.urandom(16).hex()))
+            self._stand_in(os.path.join(self.scratch, folder))
             os.mkdir(self.scratch, 0o700)
-        for folder in self._folders:
-            os.mkdir(folder, 0o700)
+        for each in self._folders:
+            os.mkdir(each, 0o700)
         os.chdir(self.home)
 
     def _stand_in(self, scratch: str) -> None:

@@ -41,7 +41,7 @@ class Keeper:
         control: socket.socket,
         confinement: Confinement,
         program: Program,
-        limits: dict[str, int | None],
+        limits: dict[str, Any],
     ) -> None:
         self.control = control
         self.confinement = confinement
@@ -56,7 +56,7 @@ class Keeper:
             _own_mounts()
             # Writable, and nowhere in the tree: for the maps of branches' ids.
             self._proc = kernel.detached_proc()
-        confinement.lay_out_family(limits["disk_bytes"], limits["inodes"])
+        confinement.lay_out_family(limits["disk_bytes"], limits["inodes"], limits["folder"])
 
     def serve(self) -> NoReturn:
         poll = select.poll()
