@@ -21,6 +21,9 @@ from .questions import CLONE, KILL, TGKILL, Question, Questions
 _PATIENCE_S = 10.0
 """A fork, or a keeper's answer, that takes longer will never come."""
 
+_GLANCE_S = 0.002
+"""What is waited for may have been taken by another thread that attends to the family."""
+
 _CLONE_FLAGS = signal.SIGCHLD | kernel.CLONE_PARENT | kernel.CLONE_SETS_TID
 
 
@@ -269,13 +272,13 @@ class Family:
         for fd in (*self.fds(), state.pidfd, state.jobs.fileno()):
             poll.register(fd, select.POLLIN)
         while not done():
-            ready = dict(poll.poll(max(deadline - time.monotonic(), 0) * 1e3))
+            ready = dict(poll.poll(_GLANCE_S * 1e3))
             self.attend()
             if done():
                 return
             if state.jobs.fileno() in ready:
                 raise StateLost(f"it was not forked: {_fault(state.jobs)}")
-            if state.pidfd in ready or not ready:
+            if state.pidfd in ready or time.monotonic() > deadline:
                 raise StateLost("it was not forked: it is gone, or does not answer")
 
     def _expect(self, state: State, kind: bytes) -> None:
@@ -315,7 +318,7 @@ class Family:
                 self._take_words()
                 if self._words:
                     return self._words.pop(0)
-            if not poll.poll(max(deadline - time.monotonic(), 0) * 1e3):
+            if not poll.poll(_GLANCE_S * 1e3) and time.monotonic() > deadline:
                 raise JailLost("a keeper does not answer")
 
     def _ask(self, message: wire.Value, expected: str) -> None:

@@ -48,6 +48,8 @@ def pool(tier) -> Iterator[Pool]:
     """A pool that lives as long as the session: what one test leaves behind, the next one sees."""
     with Pool(2, tier=tier) as pool:
         wait_until(lambda: pool.stats().workers_alive == 2)
+        if tier != "none":
+            pool.session().close()  # the jail of sessions stays, too
         yield pool
 
 

@@ -203,6 +203,7 @@ def _require_private_descriptors(pid: int) -> None:
     """Refuse a branch with more than /dev/null as its standard streams, and its socket."""
     null = os.stat("/dev/null")
     pidfd = os.pidfd_open(pid)
+    sockets = 0
     try:
         for fd in sorted(map(int, os.listdir(f"/proc/{pid}/fdinfo"))):
             copy = kernel.syscall("pidfd_getfd", pidfd, fd, 0)
@@ -210,9 +211,9 @@ def _require_private_descriptors(pid: int) -> None:
             os.close(copy)
             if fd < 3 and (status.st_dev, status.st_ino) == (null.st_dev, null.st_ino):
                 continue
-            if fd >= 3 and stat.S_ISSOCK(status.st_mode):
-                continue
-            raise Refused(f"descriptor {fd} is open")
+            sockets += stat.S_ISSOCK(status.st_mode)
+            if not stat.S_ISSOCK(status.st_mode) or sockets > 1:
+                raise Refused(f"descriptor {fd} is open")
     finally:
         os.close(pidfd)
 

@@ -29,6 +29,7 @@ import os
 import signal
 import struct
 import sys
+import traceback
 from typing import Any, NoReturn
 
 from . import kernel, program, rlimits, wire
@@ -65,6 +66,8 @@ class Head:
         self._calls = 0
         self._flags = 0
         self._mask: Any = set()
+        # Python's own reads source lines from files; those of earlier calls are only remembered.
+        sys.excepthook = traceback.print_exception
 
     def begin(self) -> NoReturn:
         """In the first head: be confined, and serve."""
@@ -232,7 +235,7 @@ def _silence() -> None:
 
 
 def _strip(error: BaseException) -> None:
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
-        traceback = traceback.tb_next
-    error.__traceback__ = traceback
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+        frames = frames.tb_next
+    error.__traceback__ = frames

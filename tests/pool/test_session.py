@@ -1,0 +1,495 @@
+"""Sessions: state persists, is rolled back when a call is ended, and branches share nothing."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+from conftest import TIERS, is_idle, wait_until
+
+from pool import Pool, PoolClosed, PoolTimeout, SessionLost
+from sandbox import Limits, PolicyError
+
+
+@pytest.fixture
+def session(pool):
+    with pool.session() as session:
+        yield session
+
+
+@pytest.fixture
+def branching():
+    """A session where there are branches."""
+    with Pool(2, tier="namespaces") as pool, pool.session() as session:
+        wait_until(lambda: pool.stats().workers_alive == 2)
+        yield session
+
+
+def value(session, code, **options):
+    result = session.run(code, **options)
+    assert result.ok, result
+    return result.value
+
+
+def test_state_persists_as_at_a_prompt(session):
+    """Names, functions, classes, imports, generators; a last expression is the value."""
+    assert session.run("x = 1\nprint('out')").stdout == "out\n"
+    assert value(session, "x + 1") == "2"
+    assert value(session, "_") == "2"
+    value(session, "import math\ndef f(n): return 1 if n < 1 else n * f(n - 1)")
+    assert (
+        value(session, "f(5), math.floor(1.5), [f(n) for n in range(3)]") == "(120, 1, [1, 1, 2])"
+    )
+    value(session, "def count():\n    n = 0\n    while True: yield n; n += 1\ng = count(); next(g)")
+    assert value(session, "next(g)") == "1"
+    value(
+        session, "import dataclasses, pickle\n@dataclasses.dataclass\nclass Point:\n    x: int = 0"
+    )
+    assert value(session, "pickle.loads(pickle.dumps(Point(3)))") == "Point(x=3)"
+    value(session, "import asyncio\nasync def later(): return 7")
+    assert value(session, "asyncio.run(later())") == "7"
+    assert value(session, "None") is None
+    assert value(session, "x = 5") is None
+    value(session, "from __future__ import annotations")
+    assert value(session, "def a(x: nowhere): pass\na.__annotations__") == "{'x': 'nowhere'}"
+
+
+def test_tracebacks_show_the_lines_of_earlier_calls(session):
+    """And nothing of ours; `inspect.getsource` finds a function's source."""
+    value(session, "def divide(a):\n    return a / 0  # here")
+    result = session.run("divide(1)")
+    assert (result.reason, result.exit_code) == ("exception", 1)
+    assert "return a / 0  # here" in result.stderr
+    assert "divide(1)" in result.stderr
+    assert "guest" not in result.stderr
+    assert result.exception.type == "ZeroDivisionError"
+    assert "# here" in value(session, "import inspect\ninspect.getsource(divide)")
+
+
+def test_an_exception_keeps_what_was_done_before_it(session):
+    """As a prompt does; so does SystemExit, which ends the call and not the session."""
+    assert session.run("y = 1\n1/0\ny = 2").reason == "exception"
+    assert value(session, "y") == "1"
+    result = session.run("y = 3\nraise SystemExit(4)")
+    assert (result.reason, result.exit_code, result.rolled_back) == ("exit", 4, False)
+    assert session.run("import sys; sys.exit()").reason == "ok"
+    assert value(session, "y") == "3"
+    assert session.run("def f(:").exception.type == "SyntaxError"
+    assert session.run("'\0'").exception.type == "SyntaxError"
+    assert session.run("raise KeyboardInterrupt").reason == "exception"
+    assert value(session, "y") == "3"
+
+
+ENDS = [
+    ("while True: pass", {"timeout": 0.3}, "wall_timeout"),
+    ("import os; os._exit(0)", {}, "ok"),
+    ("import os; os._exit(7)", {}, "exit"),
+    ("import os; os.abort()", {}, "signal"),
+    ("import ctypes; ctypes.string_at(0)", {}, "signal"),
+    ("x = bytearray(1 << 40)", {}, "memory"),
+    ("b = []\nwhile True: b.append(bytearray(1 << 20))", {}, "memory"),
+    ("while True: print('x' * 9999)", {}, "output"),
+    ("import signal, os; os.kill(os.getpid(), signal.SIGKILL)", {}, "signal"),
+]
+
+
+@pytest.mark.parametrize("code, options, reason", ENDS)
+def test_a_call_that_is_ended_leaves_nothing_of_it(session, code, options, reason):
+    """The state is exactly as before, and the result says so."""
+    value(session, "x = [1]\nimport os\npid = os.getpid()")
+    result = session.run("x.append(2)\nprint('seen', flush=True)\n" + code, **options)
+    assert (result.reason, result.rolled_back) == (reason, True), result
+    assert result.stdout.startswith("seen\n")
+    assert value(session, "x") == "[1]"
+
+
+def test_a_cpu_limit_ends_a_call(pool):
+    """Each call has its own CPU time."""
+    with pool.session(limits=Limits(cpu_s=0.3)) as session:
+        for _ in range(3):
+            value(session, "import time\nwhile time.process_time() < 0.15: pass")
+        result = session.run("while True: pass")
+        assert (result.reason, result.rolled_back) == ("cpu_timeout", True)
+        assert result.cpu_s < 1
+
+
+def test_rollback_goes_back_call_by_call(session):
+    """To any earlier state that is kept, but no further; memory only, not files."""
+    for number in range(4):
+        value(session, f"x = {number}\nopen('f', 'w').write(str(x))\nNone")
+    session.rollback()
+    assert value(session, "x") == "2"
+    session.rollback(2)
+    assert value(session, "x, open('f').read()") == "(1, '3')"
+    with pytest.raises(ValueError, match="steps=9"):
+        session.rollback(9)
+    for steps in (0, -1):
+        with pytest.raises(ValueError, match="steps"):
+            session.rollback(steps)
+    with pytest.raises(TypeError, match="steps"):
+        session.rollback("all")
+    assert value(session, "x") == "1"
+
+
+def test_history_is_bounded(pool):
+    """No more states are parked than asked for."""
+    with pool.session(history=2) as session:
+        for number in range(6):
+            value(session, f"x = {number}")
+        assert repr(session) == "<Session 2 back>"
+        session.rollback(2)
+        assert value(session, "x") == "3"
+    with pool.session(history=0) as session:
+        value(session, "x = 1")
+        assert session.run("x = 2; import os; os.abort()").rolled_back
+        assert value(session, "x") == "1"
+        with pytest.raises(ValueError, match="history=0"):
+            session.rollback()
+
+
+def test_random_numbers_go_on_and_come_again_after_a_rollback(session):
+    """The generator is part of the state."""
+    value(session, "import random")
+    first = value(session, "random.random()")
+    assert value(session, "random.random()") != first
+    session.rollback(2)
+    assert value(session, "random.random()") == first
+
+
+def test_input_is_each_calls_own(session):
+    """What one call did not read is not there for the next."""
+    assert value(session, "input()", stdin="a\nb\nc\n") == "'a'"
+    assert value(session, "import sys; sys.stdin.read()", stdin="new") == "'new'"
+    assert session.run("input()").exception.type == "EOFError"
+
+
+def test_output_comes_as_it_is_written(session):
+    """`on_output` sees it, within the cap."""
+    pieces = []
+    session.run("print(1)", on_output=lambda stream, data: pieces.append((stream, data)))
+    assert b"".join(data for _, data in pieces) == b"1\n"
+
+
+def test_live_threads_can_not_be_forked(session):
+    """The next call is refused with the reason; the session is still there to be rolled back."""
+    value(session, "x = 1")
+    value(
+        session, "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()"
+    )
+    with pytest.raises(PolicyError, match="1 threads"):
+        session.run("x")
+    session.rollback()
+    assert value(session, "x") == "1"
+
+
+def test_parked_states_do_not_run(session):
+    """A timer of the program's does not fire between two calls."""
+    value(
+        session,
+        "import signal\nfired = []\nsignal.signal(signal.SIGALRM, lambda *_: fired.append(1))",
+    )
+    value(session, "signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)\nNone")
+    time.sleep(0.2)
+    assert value(session, "fired") == "[]"
+    assert value(session, "signal.raise_signal(signal.SIGALRM)\nfired") == "[1]"
+
+
+def test_a_session_makes_no_process_and_signals_nobody(session):
+    """S3: forks and signals are the host's to allow, and it allows neither."""
+    code = (
+        "import os, signal\n"
+        "def refused(step):\n"
+        "    try: step()\n"
+        "    except (PermissionError, ProcessLookupError, BlockingIOError): return True\n"
+        "refused(os.fork), refused(lambda: os.kill(os.getppid(), 9)), refused(lambda: os.kill(1, 9)),"
+        " refused(lambda: os.kill(-1, 9)), refused(lambda: os.kill(0x7ffffff1, 0)),"
+        " [refused(lambda: os.kill(pid, 9)) for pid in range(2, 300) if pid != os.getpid()].count(None)"
+    )
+    assert value(session, code) == "(True, True, True, True, True, 0)"
+    assert value(session, "os.kill(os.getpid(), 0)") is None
+    assert value(session, "1") == "1"
+
+
+def test_many_calls_at_once_take_turns(session):
+    """Threads that share a session each get their own answer, in some order."""
+    value(session, "n = 0")
+    answers = []
+
+    def work() -> None:
+        answers.append(int(value(session, "n += 1\nn")))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == list(range(1, 9))
+
+
+def test_sessions_share_nothing(pool):
+    """Neither names nor files nor processes."""
+    with pool.session() as one, pool.session() as other:
+        value(one, "x = 1\nopen('a', 'w').write('one')\nNone")
+        assert other.run("x").exception.type == "NameError"
+        assert value(other, "import os; os.listdir('.')") == "[]"
+        assert value(one, "open('a').read()") == "'one'"
+        value(one, "path = __import__('os').getcwd() + '/a'")
+        if pool.tier == "landlock":
+            path = value(one, "path").strip("'")
+            assert other.run(f"open({path!r})").exception.type == "PermissionError"
+
+
+def test_asyncio(session):
+    """`arun` is `run`, awaited."""
+    assert asyncio.run(session.arun("1 + 1")).value == "2"
+
+
+def test_closed_sessions_say_so(pool):
+    """A closed session, and one whose pool is closed, raise; closing twice is fine."""
+    session = pool.session()
+    session.close()
+    session.close()
+    for use in (lambda: session.run("1"), session.rollback):
+        with pytest.raises(SessionLost, match="closed"):
+            use()
+    with Pool(1, tier=pool.tier) as other:
+        session = other.session()
+        value(session, "x = 1")
+    with pytest.raises(SessionLost, match="pool was closed"):
+        session.run("1")
+    session.close()
+    with pytest.raises(PoolClosed):
+        other.session()
+
+
+def test_a_killed_state_is_told(session):
+    """Of a parked process that something else has killed, nobody gets a wrong state."""
+    value(session, "x = 1")
+    os.kill(session._head.pid, signal.SIGKILL)
+    with pytest.raises(SessionLost):
+        session.run("x")
+    with pytest.raises(SessionLost):
+        session.run("x")
+
+
+def test_a_session_waits_for_a_worker_like_any_run(tier):
+    """`queue_timeout` holds for calls, and the session stays as it was."""
+    with Pool(1, tier=tier) as pool, pool.session() as session:
+        busy = pool.submit("import time; time.sleep(5)")
+        with pytest.raises(PoolTimeout):
+            session.run("x = 1", queue_timeout=0.1)
+        busy.cancel()
+        wait_until(lambda: is_idle(pool))
+        assert session.run("x").exception.type == "NameError"
+
+
+@pytest.mark.parametrize(
+    "options, error",
+    [({"history": -1}, ValueError), ({"history": "x"}, TypeError), ({"limits": 3}, TypeError)],
+)
+def test_what_makes_no_sense_is_refused(pool, options, error):
+    """The error names the argument."""
+    with pytest.raises(error, match=next(iter(options))):
+        pool.session(**options)
+
+
+HOST = """
+import sys, time
+from pool import Pool
+pool = Pool(1, tier=sys.argv[1])
+session = pool.session()
+session.run("x = 1")
+print("ready", flush=True)
+session.run("while True: pass", timeout=60)
+"""
+
+
+def test_nothing_outlives_a_host_that_is_killed(tier):
+    """H5: parked states and a running call are gone 2 s after the host's SIGKILL."""
+    host = subprocess.Popen([sys.executable, "-c", HOST, tier], stdout=subprocess.PIPE)
+    assert host.stdout.readline() == b"ready\n"
+    time.sleep(0.3)
+    family = psutil.Process(host.pid).children(recursive=True)
+    assert len(family) > 4
+    host.kill()
+    host.wait()
+    host.stdout.close()
+    _, alive = psutil.wait_procs(family, timeout=2)
+    assert not alive
+
+
+# ---- branches
+
+
+def test_branches_go_on_each_on_its_own(branching):
+    """Memory and files are as they were, at the same paths, and each branch's own from then on."""
+    value(branching, "x = [0]\nopen('f', 'w').write('before')\nimport os\nos.mkdir('d')")
+    value(
+        branching,
+        "open('d/g', 'w').write('deep')\nos.symlink('f', 'link')\nopen('/tmp/t', 'w').write('tmp')\nNone",
+    )
+    branches = branching.fork(3)
+    for number, branch in enumerate(branches):
+        code = "x.append({0})\nwas = open('f').read(), open('d/g').read(), open('/tmp/t').read(), os.readlink('link')\nopen('f', 'w').write('{0}')\nopen('/tmp/t', 'w').write('{0}')\nwas"
+        assert value(branch, code.format(number)) == "('before', 'deep', 'tmp', 'f')"
+    for number, branch in enumerate(branches):
+        assert (
+            value(branch, "x, open(os.getcwd() + '/f').read(), open('/tmp/t').read()")
+            == f"([0, {number}], '{number}', '{number}')"
+        )
+    assert value(branching, "x, open('f').read()") == "([0], 'before')"
+    for branch in branches:
+        branch.close()
+
+
+def test_branches_of_branches(branching):
+    """A tree, several deep; a parent that is closed leaves its children alone."""
+    sessions = [branching]
+    for depth in range(5):
+        value(sessions[-1], f"depth = {depth}\nopen('f', 'w').write('{depth}')\nNone")
+        sessions.append(sessions[-1].fork())
+    sessions[2].close()
+    assert value(sessions[-1], "depth, open('f').read()") == "(4, '4')"
+    assert value(sessions[1], "depth, open('f').read()") == "(1, '1')"
+    for session in sessions[1:]:
+        session.close()
+
+
+def test_branches_have_their_own_randomness(branching):
+    """Forked from one state, they draw different numbers."""
+    value(branching, "import random\nrandom.seed(1)")
+    branches = branching.fork(4)
+    assert len({value(branch, "random.random()") for branch in branches}) == 4
+    for branch in branches:
+        branch.close()
+
+
+def test_branches_run_at_the_same_time(branching):
+    """Two branches on two workers take the time of one."""
+    branches = branching.fork(2)
+    began = time.monotonic()
+    threads = [
+        threading.Thread(target=branch.run, args=("import time; time.sleep(0.5)",))
+        for branch in branches
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - began < 0.95
+    for branch in branches:
+        branch.close()
+
+
+@pytest.mark.parametrize(
+    "code, words",
+    [
+        ("f = open('a', 'w')", "descriptor"),
+        ("import socket; a, b = socket.socketpair()", "descriptor"),
+        ("import os; pipe = os.pipe()", "descriptor"),
+        ("import mmap; m = mmap.mmap(-1, 4096)", "shared memory"),
+        (
+            "import threading, time; threading.Thread(target=time.sleep, args=(9,)).start()",
+            "threads",
+        ),
+    ],
+)
+def test_states_that_cant_be_forked_faithfully_are_refused(branching, code, words):
+    """S2: what a branch would share is named; the session goes on."""
+    value(branching, "x = 1")
+    value(branching, code)
+    with pytest.raises(PolicyError, match=words):
+        branching.fork(2)
+    branching.rollback()
+    assert value(branching, "x") == "1"
+
+
+def test_branches_do_not_reach_each_other(branching):
+    """S1: no signal, limit, priority, affinity, memory or file of another branch, by any id."""
+    value(branching, "import os, resource, json")
+    one, other = branching.fork(2)
+    value(other, "secret = 'other'\nopen('secret', 'w').write('other')\nNone")
+    code = """
+got = []
+for pid in range(1, 400):
+    if pid == os.getpid(): continue
+    for name, step in {
+        "signal": lambda: os.kill(pid, 0),
+        "limit": lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE),
+        "affinity": lambda: os.sched_getaffinity(pid),
+        "priority": lambda: os.setpriority(os.PRIO_PROCESS, pid, 5),
+        "memory": lambda: open(f"/proc/{pid}/mem"),
+        "files": lambda: os.listdir(f"/proc/{pid}/cwd/"),
+        "root": lambda: os.listdir(f"/proc/{pid}/root/"),
+        "descriptors": lambda: os.listdir(f"/proc/{pid}/fd"),
+    }.items():
+        try: step()
+        except OSError: continue
+        got.append((name, pid))
+got
+"""
+    assert value(one, code) == "[]"
+    assert value(one, "os.path.exists('secret')") == "False"
+    assert value(other, "secret, open('secret').read()") == "('other', 'other')"
+    for branch in (one, other):
+        branch.close()
+
+
+def test_a_branch_has_no_powers(branching):
+    """Its user namespace gives it none that it keeps: capabilities are empty, mounts refused."""
+    branch = branching.fork()
+    code = (
+        "import ctypes\n"
+        "libc = ctypes.CDLL(None, use_errno=True)\n"
+        "caps = {l.split()[0]: int(l.split()[1], 16) for l in open('/proc/self/status') if l[:3] == 'Cap'}\n"
+        "calls = [libc.mount(b'none', b'/tmp', b'tmpfs', 0, None), libc.unshare(0x20000), libc.umount2(b'/scratch/run', 2), libc.chroot(b'.')]\n"
+        "[caps[n] for n in ('CapInh:', 'CapPrm:', 'CapEff:', 'CapAmb:')], calls"
+    )
+    assert value(branch, code) == "([0, 0, 0, 0], [-1, -1, -1, -1])"
+    branch.close()
+
+
+def test_branches_are_refused_where_there_are_none():
+    """The landlock tier says so, and the session goes on."""
+    with Pool(1, tier="landlock") as pool, pool.session() as session:
+        with pytest.raises(PolicyError, match="landlock"):
+            session.fork(2)
+        assert value(session, "1") == "1"
+
+
+@pytest.mark.parametrize("n", [0, -1, 1001, "x", 1.5, True])
+def test_numbers_of_branches_that_make_no_sense_are_refused(branching, n):
+    """The error names n."""
+    with pytest.raises((ValueError, TypeError), match="n="[:1]):
+        branching.fork(n)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_nothing_is_left_of_many_sessions(tier):
+    """Processes, descriptors, folders: as before, whatever was done with them."""
+    with Pool(1, tier=tier) as pool:
+        with pool.session() as session:
+            value(session, "1")
+        wait_until(lambda: is_idle(pool))
+        before = len(os.listdir("/proc/self/fd")), len(psutil.Process().children(recursive=True))
+        for number in range(10):
+            session = pool.session()
+            session.run("x = 1; open('a', 'w').write('x')")
+            if number % 2:
+                session.run("import os; os.abort()")
+            if tier == "namespaces":
+                for branch in session.fork(2):
+                    branch.run("1")
+                    branch.close()
+            session.close()
+
+        def flat() -> bool:
+            now = len(os.listdir("/proc/self/fd")), len(psutil.Process().children(recursive=True))
+            return now == before
+
+        wait_until(flat)
