@@ -24,6 +24,9 @@ _PATIENCE_S = 10.0
 _GLANCE_S = 0.002
 """What is waited for may have been taken by another thread that attends to the family."""
 
+_MOST_QUESTIONS = 64
+"""Answered at a time: who asks without end must not keep us from our clocks."""
+
 _CLONE_FLAGS = signal.SIGCHLD | kernel.CLONE_PARENT | kernel.CLONE_SETS_TID
 
 
@@ -185,9 +188,12 @@ class Family:
         """Take what the keeper has said, and answer what processes ask, without waiting."""
         with self._attending:
             self._take_words()
-            if self._questions is not None:
-                while (question := self._questions.take()) is not None:
-                    self._answer(question)
+            questions = self._questions
+            for _ in range(_MOST_QUESTIONS):
+                question = questions.take() if questions is not None else None
+                if question is None:
+                    return
+                self._answer(question)
 
     def exit_of(self, state: State) -> tuple[int, float] | None:
         """Wait status and CPU seconds of a state that has ended, once the keeper has said so."""

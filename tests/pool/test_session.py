@@ -215,6 +215,24 @@ def test_a_session_makes_no_process_and_signals_nobody(session):
     assert value(session, "1") == "1"
 
 
+def test_asking_without_end_stops_no_clock(session):
+    """A program whose threads do nothing but ask the host is ended in time."""
+    code = (
+        "import os, threading\n"
+        "def ask():\n"
+        "    while True:\n"
+        "        try: os.kill(1, 0)\n"
+        "        except OSError: pass\n"
+        "for _ in range(8): threading.Thread(target=ask).start()\n"
+        "ask()"
+    )
+    began = time.monotonic()
+    result = session.run(code, timeout=0.5)
+    assert (result.reason, result.rolled_back) == ("wall_timeout", True)
+    assert time.monotonic() - began < 2.5
+    assert value(session, "1") == "1"
+
+
 def test_many_calls_at_once_take_turns(session):
     """Threads that share a session each get their own answer, in some order."""
     value(session, "n = 0")
