@@ -392,14 +392,14 @@ def test_branches_run_at_the_same_time(branching):
     branches = branching.fork(2)
     began = time.monotonic()
     threads = [
-        threading.Thread(target=branch.run, args=("import time; time.sleep(0.5)",))
+        threading.Thread(target=branch.run, args=("import time; time.sleep(1)",))
         for branch in branches
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert time.monotonic() - began < 0.95
+    assert time.monotonic() - began < 1.9
     for branch in branches:
         branch.close()
 
