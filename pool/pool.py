@@ -30,7 +30,7 @@ from .program import Options, Program
 from .queue import Queue
 from .session import Session, Sessions
 from .stats import Counters, Stats
-from .task import RunFuture, Task
+from .task import OnOutput, RunFuture, Task
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -39,8 +39,6 @@ _JOIN_PATIENCE_S = 10.0
 
 _LOOK_AHEAD = 4
 """Programs of a `map` in flight for each worker: enough that none is idle while one takes long."""
-
-OnOutput = Callable[[str, bytes], object]
 
 
 class Pool:
@@ -164,7 +162,8 @@ class Pool:
         `PoolTimeout`; TypeError or ValueError for arguments that make no sense. If the wait is
         interrupted (Ctrl-C), the run is killed.
         """
-        return _wait(self.submit(code, queue_timeout=queue_timeout, on_output=on_output, **options))
+        future = self.submit(code, queue_timeout=queue_timeout, on_output=on_output, **options)
+        return future.wait()
 
     async def arun(
         self,
@@ -255,8 +254,7 @@ class Pool:
         timeout = options.get("timeout")
 
         def run(call: bytes) -> Result:
-            future = self._queue_up(program, timeout, queue_timeout, None, call)
-            return _wait(future)
+            return self._queue_up(program, timeout, queue_timeout, None, call).wait()
 
         return Function(run, name)
 
@@ -288,6 +286,9 @@ class Pool:
 
     def _adopt(self, session: Session) -> Session:
         return self._engine.sessions.add(session)
+
+    def _forget(self, session: Session) -> None:
+        self._engine.sessions.discard(session)
 
     def _queue_call(
         self,
@@ -408,15 +409,6 @@ class _Engine:
                 self._nursery.close()
         self.plan.launcher.close()
         self.runtime.close()
-
-
-def _wait(future: RunFuture) -> Result:
-    """Wait for a result; kill the run where the wait is interrupted."""
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
 
 
 def _expiry(queue_timeout: float | None) -> float | None:

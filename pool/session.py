@@ -3,9 +3,7 @@
 import asyncio
 import dataclasses
 import threading
-import weakref
 from collections import deque
-from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -18,12 +16,10 @@ from sandbox.result import Result
 
 from .errors import PoolClosed, SessionLost
 from .program import Program
-from .task import RunFuture, Task
+from .task import OnOutput, Task
 
 if TYPE_CHECKING:
     from .pool import Pool
-
-OnOutput = Callable[[str, bytes], object]
 
 
 class Session:
@@ -71,7 +67,7 @@ class Session:
             future = self._pool._queue_call(
                 program, timeout, self._family.limits, queue_timeout, on_output, self._call
             )
-            return _wait(future)
+            return future.wait()
 
     async def arun(self, code: str | bytes, **options: object) -> Result:
         """`run` for asyncio, in a thread of the loop's."""
@@ -188,14 +184,18 @@ class Session:
         self._head = None
         self._why_lost = why
         self._family.unuse()
+        self._pool._forget(self)
 
 
 class Sessions:
-    """All open sessions of a pool, so that they can be closed with it."""
+    """All sessions of a pool that hold something, so that what nobody closes is closed with it.
+
+    They know their pool, which is therefore not collected before they are closed.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: weakref.WeakSet[Session] = weakref.WeakSet()  # guarded by _lock
+        self._open: set[Session] = set()  # guarded by _lock, as is _closed
         self._closed = False
 
     def add(self, session: Session) -> Session:
@@ -206,6 +206,10 @@ class Sessions:
         session.close()
         raise PoolClosed("the pool is closed")
 
+    def discard(self, session: Session) -> None:
+        with self._lock:
+            self._open.discard(session)
+
     def close(self) -> None:
         with self._lock:
             self._closed = True
@@ -213,11 +217,3 @@ class Sessions:
         for session in sessions:
             with session._turn:
                 session._drop("its pool was closed")
-
-
-def _wait(future: RunFuture) -> Result:
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise

@@ -9,6 +9,9 @@ from sandbox.reasons import ExitReason
 from sandbox.result import Result
 from sandbox.stop import Stop
 
+OnOutput = Callable[[str, bytes], object]
+"""Called with "stdout" or "stderr" and each piece of output, as it comes."""
+
 
 class RunFuture(concurrent.futures.Future[Result]):
     """A `concurrent.futures.Future` whose `cancel` reaches the process.
@@ -30,6 +33,14 @@ class RunFuture(concurrent.futures.Future[Result]):
         self._stop(ExitReason.CANCELLED)
         return True
 
+    def wait(self) -> Result:
+        """Return the result; kill the run where the wait is interrupted."""
+        try:
+            return self.result()
+        except BaseException:
+            self.cancel()
+            raise
+
 
 class Task:
     """One run, from `submit` to its result.
@@ -46,7 +57,7 @@ class Task:
         self,
         job: Job,
         expires_at: float | None,
-        on_output: Callable[[str, bytes], object] | None = None,
+        on_output: OnOutput | None = None,
         call: "Callable[[Task], Result] | None" = None,
     ) -> None:
         self.job = job

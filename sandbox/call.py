@@ -27,7 +27,7 @@ class Call:
     """Some code on a state that waits for it. `drive` does it all and returns the `Result`.
 
     After it, `survived` tells whether the state is parked again, with what the code has done to it;
-    else its process is dead, or about to be. fresh: the state was forked for this call.
+    else its process is dead, or about to be.
     """
 
     def __init__(
@@ -37,7 +37,6 @@ class Call:
         job: Job,
         stop: Stop,
         *,
-        fresh: bool = True,
         on_output: Callable[[str, bytes], object] | None = None,
     ) -> None:
         self.family = family
@@ -45,7 +44,6 @@ class Call:
         self.job = job
         self.stop = stop
         self.survived = False
-        self._fresh = fresh
         self._on_output = on_output
         self._guard = Guard(job.limits, stop)
         self._answer = bytearray()
@@ -116,7 +114,7 @@ class Call:
                 threads=True,
                 scratch=self.family.scratch,
             )
-            self._guard.begin(lambda: self.state.pid, watch, fresh=self._fresh)
+            self._guard.begin(lambda: self.state.pid, watch)
             self.stop.attach(self.state.pidfd)
             self.state.wake()
             jobs = self.state.jobs

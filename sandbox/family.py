@@ -13,7 +13,7 @@ from collections.abc import Callable
 from .guest import kernel, wire
 from .guest.scratch import wipe
 from .guest.session import ARRIVED, BRANCH, FAULT, FORK, HEADER, HELLO, PLACED, SETTLED
-from .jail import JailLost
+from .jail import JailLost, pid_of
 from .limits import Limits
 from .nursery import Nursery
 from .questions import CLONE, KILL, TGKILL, Question, Questions
@@ -111,7 +111,7 @@ class Family:
         except BaseException:
             ours.close()
             raise
-        self._pid = _pid_of(self._pidfd)
+        self._pid = pid_of(self._pidfd)
         ours.setblocking(False)
 
     def use(self) -> None:
@@ -382,9 +382,3 @@ def _status(pid: int, name: str) -> list[str]:
                 if line.startswith(name + ":"):
                     return line.split()[1:]
     return []
-
-
-def _pid_of(pidfd: int) -> int:
-    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as file:
-        fields = file.read().split()
-    return max(int(fields[fields.index("Pid:") + 1]), 0)

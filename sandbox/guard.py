@@ -26,18 +26,16 @@ class Guard:
         self._stop = stop
         self._has_started = has_started
         self._pid = 0
-        self._cpu_before_s = 0.0
         self._watch: Watch | None = None
         self._deadline = math.inf
         self._give_up_at: float | None = None
         self.began = 0.0
         self.detail = ""
 
-    def begin(self, pid: Callable[[], int], watch: Watch | None, *, fresh: bool = True) -> None:
-        """Start the clocks. fresh: the process has used no CPU time for others before."""
+    def begin(self, pid: Callable[[], int], watch: Watch | None) -> None:
+        """Start the clocks, of a process that was forked for this run."""
         self._pid_of = pid
         self._watch = watch
-        self._cpu_before_s = 0.0 if fresh else self._process_cpu_s()
         self.began = time.monotonic()
         if self._limits.wall_s is not None:
             self._deadline = self.began + self._limits.wall_s
@@ -76,18 +74,14 @@ class Guard:
             self.detail = found[1]
             self._stop(found[0])
 
-    def cpu_s(self) -> float:
-        """CPU time of the run so far."""
-        return max(self._process_cpu_s() - self._cpu_before_s, 0.0)
-
     def _patience_ends(self) -> float:
         """When a run that was told to end, and its jail with it, are given up."""
         if self._give_up_at is None:
             self._give_up_at = time.monotonic() + KILL_PATIENCE_S
         return self._give_up_at
 
-    def _process_cpu_s(self) -> float:
-        """CPU time of the process; of one that has just gone, none is known."""
+    def cpu_s(self) -> float:
+        """CPU time of the run so far; of a process that has just gone, none is known."""
         if not self._pid:
             self._pid = self._pid_of()
         try:

@@ -355,6 +355,13 @@ def descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     return found
 
 
+def pid_of(pidfd: int) -> int:
+    """The process id behind a pidfd, 0 if the process is gone."""
+    with open(f"/proc/self/fdinfo/{pidfd}", "rb", buffering=0) as file:
+        fields = file.read(512).split()
+    return max(int(fields[fields.index(b"Pid:") + 1]), 0)
+
+
 def credentials_pid(item: tuple[int, int, bytes]) -> int:
     """The process id in an SCM_CREDENTIALS message (struct ucred), which the kernel vouches for."""
     level, kind, data = item

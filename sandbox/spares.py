@@ -10,7 +10,7 @@ import socket
 from . import cgroups
 from .guest import protocol
 from .guest.protocol import Shape
-from .jail import START_PATIENCE_S, Jail, JailLost, step
+from .jail import START_PATIENCE_S, Jail, JailLost, pid_of, step
 from .plan import Plan, describe_layers
 
 
@@ -25,9 +25,7 @@ class Spare:
     @functools.cached_property
     def pid(self) -> int:
         """The child's id on the host, 0 if it is gone already."""
-        with open(f"/proc/self/fdinfo/{self.pidfd}", "rb", buffering=0) as file:
-            fields = file.read(512).split()
-        return max(int(fields[fields.index(b"Pid:") + 1]), 0)
+        return pid_of(self.pidfd)
 
     def die_first(self) -> None:
         """Have the kernel choose the run when its cgroup is out of memory, not the zygote: the

@@ -8,7 +8,7 @@ Messages on the family's socket (SOCK_SEQPACKET, wire values):
 
 ==========================================  ====================================================
 host -> keeper  ("first",) + socket         fork the first head, with that socket
-                ("place", pid, limits)      a branch: give it files of its own (namespaces tier)
+                ("place", pid)              a branch: give it files of its own (namespaces tier)
                 ("settled?", pid)           has it given up what it had to?
 keeper -> host  ("first", pid)              its id in here
                 ("placed",), ("settled",)   or ("refused", why), of the branch last spoken of
@@ -34,7 +34,9 @@ class Refused(Exception):
 
 
 class Keeper:
-    """Serves one family. `limits`: disk_bytes and inodes of a scratch, None for unlimited."""
+    """Serves one family. `limits`: disk_bytes and inodes of a scratch, None for unlimited, and the
+    folder where it is, if families have theirs side by side.
+    """
 
     def __init__(
         self,
