@@ -16,19 +16,22 @@ from sandbox.errors import PolicyError
 from sandbox.family import Family
 from sandbox.host import Wish, settle
 from sandbox.jail import JailLost
+from sandbox.job import Job
 from sandbox.limits import Limits
 from sandbox.nursery import Nursery
 from sandbox.plan import Plan
 from sandbox.result import Result
 from sandbox.runtime import Runtime
+from sandbox.state import State
 
+from . import lifecycle
 from .errors import PoolClosed, PoolError
 from .function import Function
-from .lifecycle import State
 from .ordered import in_order
 from .program import Options, Program
 from .queue import Queue
-from .session import Session, Sessions
+from .session import Session
+from .sessions import SessionPolicy, Sessions
 from .stats import Counters, Stats
 from .task import OnOutput, RunFuture, Task
 from .worker import Worker
@@ -55,6 +58,10 @@ class Pool:
     tier: "auto" (the strongest that works when tried), "namespaces", "landlock", or "none"
         (trusted code only); require: refuse anything weaker than this.
     max_queue: how many runs may wait; None: any number.
+    max_sessions: how many sessions may hold a state (a branch is one, too); session_idle_s: for how
+        many seconds without a call; session_memory_bytes: how much memory all of them together.
+        None: without limit. Over a limit, the session goes that was used longest ago and is not in
+        use; it answers `SessionLost` from then on.
 
     Raises `SetupError` where no jail starts here, `PolicyError` for what can't be had together,
     TypeError and ValueError for values that make no sense. When the constructor returns, one
@@ -77,6 +84,9 @@ class Pool:
         tier: str = "auto",
         require: str | None = None,
         max_queue: int | None = None,
+        max_sessions: int | None = None,
+        session_idle_s: float | None = None,
+        session_memory_bytes: int | None = None,
     ) -> None:
         size = usable_cpus() if size is None else size
         _require_count("size", size, 1, 4096)
@@ -85,6 +95,9 @@ class Pool:
         limits = Limits() if limits is None else limits
         if not isinstance(limits, Limits):
             raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
+        policy = SessionPolicy(
+            most=max_sessions, idle_s=session_idle_s, memory_bytes=session_memory_bytes
+        )
         wish = Wish(
             tier,
             require,
@@ -110,7 +123,7 @@ class Pool:
         self._queue = Queue(max_queue)
         self._counters = Counters()
         closing = threading.Event()
-        engine = _Engine(self._queue, self._counters, closing, runtime, ground.plan)
+        engine = _Engine(self._queue, self._counters, closing, runtime, ground.plan, policy)
         first = ground.jail
         engine.workers = [
             Worker(
@@ -258,20 +271,33 @@ class Pool:
 
         return Function(run, name)
 
-    def session(self, *, limits: Limits | None = None, history: int = 16) -> Session:
+    def session(
+        self, *, limits: Limits | None = None, history: int = 16, rollback: bool = True
+    ) -> Session:
         """Return a new session: an interpreter whose state persists from call to call.
 
         limits: instead of the pool's, for the session as a whole, its times for each call.
-        history: how many earlier states `rollback` can go back to; each costs a parked process,
-            and from about twenty on the next fork becomes slower.
+        history: how many earlier states `rollback` can go back to; each costs a parked process.
+        rollback: False: no state is kept, and calls are quicker; one that a limit or a signal ends
+            takes the session with it.
+
+        Raises `PoolFull` where `max_sessions` are in use.
         """
         _require_count("history", history, 0, 1000)
         limits = self.limits if limits is None else limits
         if not isinstance(limits, Limits):
             raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
+        if not isinstance(rollback, bool):
+            raise TypeError(f"rollback must be True or False, not {rollback!r}")
         if self.tier == "none":
             raise PolicyError('session: tier="none" has no sessions; use another tier')
         self._require_room()
+        self._require_sessions(1)
+        family, head = self._new_family(limits)
+        return self._adopt(Session(self, family, head, history=history, rollback=rollback))
+
+    def _new_family(self, limits: Limits) -> tuple[Family, State]:
+        """Return a family, and a first head of it, which is parked."""
         try:
             family = Family(self._engine.nursery(), limits)
             try:
@@ -282,7 +308,10 @@ class Pool:
         except JailLost as lost:
             raise PoolError(f"a session could not be made: {lost}") from None
         head.park()
-        return self._adopt(Session(self, family, head, history))
+        return family, head
+
+    def _require_sessions(self, count: int) -> None:
+        self._engine.sessions.require_room(count)
 
     def _adopt(self, session: Session) -> Session:
         return self._engine.sessions.add(session)
@@ -292,18 +321,13 @@ class Pool:
 
     def _queue_call(
         self,
-        program: Program,
-        timeout: float | None,
-        limits: Limits,
+        job: Job,
         queue_timeout: float | None,
         on_output: OnOutput | None,
         call: Callable[[Task], Result],
     ) -> RunFuture:
         self._require_room()
-        limits = limits if program.limits is None else program.limits
-        if timeout is not None:
-            limits = limits.replace(wall_s=timeout)
-        task = Task(program.job(limits), _expiry(queue_timeout), on_output, call)
+        task = Task(job, _expiry(queue_timeout), on_output, call)
         self._queue.put(task)
         return task.future
 
@@ -314,8 +338,11 @@ class Pool:
             tier=self.tier,
             workers=len(workers),
             alive=sum(worker.is_alive for worker in workers),
-            busy=sum(worker.state is State.RUNNING for worker in workers),
+            busy=sum(worker.state is lifecycle.State.RUNNING for worker in workers),
             queued=len(self._queue),
+            sessions=len(self._engine.sessions),
+            session_bytes=self._engine.sessions.bytes(),
+            sessions_evicted=self._engine.sessions.evicted,
         )
 
     def close(self) -> None:
@@ -350,6 +377,7 @@ class _Engine:
         closing: threading.Event,
         runtime: Runtime,
         plan: Plan,
+        policy: SessionPolicy,
     ) -> None:
         self.queue = queue
         self.counters = counters
@@ -358,7 +386,7 @@ class _Engine:
         self.plan = plan
         self.workers: list[Worker] = []
         self._nursery: Nursery | None = None
-        self.sessions = Sessions()
+        self.sessions = Sessions(policy, self._held_bytes)
         self._lock = threading.Lock()  # guards _nursery
         self.closed = threading.Event()
 
@@ -372,6 +400,10 @@ class _Engine:
                 nursery.start()
                 self._nursery = nursery
             return self._nursery
+
+    def _held_bytes(self) -> int | None:
+        nursery = self._nursery
+        return nursery.held_bytes() if nursery is not None else 0
 
     def hopeless(self, why: str) -> None:
         """Answer what waits with an infra error, if no worker is there to take it."""

@@ -3,75 +3,94 @@
 import asyncio
 import dataclasses
 import threading
+import time
 from collections import deque
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from sandbox.call import Call
 from sandbox.errors import PolicyError
-from sandbox.family import Family, State, StateLost, Unfaithful
+from sandbox.family import Family
 from sandbox.jail import JailLost
+from sandbox.limits import Limits
 from sandbox.reasons import ExitReason
 from sandbox.result import Result
+from sandbox.state import State, StateLost, Unfaithful
 
-from .errors import PoolClosed, SessionLost
+from .errors import SessionLost
+from .function import check_name, pack_call, value_of
 from .program import Program
 from .task import OnOutput, Task
 
 if TYPE_CHECKING:
     from .pool import Pool
 
+_OF_A_CALL = ("wall_s", "cpu_s", "output_bytes")
+"""Limits that each call can have its own of; the others are the session's, from its beginning."""
+
+
+class CallOptions(TypedDict, total=False):
+    """What a session's call may be given besides its code; as for `Pool.run`."""
+
+    stdin: str | bytes
+    timeout: float | None
+    limits: Limits | None
+    queue_timeout: float | None
+    on_output: OnOutput | None
+
 
 class Session:
     """An interpreter whose state persists from call to call. Made by `Pool.session`, and by `fork`.
 
-    Every call runs in a fork of the present state. If it ends by itself, the fork is the new state
-    and the old one is kept, so that `rollback` can go back to it. If a limit or a signal ends it,
-    the fork is dropped, and the state is as before the call. Memory is rolled back; files are not.
-    Calls of one session are made one at a time. Thread-safe; a context manager.
+    Before a call the state is forked, and the fork parked. If the call ends by itself, the fork is
+    an earlier state, which `rollback` can go back to. If a limit or a signal ends it, the fork
+    takes its place, and the state is as before the call. Memory is rolled back; files are not. With
+    `rollback=False` nothing is forked: a call is quicker, and one that is ended takes the session
+    with it. Calls of one session are made one at a time. Thread-safe; a context manager.
     """
 
-    def __init__(self, pool: "Pool", family: Family, head: State, history: int) -> None:
-        family.use()
+    def __init__(
+        self, pool: "Pool", family: Family, head: State, *, history: int, rollback: bool
+    ) -> None:
         self._pool = pool
-        self._family = family
         self._history = history
+        self._keeps = rollback
         self._turn = threading.Lock()  # one call, or change of state, at a time
-        self._head: State | None = head
         self._past: deque[State] = deque()
-        self._why_lost = ""
+        self._closed = False
+        self._head: State | None = None
+        self._take(family, head)
 
     def __repr__(self) -> str:
-        return "<Session closed>" if self._head is None else f"<Session {len(self._past)} back>"
+        if self._head is None:
+            return f"<Session {'closed' if self._closed else 'lost'}>"
+        return f"<Session {len(self._past)} back>"
 
-    def run(
-        self,
-        code: str | bytes,
-        *,
-        stdin: str | bytes = b"",
-        timeout: float | None = None,
-        queue_timeout: float | None = None,
-        on_output: OnOutput | None = None,
-    ) -> Result:
-        """Run `code` where the last call left off, and return its result; arguments as for
-        `Pool.run`.
+    def run(self, code: str | bytes, **options: Unpack[CallOptions]) -> Result:
+        """Run `code` where the last call left off, and return its result.
+
+        options: stdin, timeout, queue_timeout, on_output, as for `Pool.run`; limits: of time and
+            output, for this call (what else is in them must be as the session's).
 
         A trailing expression's repr is `Result.value`. SystemExit ends the call, not the session.
         `Result.rolled_back` tells that a limit or a signal ended it, and nothing of it has stayed.
         Raises `SessionLost` where the state is gone, `PolicyError` for a state that can't be forked
         (its live threads would be lost).
         """
-        program = Program(code, stdin=stdin)
-        with self._turn:
-            self._require_head()
-            future = self._pool._queue_call(
-                program, timeout, self._family.limits, queue_timeout, on_output, self._call
-            )
-            return future.wait()
+        return self._make(code, None, options)
 
-    async def arun(self, code: str | bytes, **options: object) -> Result:
+    def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call the function `name` of the session's namespace and return what it returns.
+
+        Arguments and result cross as data, as with `Pool.function`; its errors are the same:
+        `ProgramError`, `LimitExceeded` (the session is then as before), `PoolError`, and TypeError
+        for arguments that are no plain data. `run` is for calls with a time-out of their own.
+        """
+        return value_of(self._make(b"", pack_call(check_name(name), args, kwargs), {}))
+
+    async def arun(self, code: str | bytes, **options: Unpack[CallOptions]) -> Result:
         """`run` for asyncio, in a thread of the loop's."""
-        return await asyncio.to_thread(lambda: self.run(code, **options))  # type: ignore[arg-type]
+        return await asyncio.to_thread(lambda: self.run(code, **options))
 
     def rollback(self, steps: int = 1) -> None:
         """Go back to the state before the last `steps` calls that ended by themselves."""
@@ -82,7 +101,7 @@ class Session:
             if not 1 <= steps <= len(self._past):
                 raise ValueError(
                     f"steps={steps!r}: {len(self._past)} earlier states are kept "
-                    f"(history={self._history})"
+                    f"(history={self._history if self._keeps else 0})"
                 )
             for _ in range(steps):
                 self._require_head().close()
@@ -91,36 +110,47 @@ class Session:
     def fork(self, n: int | None = None) -> "Session | list[Session]":
         """Return `n` sessions that go on from this state, each on its own; without `n`, one.
 
-        Each has its own memory, randomness, and copy of the files. Raises `PolicyError` for a state
-        that can't be forked as it is: with live threads, shared memory, or open files.
+        Each has its own memory, randomness, and copy of the files, and none of the history. Raises
+        `PolicyError` for a state that can't be forked as it is: with live threads, shared memory,
+        or open files; `PoolFull` where there is no room for more sessions.
         """
         count = 1 if n is None else n
         if isinstance(count, bool) or not isinstance(count, int):
             raise TypeError(f"n must be a whole number or None, not {n!r}")
         if not 1 <= count <= 1000:
             raise ValueError(f"n={n!r}: must be 1 to 1000")
-        if self._pool.tier != "namespaces":
-            raise PolicyError(
-                f"fork: the {self._pool.tier} tier has no branches yet; use the namespaces tier"
-            )
         branches: list[Session] = []
         with self._turn:
             head = self._require_head()
             try:
                 for _ in range(count):
                     branches.append(self._branch(head))
-            except (Unfaithful, StateLost, JailLost) as error:
+                self._family.move_away(head.home)
+            except BaseException as error:
                 for branch in branches:
                     branch.close()
                 if isinstance(error, Unfaithful):
-                    raise PolicyError(f"this state can't be forked: {error}") from None
-                raise self._lose(str(error)) from None
+                    raise error.as_policy() from None
+                if isinstance(error, (StateLost, JailLost)):
+                    raise self._lose(str(error)) from None
+                raise
         return branches[0] if n is None else branches
+
+    def reset(self) -> None:
+        """Begin anew, with an interpreter and files as of a new session; also where it was lost."""
+        with self._turn:
+            if self._closed:
+                self._require_head()
+            family, head = self._pool._new_family(self._limits)
+            self._drop("it is reset")
+            self._take(family, head)
+            self._pool._adopt(self)
 
     def close(self) -> None:
         """End it, and give back all that it holds. Its branches live on. Idempotent."""
         with self._turn:
             self._drop("it was closed")
+            self._closed = True
 
     def __enter__(self) -> "Session":
         return self
@@ -133,47 +163,123 @@ class Session:
     ) -> None:
         self.close()
 
-    def _branch(self, head: State) -> "Session":
-        state = self._family.branch(head)
-        state.park()
-        return self._pool._adopt(Session(self._pool, self._family, state, self._history))
+    # ---- for those who keep sessions
+
+    def idle_s(self) -> float:
+        """Seconds since the last call; 0 while one is made."""
+        return 0.0 if self._turn.locked() else time.monotonic() - self._used_at
+
+    def states(self) -> list[State]:
+        """Its processes, as they are now."""
+        head = self._head
+        return [] if head is None else [*self._past, head]
+
+    def evict(self, why: str) -> bool:
+        """Take away what it holds, unless it is in use; tell whether that was done."""
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            held = self._head is not None
+            self._drop(why)
+            return held
+        finally:
+            self._turn.release()
+
+    # ---- calls
+
+    def _make(self, code: str | bytes, call: bytes | None, options: CallOptions) -> Result:
+        limits = self._limits_of(options)
+        program = Program(code, stdin=options.get("stdin", b""))
+        job = dataclasses.replace(program.job(limits), call=call)
+        with self._turn:
+            self._require_head()
+            future = self._pool._queue_call(
+                job, options.get("queue_timeout"), options.get("on_output"), self._call
+            )
+            try:
+                return future.wait()
+            finally:
+                self._used_at = time.monotonic()
+
+    def _limits_of(self, options: CallOptions) -> Limits:
+        unknown = options.keys() - CallOptions.__annotations__.keys()
+        if unknown:
+            names = ", ".join(CallOptions.__annotations__)
+            raise TypeError(f"unexpected argument {sorted(unknown)[0]!r}; there are {names}")
+        limits = options.get("limits") or self._limits
+        if not isinstance(limits, Limits):
+            raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
+        if options.get("timeout") is not None:
+            limits = limits.replace(wall_s=options["timeout"])
+        for field in dataclasses.fields(Limits):
+            own, wanted = getattr(self._limits, field.name), getattr(limits, field.name)
+            if own != wanted and field.name not in _OF_A_CALL:
+                raise PolicyError(
+                    f"limits: {field.name}={wanted!r}, but the session has {own!r} from its "
+                    f"beginning; a call can have its own {', '.join(_OF_A_CALL)}"
+                )
+        return limits
 
     def _call(self, task: Task) -> Result:
-        """In a worker's thread: make one call; its fork is the new state, if it survived."""
+        """In a worker's thread: make one call; a fork of the state is kept, if one is wanted."""
         head = self._require_head()
+        twin = None
         try:
-            state = self._family.fork(head)
-        except Unfaithful as error:
-            raise PolicyError(f"this state can't be forked: {error}") from None
-        except (JailLost, StateLost) as lost:
-            raise self._lose(str(lost)) from None
-        call = Call(self._family, state, task.job, task.stop, on_output=task.on_output)
-        try:
+            if self._keeps:
+                twin = self._family.fork(head)
+            call = Call(self._family, head, task.job, task.stop, on_output=task.on_output)
             result = call.drive(task.queue_s())
+        except Unfaithful as error:
+            raise error.as_policy() from None
         except BaseException as error:
-            state.close()
-            if isinstance(error, JailLost):
-                raise self._lose(str(error)) from None
+            if twin is not None:
+                twin.close()
+            why = f"{type(error).__name__}: {error}" if not str(error) else str(error)
+            lost = self._lose(why)
+            if isinstance(error, (JailLost, StateLost)):
+                raise lost from None
             raise
-        if not call.survived:
-            state.close()
-            if result.reason is ExitReason.INTERNAL:  # what it said of its end made no sense
-                result = dataclasses.replace(result, reason=ExitReason.DENIED)
-            return dataclasses.replace(result, rolled_back=True)
-        self._past.append(head)
-        self._head = state
-        while len(self._past) > self._history:
-            self._past.popleft().close()
-        return result
+        if call.survived:
+            if twin is not None:
+                self._past.append(twin)
+            while len(self._past) > self._history:
+                self._past.popleft().close()
+            return result
+        if result.reason is ExitReason.INTERNAL:  # what it said of its end made no sense
+            result = dataclasses.replace(result, reason=ExitReason.DENIED)
+        if twin is None:
+            self._drop(f"its last call ended with {result.reason}, and no earlier state was kept")
+            return result
+        head.close()
+        self._head = twin
+        return dataclasses.replace(result, rolled_back=True)
+
+    # ---- what it holds
+
+    def _take(self, family: Family, head: State) -> None:
+        family.use()
+        self._family = family
+        self._limits = family.limits
+        self._head = head
+        self._why_lost = ""
+        self._used_at = time.monotonic()
+
+    def _branch(self, head: State) -> "Session":
+        self._pool._require_sessions(1)
+        state = self._family.branch(head)
+        return self._pool._adopt(
+            Session(self._pool, self._family, state, history=self._history, rollback=self._keeps)
+        )
 
     def _require_head(self) -> State:
         if self._head is None:
-            raise SessionLost(f"this session is gone: {self._why_lost}")
+            way_out = "" if self._closed else "; `reset` begins anew"
+            raise SessionLost(f"this session is gone: {self._why_lost}{way_out}")
         return self._head
 
     def _lose(self, why: str) -> SessionLost:
         self._drop(why)
-        return SessionLost(f"this session is gone: {why}")
+        return SessionLost(f"this session is gone: {why}; `reset` begins anew")
 
     def _drop(self, why: str) -> None:
         if self._head is None:
@@ -185,35 +291,3 @@ class Session:
         self._why_lost = why
         self._family.unuse()
         self._pool._forget(self)
-
-
-class Sessions:
-    """All sessions of a pool that hold something, so that what nobody closes is closed with it.
-
-    They know their pool, which is therefore not collected before they are closed.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: set[Session] = set()  # guarded by _lock, as is _closed
-        self._closed = False
-
-    def add(self, session: Session) -> Session:
-        with self._lock:
-            if not self._closed:
-                self._open.add(session)
-                return session
-        session.close()
-        raise PoolClosed("the pool is closed")
-
-    def discard(self, session: Session) -> None:
-        with self._lock:
-            self._open.discard(session)
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            sessions = list(self._open)
-        for session in sessions:
-            with session._turn:
-                session._drop("its pool was closed")

@@ -15,6 +15,8 @@ class Stats:
     queued: runs that wait. runs: runs that ended; runs_by_reason: the same, by reason.
     replaced: jails that died or misbehaved and were taken away. retried: runs that were lost
     with their jail and tried again. queue_s, run_s, cpu_s: sums over all ended runs.
+    sessions: those that hold a state now, branches included; session_bytes: what they hold in
+    memory (their cgroup's count, else an estimate); sessions_evicted: taken away by a limit.
     """
 
     tier: str
@@ -29,6 +31,9 @@ class Stats:
     queue_s: float
     run_s: float
     cpu_s: float
+    sessions: int
+    session_bytes: int
+    sessions_evicted: int
 
 
 class Counters:
@@ -58,7 +63,18 @@ class Counters:
         with self._lock:
             self.retried += 1
 
-    def snapshot(self, *, tier: str, workers: int, alive: int, busy: int, queued: int) -> Stats:
+    def snapshot(
+        self,
+        *,
+        tier: str,
+        workers: int,
+        alive: int,
+        busy: int,
+        queued: int,
+        sessions: int,
+        session_bytes: int,
+        sessions_evicted: int,
+    ) -> Stats:
         with self._lock:
             return Stats(
                 tier=tier,
@@ -73,4 +89,7 @@ class Counters:
                 queue_s=self.queue_s,
                 run_s=self.run_s,
                 cpu_s=self.cpu_s,
+                sessions=sessions,
+                session_bytes=session_bytes,
+                sessions_evicted=sessions_evicted,
             )

@@ -1,6 +1,7 @@
 """One call of a session, from the host's side: hand over code, watch the clocks, judge the end."""
 
 import contextlib
+import dataclasses
 import select
 import signal
 import socket
@@ -8,19 +9,22 @@ import time
 from collections.abc import Callable
 
 from .capture import Capture
-from .family import Family, State
+from .family import Family
 from .guard import Guard
 from .guest import wire
+from .guest.report import MAX_VALUE as MAX_RETURNED
 from .guest.session import HEADER, JOB, MAX_VALUE, RESULT, pack_job
 from .jail import JailLost
 from .job import Job, rlimits_for
 from .reasons import End, ExitReason, decide
 from .result import GuestException, Result
+from .state import State
 from .stop import Stop
 from .watch import Watch
 
-_LONGEST_ANSWER = 8 * MAX_VALUE
-"""Bytes of what a state may say at the end of a call: a value, and a traceback."""
+_LONGEST_ANSWER = 8 * MAX_VALUE + MAX_RETURNED
+"""Bytes of what a state may say at the end of a call: a value, and a traceback or what a called
+function returned."""
 
 
 class Call:
@@ -87,6 +91,7 @@ class Call:
                 stderr_truncated=self.err.truncated,
                 exception=outcome.exception if outcome else None,
                 value=outcome.value if outcome and self.survived else None,
+                returned=outcome.returned if outcome else None,
                 wall_s=wall_s,
                 cpu_s=used_s if used_s is not None else cpu_s,
                 queue_s=queue_s,
@@ -104,7 +109,7 @@ class Call:
 
     def _hand_over(self) -> None:
         limits = rlimits_for(self.family.limits, self.family.nursery, counted=False)
-        payload = pack_job(self.job.source, tuple(limits._replace(cpu=-1)))
+        payload = pack_job(self.job.source, tuple(limits._replace(cpu=-1)), self.job.call)
         with self.job.descriptors(self.out.write_end, self.err.write_end) as descriptors:
             watch = Watch(
                 self.state.pid,
@@ -112,14 +117,15 @@ class Call:
                 self.family.limits,
                 memory=True,
                 threads=True,
-                scratch=self.family.scratch,
+                scratch=self.family.scratch_of(self.state),
             )
-            self._guard.begin(lambda: self.state.pid, watch)
+            self._guard.begin(lambda: self.state.pid, watch, used_before=True)
             self.stop.attach(self.state.pidfd)
             self.state.wake()
             jobs = self.state.jobs
             jobs.settimeout(10)
             with contextlib.suppress(OSError):  # it is gone: what is found from here on tells
+                self.family.tell_home(self.state)
                 socket.send_fds(jobs, [HEADER.pack(JOB, len(payload))], descriptors)
                 jobs.sendall(payload)
             jobs.setblocking(False)
@@ -177,7 +183,7 @@ class Call:
     def _exit(self) -> tuple[int | None, float | None]:
         """Wait status and CPU time of a state that has ended, from its keeper."""
         deadline = time.monotonic() + 5
-        while (found := self.family.exit_of(self.state)) is None:
+        while self.state.ended is None:
             if time.monotonic() > deadline:
                 raise JailLost("a keeper does not tell how a call ended")
             poll = select.poll()
@@ -185,31 +191,27 @@ class Call:
                 poll.register(fd, select.POLLIN)
             poll.poll(20)
             self.family.attend()
-        return found
+        status, cpu_s = self.state.ended
+        return status, cpu_s - self._guard.before_s
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Outcome:
     """How code ended, by the state's own account."""
 
-    def __init__(
-        self,
-        status: int,
-        value: str | None,
-        exception: GuestException | None,
-        memory_error: bool,
-    ) -> None:
-        self.status = status
-        self.value = value
-        self.exception = exception
-        self.memory_error = memory_error
+    status: int
+    value: str | None = None
+    exception: GuestException | None = None
+    memory_error: bool = False
+    returned: bytes | None = None
 
     @classmethod
     def of(cls, found: wire.Value) -> "_Outcome | None":
         match found:
-            case ("ok", 0, None | str() as value, None, False):
-                return cls(0, value, None, False)
-            case ("exit", int(code), None, None, False) if 0 <= code <= 255:
-                return cls(code << 8, None, None, False)  # as wait(2) would give it
-            case ("exception", 1, None, (str(kind), str(message), str(traceback)), bool(memory)):
-                return cls(1 << 8, None, GuestException(kind, message, traceback), memory)
+            case ("ok", 0, None | str() as value, None, False, None | bytes() as returned):
+                return cls(0, value=value, returned=returned)
+            case ("exit", int(code), None, None, False, None) if 0 <= code <= 255:
+                return cls(code << 8)  # as wait(2) would give it
+            case ("exception", 1, None, (str(), str(), str()) as texts, bool(memory), None):
+                return cls(1 << 8, exception=GuestException(*texts), memory_error=memory)
         return None

@@ -38,6 +38,9 @@ class Group(Protocol):
     def end(self) -> Usage:
         """Return what was used since `begin`."""
 
+    def held_bytes(self) -> int:
+        """What everything in the group holds now."""
+
     def remove(self) -> None: ...
     def describe(self) -> str: ...
 
@@ -204,6 +207,9 @@ class _V1:
         if self._swap is not None:
             self._swap.write(text)
 
+    def held_bytes(self) -> int:
+        return self._idle.held_bytes()
+
     def end(self) -> Usage:
         peak = max(self._peak.read_int() - self._base, 0)
         return Usage(peak, self._oom.read_field("oom_kill") > self._kills)
@@ -259,6 +265,9 @@ class _V2:
         # Since 6.12 a write resets the peak as this descriptor sees it; before, it can't be.
         self._peak_resets = self._peak is not None and self._peak.try_write("reset")
 
+    def held_bytes(self) -> int:
+        return self._idle.held_bytes()
+
     def end(self) -> Usage:
         peak = None
         if self._peak is not None and self._peak_resets:
@@ -301,6 +310,9 @@ class _Idle:
             self._least = held
         self._least = min(self._least, held)
         return held
+
+    def held_bytes(self) -> int:
+        return self._usage.read_int()
 
     def close(self) -> None:
         self._usage.close()

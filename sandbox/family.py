@@ -8,15 +8,17 @@ import signal
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 from .guest import kernel, wire
 from .guest.scratch import wipe
-from .guest.session import ARRIVED, BRANCH, FAULT, FORK, HEADER, HELLO, PLACED, SETTLED
+from .guest.session import ARRIVED, BRANCH, FAULT, FORK, HEADER, HELLO, MOVED, PLACED, SETTLED
 from .jail import JailLost, pid_of
 from .limits import Limits
 from .nursery import Nursery
-from .questions import CLONE, KILL, TGKILL, Question, Questions
+from .questions import CLONE, KILL, PRCTL, TGKILL, Question, Questions
+from .state import Home, State, StateLost, Unfaithful, status_of
 
 _PATIENCE_S = 10.0
 """A fork, or a keeper's answer, that takes longer will never come."""
@@ -27,59 +29,17 @@ _GLANCE_S = 0.002
 _MOST_QUESTIONS = 64
 """Answered at a time: who asks without end must not keep us from our clocks."""
 
+_OWN_NAMESPACES = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS
 _CLONE_FLAGS = signal.SIGCHLD | kernel.CLONE_PARENT | kernel.CLONE_SETS_TID
-
-
-class StateLost(Exception):
-    """A parked process has died, or does not do what it is asked."""
-
-
-class Unfaithful(Exception):
-    """A state that can't be forked as it is; the message says why."""
-
-
-class State:
-    """A process that holds a session's state; `jobs` is the socket it serves.
-
-    pid: on the host; inner: in its own pid namespace. Whoever has a state closes it.
-    """
-
-    def __init__(self, pid: int, jobs: socket.socket) -> None:
-        self.pid = pid
-        self.jobs = jobs
-        self.pidfd = os.pidfd_open(pid)
-        self.inner = int((_status(pid, "NSpid") or ["0"])[-1])
-
-    def __repr__(self) -> str:
-        return f"<State {self.pid}>"
-
-    def park(self) -> None:
-        """Stop it whole: no thread of it runs, no timer of it is seen to."""
-        self.signal(signal.SIGSTOP)
-
-    def wake(self) -> None:
-        self.signal(signal.SIGCONT)
-
-    def signal(self, number: int) -> None:
-        if self.pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, number)
-
-    def close(self) -> None:
-        """End the process."""
-        if self.pidfd >= 0:
-            self.signal(signal.SIGKILL)
-            self.jobs.close()
-            os.close(self.pidfd)
-            self.pidfd = -1
 
 
 class _Order:
     """A fork that the host has asked for: by whom, with which flags, and what came of it."""
 
-    def __init__(self, state: State, flags: int) -> None:
-        self.thread = state.pid
+    def __init__(self, state: State, flags: int, home: Home) -> None:
+        self.state = state
         self.flags = flags
+        self.home = home
         self.begun = False
         self.child: State | None = None
 
@@ -93,21 +53,23 @@ class Family:
     def __init__(self, nursery: Nursery, limits: Limits) -> None:
         self._forking = threading.RLock()
         self._attending = threading.Lock()  # guards everything below
-        self._exits: dict[int, tuple[int, float]] = {}
+        self._states: weakref.WeakValueDictionary[int, State] = weakref.WeakValueDictionary()
         self._words: list[wire.Value] = []
         self._order: _Order | None = None
         self._questions: Questions | None = None
+        self._on_view: State | None = None  # a branch that may let itself be looked at
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._keeper = ours
         folder = secrets.token_hex(16)
-        # Where what is written can only be watched.
-        self.scratch = None if nursery.scratch is None else f"{nursery.scratch}/{folder}"
+        # Where what is written can only be watched, and branches have their folders side by side.
+        self._scratch = None if nursery.scratch is None else f"{nursery.scratch}/{folder}"
+        self._home = Home() if self._scratch is None else Home(_new_name())
         self.nursery = nursery
         self.limits = limits
         self._users = 0
         try:
             with theirs:
-                self._pidfd = nursery.fork_keeper(theirs, folder, limits)
+                self._pidfd = nursery.fork_keeper(theirs, folder, self._home.name, limits)
         except BaseException:
             ours.close()
             raise
@@ -145,39 +107,89 @@ class Family:
             ours.close()
             raise JailLost(f"the first head was not confined: {text}")
         self._questions = Questions(fds[0])
-        return State(self._host_pid(inner), ours)
+        return self._know(State(self._host_pid(inner), ours, self._home))
 
     def fork(self, state: State) -> State:
-        """Fork a parked state; the new one waits for a job, and the old one is parked again."""
+        """Fork a parked state; return its twin. Both are parked afterwards."""
         with self._forking:
-            _require_one_thread(state)
-            child = self._fork(state, FORK, _CLONE_FLAGS)
+            state.require_one_thread()
+            twin = self._fork(state, FORK, _CLONE_FLAGS)
             try:
-                self._expect(child, HELLO)
+                self._expect(twin, HELLO)
             except BaseException:
-                child.close()
+                twin.close()
                 raise
-            return child
+            twin.park()
+            return twin
 
     def branch(self, state: State) -> State:
         """Fork a parked state into one that shares nothing with it, with files of its own. Raises
-        `Unfaithful` for a state that can't be forked as it is.
+        `Unfaithful` for a state that can't be forked as it is. When all are made, `move_away`.
         """
         with self._forking:
-            _require_one_thread(state)
-            flags = _CLONE_FLAGS | kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS
-            child = self._fork(state, BRANCH, flags)
-            try:
-                self._ask(("place", child.inner), "placed")
-                child.jobs.sendall(HEADER.pack(PLACED, 0))
-                self._expect(child, SETTLED)
-                self._ask(("settled?", child.inner), "settled")
-                child.jobs.sendall(HEADER.pack(PLACED, 0))
-                self._expect(child, HELLO)
-            except BaseException:
-                child.close()
-                raise
-            return child
+            state.require_one_thread()
+            if self._scratch is None:
+                return self._branch(state, state.home, _CLONE_FLAGS | _OWN_NAMESPACES)
+            home = Home(_new_name())
+            self._ask(("copy", state.home.name, home.name), "copied")
+            branch = self._branch(state, home, _CLONE_FLAGS)
+            # It could be looked at for a moment, and could have been seen where it was.
+            self._rename(home)
+            return branch
+
+    def move_away(self, home: Home) -> None:
+        """Take files to where those who have known their place don't find them."""
+        if self._scratch is not None:
+            with self._forking:
+                self._rename(home)
+
+    def scratch_of(self, state: State) -> str | None:
+        """The folder on the host that holds a state's files; None where no folder does."""
+        return None if self._scratch is None else f"{self._scratch}/{state.home.name}"
+
+    def _branch(self, state: State, home: Home, flags: int) -> State:
+        branch = self._fork(state, BRANCH, flags, home)
+        where = self.scratch_of(branch)
+        try:
+            if where is None:
+                self._ask(("place", branch.inner), "placed")
+            else:
+                self._on_view = branch
+            placed = wire.encode(where)
+            branch.jobs.sendall(HEADER.pack(PLACED, len(placed)) + placed)
+            self._expect(branch, SETTLED)
+            self._ask(("settled?", branch.inner, home.name), "settled")
+            self._on_view = None
+            branch.jobs.sendall(HEADER.pack(PLACED, 0))
+            self._expect(branch, HELLO)
+            if where is not None:
+                self._ask(("hidden?", branch.inner), "hidden")
+        except BaseException as error:
+            branch.close()
+            if isinstance(error, OSError):
+                raise StateLost(f"a branch is gone ({error})") from None
+            raise
+        finally:
+            self._on_view = None
+        branch.park()
+        return branch
+
+    def tell_home(self, state: State) -> None:
+        """Have a state that is awake know where its files are."""
+        where = self.scratch_of(state)
+        if where is not None and state.knows != state.home.name:
+            moved = wire.encode(where)
+            state.jobs.sendall(HEADER.pack(MOVED, len(moved)) + moved)
+            state.knows = state.home.name
+
+    def _rename(self, home: Home) -> None:
+        name = _new_name()
+        self._ask(("rename", home.name, name), "renamed")
+        home.name = name
+
+    def _know(self, state: State) -> State:
+        self._states[state.inner] = state
+        return state
 
     def fds(self) -> tuple[int, ...]:
         """What is readable when there is something to attend to."""
@@ -195,11 +207,6 @@ class Family:
                     return
                 self._answer(question)
 
-    def exit_of(self, state: State) -> tuple[int, float] | None:
-        """Wait status and CPU seconds of a state that has ended, once the keeper has said so."""
-        with self._attending:
-            return self._exits.get(state.inner)
-
     def close(self) -> None:
         """End every process of the family."""
         self._keeper.close()
@@ -212,10 +219,11 @@ class Family:
         os.close(self._pidfd)
         if self._questions is not None:
             self._questions.close()
-        if self.scratch is not None:
+        if self._scratch is not None:
             with contextlib.suppress(OSError):
-                wipe(self.scratch)
-                os.rmdir(self.scratch)
+                os.chmod(self._scratch, 0o700)
+                wipe(self._scratch)
+                os.rmdir(self._scratch)
 
     # ---- questions
 
@@ -223,7 +231,7 @@ class Family:
         assert self._questions is not None
         order = self._order
         if question.call == CLONE:
-            if order and not order.begun and question[1] == order.thread:
+            if order and not order.begun and question.thread == order.state.pid:
                 order.begun = question.arguments[0] == order.flags
                 if order.begun:
                     self._questions.allow(question)
@@ -232,11 +240,16 @@ class Family:
             if order and order.begun and order.child is None and self._is_new(question.thread):
                 ours, theirs = socket.socketpair()
                 with theirs:
-                    order.child = State(question.thread, ours)
+                    order.child = self._know(State(question.thread, ours, order.home))
+                    order.child.knows = order.state.knows
                     self._questions.hand_over(question, theirs.fileno())
                 return
+        elif question.call == PRCTL:
+            if self._on_view is not None and question.thread == self._on_view.pid:
+                self._questions.allow(question)
+                return
         elif question.call in (KILL, TGKILL):
-            own = _status(question.thread, "NStgid")
+            own = status_of(question.thread, "NStgid")
             if own and question.arguments[0] == int(own[-1]):
                 self._questions.allow(question)
                 return
@@ -244,23 +257,24 @@ class Family:
 
     def _is_new(self, pid: int) -> bool:
         """Whether it is a process, not a thread of one, and a child of the keeper."""
-        is_leader = _status(pid, "Tgid") == [str(pid)]
-        return is_leader and _status(pid, "PPid") == [str(self._pid)]
+        is_leader = status_of(pid, "Tgid") == [str(pid)]
+        return is_leader and status_of(pid, "PPid") == [str(self._pid)]
 
     def _host_pid(self, inner: int) -> int:
         with open(f"/proc/{self._pid}/task/{self._pid}/children", encoding="ascii") as file:
             for pid in file.read().split():
-                if _status(int(pid), "NSpid")[-1:] == [str(inner)]:
+                if status_of(int(pid), "NSpid")[-1:] == [str(inner)]:
                     return int(pid)
         raise JailLost("a keeper's child can't be found")
 
     # ---- forks
 
-    def _fork(self, state: State, kind: bytes, flags: int) -> State:
-        self._order = order = _Order(state, flags)
+    def _fork(self, state: State, kind: bytes, flags: int, home: Home | None = None) -> State:
+        self._order = order = _Order(state, flags, home or state.home)
         try:
             state.wake()
             try:
+                self.tell_home(state)
                 state.jobs.sendall(HEADER.pack(kind, 0))
             except OSError as error:
                 raise StateLost(f"the state is gone ({error})") from None
@@ -349,7 +363,9 @@ class Family:
                 raise JailLost("a keeper is gone")
             match wire.decode(data, max_nodes=100):
                 case ("exit", int(inner), int(status), int(cpu_us)):
-                    self._exits[inner] = (status, cpu_us / 1e6)
+                    state = self._states.pop(inner, None)
+                    if state is not None:
+                        state.ended = (status, cpu_us / 1e6)
                 case ("fault", str(step), str(text)):
                     raise JailLost(f"{step}: {text}")
                 case word:
@@ -368,17 +384,6 @@ def _fault(jobs: socket.socket, data: bytes | None = None) -> str:
     return "it does not say why"
 
 
-def _require_one_thread(state: State) -> None:
-    threads = _status(state.pid, "Threads")
-    if threads and threads != ["1"]:
-        raise Unfaithful(f"{int(threads[0]) - 1} threads of it are alive")
-
-
-def _status(pid: int, name: str) -> list[str]:
-    """The values of one line of /proc/<pid>/status; none where it is gone."""
-    with contextlib.suppress(OSError):
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            for line in file:
-                if line.startswith(name + ":"):
-                    return line.split()[1:]
-    return []
+def _new_name() -> str:
+    """A folder's name that nobody can guess: who knows it has the files."""
+    return secrets.token_hex(16)

@@ -30,12 +30,17 @@ class Guard:
         self._deadline = math.inf
         self._give_up_at: float | None = None
         self.began = 0.0
+        self.before_s = 0.0  # CPU time that is not this run's
         self.detail = ""
 
-    def begin(self, pid: Callable[[], int], watch: Watch | None) -> None:
-        """Start the clocks, of a process that was forked for this run."""
+    def begin(
+        self, pid: Callable[[], int], watch: Watch | None, *, used_before: bool = False
+    ) -> None:
+        """Start the clocks. used_before: of a process that has used CPU time for others already."""
         self._pid_of = pid
         self._watch = watch
+        if used_before:
+            self.before_s = self.cpu_s()
         self.began = time.monotonic()
         if self._limits.wall_s is not None:
             self._deadline = self.began + self._limits.wall_s
@@ -85,7 +90,7 @@ class Guard:
         if not self._pid:
             self._pid = self._pid_of()
         try:
-            return time.clock_gettime(_process_cpu_clock(self._pid))
+            return time.clock_gettime(_process_cpu_clock(self._pid)) - self.before_s
         except OSError:
             return 0.0
 

@@ -186,12 +186,16 @@ class Jail:
         return {
             "tier": self.plan.tier,
             "scratch": where.scratch,
-            "rules": where.rules,
+            "rules": where.rules + self._more_rules(),
             "families": self.families,
             "filter": seccomp.build(self.plan.tier, session=self.families) if confined else b"",
             "path": where.path,
             "preload": list(self.plan.preload),
         }
+
+    def _more_rules(self) -> list[tuple[str, int]]:
+        """What the zygote of this kind of jail may touch besides."""
+        return []
 
     def _meet(self) -> None:
         """Take the zygote's hello, and with it, from the kernel, its process id."""
@@ -226,6 +230,18 @@ class Jail:
 
     def _settle(self) -> None:
         """What a kind of jail still needs when its zygote has said hello."""
+
+    def _join_cgroup(self) -> None:
+        """Put the zygote, and with it all that it will fork, into a group of its own."""
+        if self.plan.cgroup_parents is None:
+            return
+        with step("cgroup"):
+            # Noted before it is made: what is written down too much is swept for nothing.
+            for folder in (self.plan.cgroup_parents.memory, self.plan.cgroup_parents.tasks):
+                if folder:
+                    self.plan.runtime.note_cgroup(os.path.join(folder, self.name))
+            self.group = cgroups.make(self.plan.cgroup_parents, self.name)
+            self.group.add(self.zygote_pid)
 
     # ---- living
 

@@ -3,7 +3,7 @@
 import socket
 import threading
 
-from .guest import wire
+from .guest import landlock, wire
 from .guest.confine import SPARE_INODES
 from .jail import START_PATIENCE_S, Jail, JailLost, descriptors_in
 from .limits import Limits
@@ -19,6 +19,13 @@ class Nursery(Jail):
         super().__init__(plan)
         self._forking = threading.Lock()
 
+    def _settle(self) -> None:
+        self._join_cgroup()
+
+    def held_bytes(self) -> int | None:
+        """What all its families hold in memory, as their cgroup counts it; None without one."""
+        return None if self.group is None else self.group.held_bytes()
+
     def start(self) -> None:
         """Make the jail. Raises `SetupError` naming the step that failed."""
         self._make()
@@ -27,18 +34,24 @@ class Nursery(Jail):
         self.layers["branches"] = (
             "namespaces of their own, checked before they run"
             if self.plan.tier == "namespaces"
-            else "none"
+            else "files under names that only they know, checked before they run"
         )
 
-    def fork_keeper(self, control: socket.socket, folder: str, limits: Limits) -> int:
+    def _more_rules(self) -> list[tuple[str, int]]:
+        # For keepers, which look at branches there; the states are not given it.
+        return [("/proc", landlock.READ)] if self.plan.tier == "landlock" else []
+
+    def fork_keeper(self, control: socket.socket, folder: str, home: str, limits: Limits) -> int:
         """Have a keeper forked that serves the other end of `control`; return its pidfd. folder: a
-        name for its scratch, where families have theirs side by side.
+        name for its scratch, where families have theirs side by side, and home for its first
+        session's files there.
         """
         inodes = None if limits.files is None else limits.files + SPARE_INODES
         message: wire.Value = {
             "disk_bytes": limits.disk_bytes,
             "inodes": inodes,
             "folder": folder,
+            "home": home,
         }
         with self._forking:
             self._say(wire.encode(message), control.fileno())

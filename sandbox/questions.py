@@ -23,6 +23,7 @@ _EPERM = 1
 
 CLONE = {"x86_64": 56, "aarch64": 220}.get(kernel.MACHINE, -1)
 KILL = {"x86_64": 62, "aarch64": 129}.get(kernel.MACHINE, -1)
+PRCTL = {"x86_64": 157, "aarch64": 167}.get(kernel.MACHINE, -1)
 TGKILL = {"x86_64": 234, "aarch64": 131}.get(kernel.MACHINE, -1)
 
 

@@ -7,10 +7,9 @@ import os
 import select
 import socket
 
-from . import cgroups
 from .guest import protocol
 from .guest.protocol import Shape
-from .jail import START_PATIENCE_S, Jail, JailLost, pid_of, step
+from .jail import START_PATIENCE_S, Jail, JailLost, pid_of
 from .plan import Plan, describe_layers
 
 
@@ -64,20 +63,9 @@ class RunJail(Jail):
     def _settle(self) -> None:
         assert self._control is not None
         self._poll.register(self._control, select.POLLIN)
-        with step("cgroup"):
-            self._join_cgroup()
+        self._join_cgroup()
         self.layers = describe_layers(self.plan, self.landlock_abi, self.group)
         self.reshape(self._first)
-
-    def _join_cgroup(self) -> None:
-        if self.plan.cgroup_parents is None:
-            return
-        # Noted before it is made: what is written down too much is swept for nothing.
-        for folder in (self.plan.cgroup_parents.memory, self.plan.cgroup_parents.tasks):
-            if folder:
-                self.plan.runtime.note_cgroup(os.path.join(folder, self.name))
-        self.group = cgroups.make(self.plan.cgroup_parents, self.name)
-        self.group.add(self.zygote_pid)
 
     def reshape(self, shape: Shape) -> None:
         """Ask for a spare of `shape` in place of the present one, if any."""

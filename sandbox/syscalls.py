@@ -210,6 +210,13 @@ _SESSION = (
     # A session's process has another id after every call: the host knows which is whose.
     Rule("kill tgkill", "itself", action=ASK),
     Rule("prctl", "dying with its keeper", cases=((Condition(0, 1), Condition(1, 9)),)),
+    Rule("prctl", "not being looked at", cases=((Condition(0, 4), Condition(1, 0)),)),
+    Rule(
+        "prctl",
+        "a branch that its keeper has to look at, when the host says so",
+        action=ASK,
+        cases=((Condition(0, 4), Condition(1, 1)),),
+    ),
     Rule("capset", "giving up what a new user namespace gave; it can't give any"),
 )
 _OF_ONE_PROCESS = ("kill", "tgkill")

@@ -51,8 +51,9 @@ class Confinement:
         families: bool = False,
     ) -> None:
         self.tier = tier
+        self.family = ""  # of a keeper: the folder of its family's scratches, if they have one
         self._families = families
-        self._stand_in(scratch)
+        self.stand_in(scratch)
         self._mount_point = scratch.encode()
         self._signature: list[tuple[int, ...]] = []
         self._kept: Shape | None = None  # of the scratch that is laid out, if one is
@@ -169,18 +170,35 @@ class Confinement:
     def has_namespaces(self) -> bool:
         return self._mounts
 
-    def lay_out_family(self, disk_bytes: int | None, inodes: int | None, folder: str) -> None:
-        """Make the scratch of a family's first head, and stand in it."""
-        if self._mounts:
-            self.mount_scratch(disk_bytes, inodes)
-        else:
-            self._stand_in(os.path.join(self.scratch, folder))
-            os.mkdir(self.scratch, 0o700)
+    def lay_out_family(self, disk_bytes: int | None, inodes: int | None) -> None:
+        """Mount the scratch of a family's first head, and stand in it."""
+        self.mount_scratch(disk_bytes, inodes)
         for each in self._folders:
             os.mkdir(each, 0o700)
         os.chdir(self.home)
 
-    def _stand_in(self, scratch: str) -> None:
+    def lay_out_side_by_side(self, family: str, name: str) -> int:
+        """Make a folder for the scratches of a family, in it one with `name`, and stand in that;
+        return a descriptor of the family's folder. Its processes can pass through it and see no
+        name in it: what they are not told they can't find.
+        """
+        self.family = os.path.join(self.scratch, family)
+        os.mkdir(self.family, 0o700)
+        folder = os.open(self.family, os.O_RDONLY | os.O_DIRECTORY)
+        self.stand_in(os.path.join(self.family, name))
+        os.mkdir(self.scratch, 0o700)
+        for each in self._folders:
+            os.mkdir(each, 0o700)
+        os.fchmod(folder, 0o100)
+        os.chdir(self.home)
+        return folder
+
+    @property
+    def top(self) -> str:
+        """The folder that all scratches lie in."""
+        return os.fsdecode(self._mount_point)
+
+    def stand_in(self, scratch: str) -> None:
         self.scratch = scratch
         self.home = os.path.join(scratch, FOLDERS[0])
         self._folders = [os.path.join(scratch, folder) for folder in FOLDERS]
@@ -204,18 +222,10 @@ class Confinement:
         except Exception as error:
             raise ConfineError(step, error) from error
 
-    def settle_branch(self) -> None:
-        """In a branch whose files have been placed: enter them, and give up the powers that its
-        new user namespace gave it.
-        """
-        os.chdir(self.home)
-        capabilities.apply()
-
     def _own_rules(self) -> list[tuple[str, int]]:
         """The rules of a family that shares the worker's folder with others: its own part of it."""
-        top = os.path.dirname(self.scratch)
-        rules = [(path, rights) for path, rights in self._rules if path != top]
-        return rules + [(folder, landlock.SCRATCH) for folder in self._folders]
+        rules = [(path, rights) for path, rights in self._rules if path not in (self.top, "/proc")]
+        return [*rules, (self.family, landlock.SCRATCH)]
 
     # ---- in every child, before it has seen a byte of a program
 

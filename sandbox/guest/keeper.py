@@ -9,28 +9,33 @@ Messages on the family's socket (SOCK_SEQPACKET, wire values):
 ==========================================  ====================================================
 host -> keeper  ("first",) + socket         fork the first head, with that socket
                 ("place", pid)              a branch: give it files of its own (namespaces tier)
-                ("settled?", pid)           has it given up what it had to?
+                ("copy", name, new)         files for a branch, next to its forerunner's (landlock)
+                ("rename", name, new)       of a session's files (landlock tier)
+                ("settled?", pid, name)     has it given up what it had to, and stands in its files?
+                ("hidden?", pid)            can nobody look at it any more? (landlock tier)
 keeper -> host  ("first", pid)              its id in here
-                ("placed",), ("settled",)   or ("refused", why), of the branch last spoken of
+                ("placed",) and so on       done, or yes; or ("refused", why)
                 ("exit", pid, status, cpu)  a process has ended: wait status, CPU in microseconds
 ==========================================  ====================================================
 """
 
+import functools
 import os
 import select
 import signal
 import socket
-import stat
+from collections.abc import Callable
 from typing import Any, NoReturn
 
-from . import kernel, wire
+from . import kernel, privacy, wire
 from .confine import Confinement
+from .privacy import Refused
 from .program import Program
+from .scratch import wipe
 from .session import Head
+from .tree import copy_tree
 
-
-class Refused(Exception):
-    """A branch that can't be placed faithfully, or has not given up what it had to."""
+_MOST_SWEEPS = 100
 
 
 class Keeper:
@@ -58,7 +63,11 @@ class Keeper:
             _own_mounts()
             # Writable, and nowhere in the tree: for the maps of branches' ids.
             self._proc = kernel.detached_proc()
-        confinement.lay_out_family(limits["disk_bytes"], limits["inodes"], limits["folder"])
+            confinement.lay_out_family(limits["disk_bytes"], limits["inodes"])
+        else:
+            # Whoever has this open sees the names in it, and nobody else ever does.
+            self._folder = confinement.lay_out_side_by_side(limits["folder"], limits["home"])
+            self._names = {limits["home"]}
 
     def serve(self) -> NoReturn:
         poll = select.poll()
@@ -88,15 +97,21 @@ class Keeper:
                 self._say(("first", self._fork_first(fds[0])))
             case ("place", int(pid)):
                 self._answer(lambda: self._place(pid), "placed")
-            case ("settled?", int(pid)):
-                self._answer(lambda: self._require_settled(pid), "settled")
+            case ("copy", str(name), str(new)):
+                self._answer(lambda: self._copy(name, new), "copied")
+            case ("rename", str(name), str(new)):
+                self._answer(lambda: self._rename(name, new), "renamed")
+            case ("settled?", int(pid), str(name)):
+                self._answer(lambda: self._require_settled(pid, name), "settled")
+            case ("hidden?", int(pid)):
+                self._answer(lambda: privacy.require_hidden(pid), "hidden")
             case other:
                 raise ValueError(f"the host said {other!r:.80}")
 
-    def _answer(self, step: Any, word: str) -> None:
+    def _answer(self, step: Callable[[], object], word: str) -> None:
         try:
             step()
-        except (Refused, OSError) as error:
+        except (Refused, OSError, RecursionError) as error:
             self._say(("refused", str(error)))
         else:
             self._say((word,))
@@ -113,8 +128,7 @@ class Keeper:
                 self.control.close()
                 os.close(self._wake)
                 os.close(self._woken)
-                if self.confinement.has_namespaces:
-                    os.close(self._proc)
+                os.close(self._proc if self.confinement.has_namespaces else self._folder)
                 Head(socket.socket(fileno=socket_fd), self.confinement, self.program).begin()
             finally:
                 os._exit(1)
@@ -175,23 +189,66 @@ class Keeper:
         new = os.open(self.confinement.scratch, os.O_RDONLY | os.O_DIRECTORY)
         copy_tree(old, new)
 
-    def _require_settled(self, pid: int) -> None:
+    # ---- branches, in the landlock tier
+
+    def _copy(self, name: str, new: str) -> None:
+        """Copy the files in the folder `name` to `new`. The forerunner's states are all parked."""
+        self._names.add(new)
+        self._change_names(lambda: os.mkdir(new, 0o700, dir_fd=self._folder))
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+        old, copy = (os.open(each, flags, dir_fd=self._folder) for each in (name, new))
+        try:
+            copy_tree(old, copy)
+        finally:
+            os.close(old)
+            os.close(copy)
+
+    def _rename(self, name: str, new: str) -> None:
+        places = {"src_dir_fd": self._folder, "dst_dir_fd": self._folder}
+        self._names = self._names - {name} | {new}
+        self._change_names(lambda: os.rename(name, new, **places))
+
+    def _change_names(self, change: Callable[[], object]) -> None:
+        """Change what the family's folder holds. For that moment its processes could, too: what
+        they put there is taken away again, until nothing of theirs is in it.
+        """
+        for _ in range(_MOST_SWEEPS):
+            os.fchmod(self._folder, 0o300)
+            try:
+                change()
+            finally:
+                os.fchmod(self._folder, 0o100)
+            strange = set(os.listdir(self._folder)) - self._names
+            if not strange:
+                return
+            change = functools.partial(self._remove, strange)
+        raise RuntimeError("a family's folder is being filled from inside")
+
+    def _remove(self, names: set[str]) -> None:
+        for name in names:
+            try:
+                os.unlink(name, dir_fd=self._folder)
+            except (IsADirectoryError, PermissionError):
+                folder = os.path.join(self.confinement.family, name)
+                wipe(folder)
+                os.rmdir(folder)
+
+    # ---- branches, in both tiers
+
+    def _require_settled(self, pid: int, name: str) -> None:
         """Require that the branch stands in its own files, holds nothing of its forerunner's, and
         has given up the powers that its user namespace gave it.
         """
         here = os.stat(f"/proc/{pid}/cwd")
-        home = os.stat(f"/proc/{pid}/root{self.confinement.home}")
-        if (here.st_dev, here.st_ino) != (home.st_dev, home.st_ino):
+        if self.confinement.has_namespaces:
+            # Its scratch is a file system of its own.
+            if here.st_dev != os.stat(f"/proc/{pid}/root{self.confinement.home}").st_dev:
+                raise Refused("it did not enter its own files")
+        elif f"/{name}/" not in os.readlink(f"/proc/{pid}/cwd") + "/":
             raise Refused("it did not enter its own files")
-        _require_private_descriptors(pid)
-        _require_private_maps(pid)
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
-            for line in status:
-                name, _, value = line.partition(":")
-                if name in ("CapInh", "CapPrm", "CapEff", "CapAmb") and int(value, 16):
-                    raise Refused("it kept capabilities")
-                if name == "Threads" and int(value) != 1:
-                    raise Refused("it has threads")
+        privacy.require_private_descriptors(pid)
+        privacy.require_private_maps(pid, self.confinement.top)
+        privacy.require_powerless(pid)
 
 
 def _own_mounts() -> None:
@@ -199,80 +256,3 @@ def _own_mounts() -> None:
     kernel.mount(b"none", b"/", b"none", kernel.MS_REC | kernel.MS_PRIVATE, None)
     flags = kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
     kernel.mount(b"proc", b"/proc", b"proc", flags, b"hidepid=4")
-
-
-def _require_private_descriptors(pid: int) -> None:
-    """Refuse a branch with more than /dev/null as its standard streams, and its socket."""
-    null = os.stat("/dev/null")
-    pidfd = os.pidfd_open(pid)
-    sockets = 0
-    try:
-        for fd in sorted(map(int, os.listdir(f"/proc/{pid}/fdinfo"))):
-            copy = kernel.syscall("pidfd_getfd", pidfd, fd, 0)
-            status = os.fstat(copy)
-            os.close(copy)
-            if fd < 3 and (status.st_dev, status.st_ino) == (null.st_dev, null.st_ino):
-                continue
-            sockets += stat.S_ISSOCK(status.st_mode)
-            if not stat.S_ISSOCK(status.st_mode) or sockets > 1:
-                raise Refused(f"descriptor {fd} is open")
-    finally:
-        os.close(pidfd)
-
-
-def _require_private_maps(pid: int) -> None:
-    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps:
-        for line in maps:
-            fields = line.split(maxsplit=5)
-            if fields[1][3] == "s":
-                raise Refused("it has a shared memory map")
-            if len(fields) > 5 and fields[5].startswith("/scratch/"):
-                raise Refused("it has mapped a file of its scratch")
-
-
-def copy_tree(source: int, target: int) -> None:
-    """Copy what is in the folder `source` into the folder `target` (descriptors): files, folders,
-    links, fifos, modes and times. Nothing runs that could change it; no link is followed.
-    """
-    for name in os.listdir(source):
-        status = os.stat(name, dir_fd=source, follow_symlinks=False)
-        mode = stat.S_IMODE(status.st_mode)
-        if stat.S_ISDIR(status.st_mode):
-            try:
-                os.mkdir(name, 0o700, dir_fd=target)
-            except FileExistsError:
-                pass  # one of those that every scratch has
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-            inner, made = (os.open(name, flags, dir_fd=each) for each in (source, target))
-            copy_tree(inner, made)
-            os.close(inner)
-            os.close(made)
-        elif stat.S_ISREG(status.st_mode):
-            _copy_file(name, source, target)
-        elif stat.S_ISLNK(status.st_mode):
-            os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-            continue
-        else:
-            os.mkfifo(name, dir_fd=target)
-        os.chmod(name, mode, dir_fd=target)
-        times = (status.st_atime_ns, status.st_mtime_ns)
-        os.utime(name, ns=times, dir_fd=target, follow_symlinks=False)
-
-
-def _copy_file(name: str, source: int, target: int) -> None:
-    old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=source)
-    new = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=target)
-    size = os.fstat(old).st_size
-    os.truncate(new, size)
-    offset = 0
-    while offset < size:  # holes stay holes
-        try:
-            offset = os.lseek(old, offset, os.SEEK_DATA)
-        except OSError:
-            break
-        end = os.lseek(old, offset, os.SEEK_HOLE)
-        os.lseek(new, offset, os.SEEK_SET)
-        while offset < end:
-            offset += os.sendfile(new, old, offset, end - offset)
-    os.close(old)
-    os.close(new)

@@ -205,10 +205,10 @@ def _execute(
     return _print(uncaught), uncaught
 
 
-def _strip(error: BaseException) -> None:
+def _strip(error: BaseException, ours: tuple[str, ...] = _OURS) -> None:
     """Take our own frames off the traceback: the program's begins with its own first line."""
     traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename in _OURS:
+    while traceback is not None and traceback.tb_frame.f_code.co_filename in ours:
         traceback = traceback.tb_next
     error.__traceback__ = traceback
 

@@ -10,16 +10,20 @@ the letter.
 
 =====================  =========================================================================
 FORK                   fork; the child asks for a socket of its own, and says HELLO there
-BRANCH                 the same, into namespaces of its own (namespaces tier); then wait for PLACED
-JOB + three files      run code; answer RESULT
+BRANCH                 the same, for a state that shares nothing with this one (namespaces tier:
+                       in namespaces of its own); it is told by PLACED where its files are, has
+                       SETTLED there, and is looked at until PLACED comes again
+MOVED                  wire: where the files are now
+JOB + three files      wire: (source, rlimits, a call or None): run it; answer RESULT
 HELLO                  from a new process; the first one's brings the listener for questions
-RESULT                 wire: (kind, exit code, value, exception, memory error)
+RESULT                 wire: (kind, exit code, value, exception, memory error, returned)
 FAULT                  wire: why something could not be done
 =====================  =========================================================================
 """
 
 import __future__
 
+import _signal  # type: ignore[import-not-found]
 import _socket
 import array
 import ast
@@ -32,23 +36,25 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from . import kernel, program, rlimits, wire
+from . import capabilities, furnish, kernel, program, rlimits, wire
 from .confine import Confinement
 from .program import Program
 
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
-FORK, BRANCH, JOB, PLACED = b"f", b"b", b"j", b"p"
+FORK, BRANCH, JOB, PLACED, MOVED = b"f", b"b", b"j", b"p", b"m"
 HELLO, RESULT, FAULT, SETTLED = b"h", b"r", b"x", b"s"
 HEADER = struct.Struct("<cQ")
 
 MAX_VALUE = 1 << 20
 """Characters of a value's repr."""
 
+_OURS = (__file__, *program._OURS)
 _FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 _ONLY_AST = ast.PyCF_ONLY_AST
 
 _Socket = _socket.socket
+_TIMERS = (_signal.ITIMER_REAL, _signal.ITIMER_VIRTUAL, _signal.ITIMER_PROF)
 _ALL_SIGNALS = frozenset(signal.valid_signals())
 
 ARRIVED = 0x7FFFFFF1
@@ -66,6 +72,7 @@ class Head:
         self._calls = 0
         self._flags = 0
         self._mask: Any = set()
+        self._limits: list[int] = []
         # Python's own reads source lines from files; those of earlier calls are only remembered.
         sys.excepthook = traceback.print_exception
 
@@ -73,6 +80,8 @@ class Head:
         """In the first head: be confined, and serve."""
         try:
             _silence()
+            if self._confinement.family:
+                self._move(self._confinement.scratch, self._confinement.top)
             self._program.prepare()
             signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
             listener = self._confinement.head()
@@ -95,15 +104,20 @@ class Head:
                 if kind == JOB:
                     self._run(payload, fds)
                 elif kind == FORK:
-                    self._fork(0)
+                    self._fork()
                 elif kind == BRANCH:
-                    self._fork(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
+                    self._fork(branch=True)
+                elif kind == MOVED:
+                    self._move(str(wire.decode(payload)))
             except (EOFError, OSError):
                 os._exit(0)  # nobody wants this state any more
 
-    def _fork(self, namespaces: int) -> None:
+    def _fork(self, *, branch: bool = False) -> None:
+        flags = kernel.CLONE_PARENT
+        if branch and self._confinement.has_namespaces:
+            flags |= kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS
         try:
-            if kernel.clone(kernel.CLONE_PARENT | namespaces):
+            if kernel.clone(flags):
                 return
         except OSError as error:
             self._send(FAULT, wire.encode(str(error)))
@@ -113,28 +127,59 @@ class Head:
         os.close(self._jobs.detach())
         self._jobs = _Socket(fileno=fd)
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-        if namespaces:
-            self._receive()  # PLACED
-            self._confinement.settle_branch()
-            self._send(SETTLED, b"")
-            self._receive()
-            for seed in program.seeders():
-                seed()
+        if branch:
+            self._settle()
         self._send(HELLO, b"")
+
+    def _settle(self) -> None:
+        """In a branch: stand in its own files, give up what its user namespace gave it, let the
+        keeper look at it, and draw its own random numbers.
+        """
+        where: Any = wire.decode(self._receive()[1])
+        here, old = os.getcwd(), self._confinement.scratch
+        if where is not None:
+            self._move(where)
+        else:
+            capabilities.apply()
+        os.chdir(_moved(here, old, where or old))
+        if where is not None:
+            kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+        self._send(SETTLED, b"")
+        self._receive()
+        if where is not None:
+            kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+        for seed in program.seeders():
+            seed()
+
+    def _move(self, new: str, old: str | None = None) -> None:
+        """Know that the files, which were in the folder `old`, are in the folder `new` now."""
+        old = old or self._confinement.scratch
+        self._confinement.stand_in(new)
+        self._program.path = _moved(self._program.path, old, new)
+        sys.path[:] = [_moved(each, old, new) for each in sys.path]
+        for name, text in os.environ.items():
+            if text != _moved(text, old, new):
+                os.environ[name] = _moved(text, old, new)
+        tempfile: Any = sys.modules.get("tempfile")
+        if tempfile is not None and tempfile.tempdir:
+            tempfile.tempdir = _moved(tempfile.tempdir, old, new)
 
     # ---- calls
 
     def _run(self, payload: bytes, fds: list[int]) -> None:
-        source, limits = _unpack_job(payload)
+        source, limits, request = _unpack_job(payload)
         for target, fd in enumerate(fds):
             os.dup2(fd, target)
             os.close(fd)
-        rlimits.apply(limits)
+        if limits != self._limits:
+            rlimits.apply(limits)
+            self._limits = limits
         program.renew_stdin()
-        self._calls += 1
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-        outcome = self._execute(source, f"<call {self._calls}>")
+        outcome = self._execute(source, request)
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+        for timer in _TIMERS:  # they end with the call that set them
+            _signal.setitimer(timer, 0)
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
@@ -143,29 +188,36 @@ class Head:
         _silence()
         self._send(RESULT, wire.encode(outcome))
 
-    def _execute(self, source: bytes, name: str) -> wire.Value:
-        text = source.decode("utf-8", "replace")
-        # Without a time of change, an entry is never looked for in a file.
-        linecache.cache[name] = (len(text), None, text.splitlines(True), name)
-        value = None
+    def _execute(self, source: bytes, request: bytes | None) -> wire.Value:
+        value = returned = None
         try:
-            try:
-                value = self._evaluate(source, name)
-            except ValueError as error:
-                if "null bytes" not in str(error):
-                    raise
-                raise SyntaxError(str(error)) from None
+            if request is not None:
+                returned = furnish.call(self._namespace, request)
+            else:
+                value = self._evaluate_as_file(source)
         except SystemExit as error:
-            return ("exit", program._exit_code(error) & 0xFF, None, None, False)
+            return ("exit", program._exit_code(error) & 0xFF, None, None, False, None)
         except BaseException as error:
             uncaught = error
         else:
-            return ("ok", 0, value, None, False)
-        program._strip(uncaught)
-        _strip(uncaught)
+            return ("ok", 0, value, None, False, returned)
+        program._strip(uncaught, _OURS)
         program._print(uncaught)
         claim = program._describe(uncaught)
-        return ("exception", 1, None, claim.exception, claim.memory_error)
+        return ("exception", 1, None, claim.exception, claim.memory_error, None)
+
+    def _evaluate_as_file(self, source: bytes) -> str | None:
+        self._calls += 1
+        name = f"<call {self._calls}>"
+        text = source.decode("utf-8", "replace")
+        # Without a time of change, an entry is never looked for in a file.
+        linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+        try:
+            return self._evaluate(source, name)
+        except ValueError as error:
+            if "null bytes" not in str(error):
+                raise
+            raise SyntaxError(str(error)) from None
 
     def _evaluate(self, source: bytes, name: str) -> str | None:
         """Run the statements; return the repr of a last one that is an expression."""
@@ -215,15 +267,22 @@ class Head:
         return kind, b"".join(pieces), list(fds)
 
 
-def pack_job(source: bytes, limits: tuple[int, ...]) -> bytes:
-    """What follows JOB: a source, and the rlimits of `protocol.JobLimits`."""
-    return wire.encode((source, limits))
+def pack_job(source: bytes, limits: tuple[int, ...], call: bytes | None = None) -> bytes:
+    """What follows JOB: a source, the rlimits of `protocol.JobLimits`, and what to call instead
+    of running the source, if anything (`furnish.call`).
+    """
+    return wire.encode((source, limits, call))
 
 
-def _unpack_job(payload: bytes) -> tuple[bytes, list[int]]:
+def _unpack_job(payload: bytes) -> tuple[bytes, list[int], bytes | None]:
     decoded: Any = wire.decode(payload)
-    source, limits = decoded
-    return source, list(limits)
+    source, limits, call = decoded
+    return source, list(limits), call
+
+
+def _moved(path: str, old: str, new: str) -> str:
+    """`path`, in the folder `new` if it was in the folder `old`."""
+    return new + path[len(old) :] if path == old or path.startswith(old + "/") else path
 
 
 def _silence() -> None:
@@ -232,10 +291,3 @@ def _silence() -> None:
     for fd in range(3):
         os.dup2(null, fd)
     os.close(null)
-
-
-def _strip(error: BaseException) -> None:
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
-        frames = frames.tb_next
-    error.__traceback__ = frames

@@ -1,0 +1,158 @@
+"""All sessions of a pool: how many there may be, for how long, and which has to go."""
+
+import dataclasses
+import os
+import threading
+from collections.abc import Callable
+
+from .errors import PoolClosed, PoolFull
+from .session import Session
+
+PARKED_BYTES = 600 << 10
+"""What a parked process costs in tables and copied pages, measured with 1,000 of them."""
+
+_PERIOD_S = 1.0
+"""How often memory is looked at; sessions that are idle too long go within a quarter of their time,
+or this."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SessionPolicy:
+    """How many sessions a pool may have (most), how long one may be idle (idle_s), and how much all
+    of them may hold (memory_bytes); None: without limit. Over a limit, the one goes that was used
+    longest ago.
+    """
+
+    most: int | None = None
+    idle_s: float | None = None
+    memory_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("most", "memory_bytes"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+                raise TypeError(f"{_NAMES[name]} must be a whole number or None, not {value!r}")
+            if value is not None and value < 1:
+                raise ValueError(f"{_NAMES[name]}={value!r}: must be 1 or more")
+        idle_s = self.idle_s
+        if idle_s is not None and (
+            isinstance(idle_s, bool) or not isinstance(idle_s, (int, float))
+        ):
+            raise TypeError(f"session_idle_s must be seconds or None, not {idle_s!r}")
+        if idle_s is not None and not 0 < idle_s < float("inf"):
+            raise ValueError(f"session_idle_s={idle_s!r}: must be over 0; None is unlimited")
+
+
+_NAMES = {"most": "max_sessions", "memory_bytes": "session_memory_bytes"}
+
+
+class Sessions:
+    """The sessions of a pool that hold something. What nobody closes is closed with it.
+
+    held_bytes: what all of them hold, where a cgroup counts it; else it returns None, and it is
+    estimated. They know their pool, which is therefore not collected before they are closed.
+    """
+
+    def __init__(self, policy: SessionPolicy, held_bytes: Callable[[], int | None]) -> None:
+        self._policy = policy
+        self._held_bytes = held_bytes
+        self._lock = threading.Lock()
+        self._open: set[Session] = set()  # guarded by _lock, as is everything below
+        self._closed = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self.evicted = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def require_room(self, count: int) -> None:
+        """Make room for `count` more sessions; raise `PoolFull` where all are in use."""
+        most = self._policy.most
+        while most is not None and len(self._open) + count > most:
+            if not self._evict_oldest(f"the pool has max_sessions={most}, and this one was idle"):
+                raise PoolFull(f"max_sessions={most} are in use; close some, or give the pool more")
+
+    def add(self, session: Session) -> Session:
+        with self._lock:
+            if not self._closed.is_set():
+                self._open.add(session)
+                self._watch()
+                return session
+        session.close()
+        raise PoolClosed("the pool is closed")
+
+    def discard(self, session: Session) -> None:
+        with self._lock:
+            self._open.discard(session)
+
+    def bytes(self) -> int:
+        """What all of them hold in memory."""
+        with self._lock:
+            sessions = list(self._open)
+        held = self._held_bytes() if sessions else 0
+        return sum(map(_estimate, sessions)) if held is None else held
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed.set()
+            sessions = list(self._open)
+            watcher = self._watcher
+        for session in sessions:
+            with session._turn:
+                session._drop("its pool was closed")
+        if watcher is not None and watcher is not threading.current_thread():
+            watcher.join()
+
+    # ---- eviction
+
+    def _evict_oldest(self, why: str) -> bool:
+        """Evict the session that was used longest ago and is not in use; tell whether one was."""
+        with self._lock:
+            sessions = sorted(self._open, key=Session.idle_s, reverse=True)
+        return any(self._evict(session, why) for session in sessions)
+
+    def _evict(self, session: Session, why: str) -> bool:
+        gone = session.evict(f"it was evicted: {why}")
+        if gone:
+            with self._lock:
+                self.evicted += 1
+        return gone
+
+    def _watch(self) -> None:
+        policy = self._policy
+        if self._watcher is None and not (policy.idle_s is policy.memory_bytes is None):
+            self._watcher = threading.Thread(target=self._look_after, name="sessions", daemon=True)
+            self._watcher.start()
+
+    def _look_after(self) -> None:
+        idle_s, memory_bytes = self._policy.idle_s, self._policy.memory_bytes
+        period_s = _PERIOD_S if idle_s is None else min(_PERIOD_S, idle_s / 4)
+        while not self._closed.wait(period_s):
+            with self._lock:
+                sessions = list(self._open)
+            if idle_s is not None:
+                for session in sessions:
+                    if session.idle_s() > idle_s:
+                        self._evict(session, f"it was idle for session_idle_s={idle_s:g}")
+            if memory_bytes is not None:
+                why = f"all sessions held more than session_memory_bytes={memory_bytes}"
+                while self.bytes() > memory_bytes and self._evict_oldest(why):
+                    pass
+
+
+def _estimate(session: Session) -> int:
+    """What a session holds, where no cgroup counts it: its largest state's private memory (the
+    others share most of theirs with it), and what each process costs.
+    """
+    held = [_private_bytes(state.pid) for state in session.states()]
+    return max(held, default=0) + PARKED_BYTES * len(held)
+
+
+def _private_bytes(pid: int) -> int:
+    """Resident memory less what is mapped from files; 0 for a process that is gone."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as statm:
+            fields = statm.read().split()
+    except OSError:
+        return 0
+    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,90 @@
+"""A parked process that holds a session's state, from the host's side."""
+
+import contextlib
+import os
+import signal
+import socket
+
+from .errors import PolicyError
+
+
+class StateLost(Exception):
+    """A parked process has died, or does not do what it is asked."""
+
+
+class Unfaithful(Exception):
+    """A state that can't be forked as it is; the message says why."""
+
+    def as_policy(self) -> PolicyError:
+        return PolicyError(f"this state can't be forked: {self}")
+
+
+class Home:
+    """Where the files of a session are, which all its states share.
+
+    name: of its folder in the family's; it changes when branches come off, so that they can't find
+    it any more (landlock tier; elsewhere every session has the same path, and "" stands for it).
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Home {self.name}>"
+
+
+class State:
+    """A process that holds a session's state; `jobs` is the socket it serves.
+
+    pid: on the host; inner: in its own pid namespace; home: its files; knows: the name that it
+    knows its home by. ended: wait status and CPU seconds, once its keeper has said so. Whoever has
+    a state closes it.
+    """
+
+    def __init__(self, pid: int, jobs: socket.socket, home: Home) -> None:
+        self.pid = pid
+        self.jobs = jobs
+        self.home = home
+        self.knows = home.name
+        self.pidfd = os.pidfd_open(pid)
+        self.inner = int((status_of(pid, "NSpid") or ["0"])[-1])
+        self.ended: tuple[int, float] | None = None
+
+    def __repr__(self) -> str:
+        return f"<State {self.pid}>"
+
+    def park(self) -> None:
+        """Stop it whole: no thread of it runs, no timer of it is seen to."""
+        self.signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    def signal(self, number: int) -> None:
+        if self.pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, number)
+
+    def require_one_thread(self) -> None:
+        """Raise `Unfaithful` where there are more: a fork copies one."""
+        threads = status_of(self.pid, "Threads")
+        if threads and threads != ["1"]:
+            raise Unfaithful(f"{int(threads[0]) - 1} threads of it are alive")
+
+    def close(self) -> None:
+        """End the process."""
+        if self.pidfd >= 0:
+            self.signal(signal.SIGKILL)
+            self.jobs.close()
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+def status_of(pid: int, name: str) -> list[str]:
+    """The values of one line of /proc/<pid>/status; none where it is gone."""
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith(name + ":"):
+                    return line.split()[1:]
+    return []
