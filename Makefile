@@ -5,7 +5,7 @@ PYTHON ?= python3
 FILE ?= examples/hello.py
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check bench clean
+.PHONY: run test check bench peers clean
 
 run: $(STAMP)
 	$(VENV)/bin/pool run $(FILE)
@@ -24,6 +24,10 @@ bench: $(STAMP)
 	$(VENV)/bin/python -m bench.latency --preload numpy
 	$(VENV)/bin/python -m bench.load
 	$(VENV)/bin/python -m bench.start
+
+# TorchRL's own tests, of a checkout, against ours.
+peers: $(STAMP)
+	$(VENV)/bin/python tests/peers/torchrl.py "$(TORCHRL_SRC)"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
