@@ -17,6 +17,7 @@ from .errors import (
 from .function import Function
 from .pool import Pool
 from .program import Program
+from .service import PythonExecutorService
 from .session import Session
 from .stats import Stats
 from .task import RunFuture
@@ -31,6 +32,7 @@ __all__ = [
     "PoolTimeout",
     "Program",
     "ProgramError",
+    "PythonExecutorService",
     "RunFuture",
     "Session",
     "SessionLost",

@@ -9,7 +9,7 @@ Ray that was started so needs the switch as well.
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def init(ray: Any, config: Mapping[str, Any]) -> None:
         ray.init(**config)
         return
     config.pop("_node_ip_address", None)
-    with _alone():
+    with _alone(), contextlib.nullcontext() if config["include_dashboard"] else _without_reports():
         ray.init(**config)
     listens_on = ray.util.get_node_ip_address()
     if listens_on != LOOPBACK:
@@ -63,16 +63,36 @@ def _alone() -> Iterator[None]:
     """For Ray's processes, which inherit the environment, and for this one, which has read it."""
     from ray._private import ray_constants
 
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
-    read = ray_constants.ENABLE_RAY_CLUSTER
-    os.environ.update(ENVIRONMENT)
-    ray_constants.ENABLE_RAY_CLUSTER = False
+    with contextlib.ExitStack() as stack:
+        for name, value in ENVIRONMENT.items():
+            stack.enter_context(_changed(os.environ, name, value))
+        stack.enter_context(_changed(vars(ray_constants), "ENABLE_RAY_CLUSTER", False))
+        yield
+
+
+@contextlib.contextmanager
+def _without_reports() -> Iterator[None]:
+    """Without the process that would serve the dashboard: with neither that nor reports to make, it
+    still asks the metadata service of three clouds which of them this is.
+    """
+    from ray._private.node import Node
+
+    start = Node.start_api_server
+    Node.start_api_server = lambda *_, **__: None
     try:
         yield
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER = read
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        Node.start_api_server = start
+
+
+@contextlib.contextmanager
+def _changed(mapping: MutableMapping[str, Any], name: str, value: Any) -> Iterator[None]:
+    before = mapping.get(name)
+    mapping[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            mapping.pop(name, None)
+        else:
+            mapping[name] = before

@@ -1,37 +1,15 @@
-"""Fixtures: Ray for one test module at a time, and registries that are gone after their test."""
+"""Fixtures: each backend in turn, and registries that are gone after their test."""
 
-import contextlib
 import itertools
 import os
-import sys
 from collections.abc import Iterator
 
 import pytest
+from clusters import ray_running
 
-from registry import get_services, loopback
+from registry import get_services
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 _numbers = itertools.count()
-
-
-@contextlib.contextmanager
-def ray_running(num_cpus: int, **config) -> Iterator[None]:
-    """A Ray of this process's own, on loopback, whose workers can import what is here."""
-    import ray
-
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([HERE, os.path.dirname(HERE)])
-    try:
-        loopback.init(ray, {"num_cpus": num_cpus, "log_to_driver": False, **config})
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module", params=["local", "ray"])
@@ -69,8 +47,3 @@ def connect(backend, namespace):
 @pytest.fixture
 def services(connect):
     return connect()
-
-
-def main_of(code: str) -> list[str]:
-    """The command of another process that can import what is here."""
-    return [sys.executable, "-c", f"import sys; sys.path[:0] = {[HERE]!r}\n{code}"]
