@@ -18,6 +18,7 @@ _PATIENCE_S = 10.0
 """Nobody holds the folder's lock for longer than a few reads and writes take."""
 
 _PAUSE_S = 0.002
+_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _LOCK, _RECORD, _SOCKET = "lock", ".json", ".sock"
 
 _claims: "weakref.WeakSet[Claim]" = weakref.WeakSet()
@@ -26,10 +27,11 @@ _claims: "weakref.WeakSet[Claim]" = weakref.WeakSet()
 class Claim:
     """A name that is taken, for as long as this or an inheriting process holds the descriptor."""
 
-    def __init__(self, path: str, fd: int, token: str) -> None:
-        self.path = path
+    def __init__(self, fd: int, name: str, token: str, socket: str) -> None:
         self.fd = fd
+        self.name = name
         self.token = token
+        self.socket = socket
         _claims.add(self)
 
     def close(self) -> None:
@@ -53,11 +55,11 @@ class Records:
         with self._locked():
             if self._read(name) is not None:
                 return None
-            path = self._path(name)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fd = os.open(self._path(name), _FLAGS | os.O_CREAT, 0o600)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            claim = Claim(path, fd, token)
-            self._put(claim, {"name": name, "token": token})
+            socket = os.path.join(self.path, _short(f"{name}::{token}") + _SOCKET)
+            claim = Claim(fd, name, token, socket)
+            self._put(claim, {})
             return claim
 
     def write(self, claim: Claim, record: dict[str, Any]) -> bool:
@@ -65,7 +67,7 @@ class Records:
         with self._locked():
             if os.fstat(claim.fd).st_nlink == 0:
                 return False
-            self._put(claim, record | {"token": claim.token, "ready": True})
+            self._put(claim, record | {"ready": True})
             return True
 
     def find(self, name: str) -> dict[str, Any] | None:
@@ -87,11 +89,8 @@ class Records:
             record = self._read(name)
             if record is None or record["token"] != token:
                 return None
-            self._unlink(self._path(name))
+            self._unlink(self._path(name), record)
             return record
-
-    def socket_path(self, name: str) -> str:
-        return os.path.join(self.path, _short(name) + _SOCKET)
 
     # ---- under the lock
 
@@ -104,33 +103,32 @@ class Records:
     def _read_file(self, path: str) -> dict[str, Any] | None:
         """The record, or None; what a dead process has left is removed."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = os.open(path, _FLAGS)
         except FileNotFoundError:
             return None
         with open(fd, "rb") as file:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                record: dict[str, Any] = json.loads(file.readline())
-                return record
-            self._unlink(path)
+                return _parsed(file.readline())
+            self._unlink(path, _parsed(file.readline()))
             return None
 
-    def _unlink(self, path: str) -> None:
+    def _unlink(self, path: str, record: dict[str, Any]) -> None:
         os.unlink(path)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path.removesuffix(_RECORD) + _SOCKET)
+            os.unlink(record["socket"])
 
     def _put(self, claim: Claim, record: dict[str, Any]) -> None:
         # One line, which is whole at any moment: the writer may be killed between the two calls.
-        line = json.dumps(record).encode() + b"\n"
+        named = {"name": claim.name, "token": claim.token, "socket": claim.socket}
+        line = json.dumps(record | named).encode() + b"\n"
         os.pwrite(claim.fd, line, 0)
         os.ftruncate(claim.fd, len(line))
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(os.path.join(self.path, _LOCK), flags, 0o600)
+        fd = os.open(os.path.join(self.path, _LOCK), _FLAGS | os.O_CREAT, 0o600)
         try:
             deadline = time.monotonic() + _PATIENCE_S
             while True:
@@ -171,8 +169,13 @@ def require_private(path: str) -> None:
         )
 
 
+def _parsed(line: bytes) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(line)
+    return record
+
+
 def _short(name: str) -> str:
-    """A file's name: a socket's path must not be longer than 107 bytes."""
+    """A file's name, whatever signs the name has."""
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

@@ -100,10 +100,9 @@ class Server:
         self._executor = ThreadPoolExecutor(most, thread_name_prefix="call")
 
     def listen(self, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(path)
+        with wire.short(path) as name:
+            listener.bind(name)
         listener.listen(_BACKLOG)
         threading.Thread(target=self._accept, args=(listener,), name="door", daemon=True).start()
 

@@ -114,25 +114,19 @@ class LocalService(Backend):
                 f"importable, and its arguments picklable"
             ) from error
         token, key = secrets.token_hex(16), secrets.token_bytes(wire.KEY_BYTES)
-        path = self._records.socket_path(f"{name}::{token}")
+        # First, since it refuses a script that registers while it is imported by its own service.
+        preparation = spawn.get_preparation_data(name)
+        del preparation["authkey"]  # refuses to be pickled; there is nothing that wants it
         claim = self._records.claim(name, token)
         if claim is None:
             raise self.taken(name)
         process = None
         try:
-            preparation = spawn.get_preparation_data(name)
-            del preparation["authkey"]  # refuses to be pickled; there is nothing that wants it
             process, channel = _launch(claim)
             with channel:
-                order = pickle.dumps((preparation, made, path, key, most))
+                order = pickle.dumps((preparation, made, claim.socket, key, most))
                 methods = self._await(name, process, channel, order)
-            record = {
-                "name": name,
-                "pid": process.pid,
-                "socket": path,
-                "key": key.hex(),
-                "methods": methods,
-            }
+            record = {"pid": process.pid, "key": key.hex(), "methods": methods}
             if not self._records.write(claim, record):
                 raise ServiceError(f"service {name!r} was taken away while it was started")
         except BaseException:
@@ -144,14 +138,14 @@ class LocalService(Backend):
         finally:
             claim.close()  # the service's process holds it now
         self._processes[name] = (token, process)
-        return _handle(record)
+        return LocalHandle(name, claim.socket, key, methods)
 
     def _publish(self, name: str, owner: Service[Any], client: Any) -> None:
         data = base64.b64encode(pickle.dumps(client)).decode("ascii")
         claim = self._records.claim(name, secrets.token_hex(16))
         if claim is None:
             raise self.taken(name)
-        self._records.write(claim, {"name": name, "client": data})
+        self._records.write(claim, {"client": data})
         gone = self._clients.pop(name, None)
         if gone is not None:  # a peer's reset took the name away
             gone.close()

@@ -1,9 +1,11 @@
 """Frames over a Unix socket: a length, a number, a kind, and a pickle; after the key was said."""
 
+import contextlib
 import hmac
 import os
 import socket
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 
 from ..errors import ServiceDied
@@ -29,7 +31,8 @@ def connect(path: str, key: bytes) -> socket.socket:
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         link.settimeout(SEND_PATIENCE_S)
-        link.connect(path)
+        with short(path) as name:
+            link.connect(name)
         require_same_user(link)
         link.sendall(key)
         _prepare(link)
@@ -37,6 +40,16 @@ def connect(path: str, key: bytes) -> socket.socket:
         link.close()
         raise ServiceDied(f"the service can't be reached ({error})") from None
     return link
+
+
+@contextlib.contextmanager
+def short(path: str) -> Iterator[str]:
+    """Another name for a socket: wherever its folder is, a path of more than 107 bytes won't do."""
+    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{os.path.basename(path)}"
+    finally:
+        os.close(folder)
 
 
 def admit(link: socket.socket, key: bytes) -> bool:
