@@ -18,6 +18,7 @@ from .function import Function
 from .pool import Pool
 from .program import Program
 from .session import Session
+from .snapshot import Snapshot
 from .stats import Stats
 from .task import RunFuture
 
@@ -34,5 +35,6 @@ __all__ = [
     "RunFuture",
     "Session",
     "SessionLost",
+    "Snapshot",
     "Stats",
 ]

@@ -52,16 +52,16 @@ class Job:
     def descriptors(self, stdout: int, stderr: int) -> Iterator[list[int]]:
         """What goes along with the message: the standard three, and the files' contents, if any."""
         with contextlib.ExitStack() as owned:
-            stdin = _in_memory("stdin", [self.stdin])
+            stdin = in_memory("stdin", [self.stdin])
             owned.callback(os.close, stdin)
             found = [stdin, stdout, stderr]
             if self.files:
-                found.append(_in_memory("files", self.files.values()))
+                found.append(in_memory("files", self.files.values()))
                 owned.callback(os.close, found[-1])
             yield found
 
 
-def _in_memory(name: str, pieces: Iterable[bytes]) -> int:
+def in_memory(name: str, pieces: Iterable[bytes]) -> int:
     """A descriptor to read `pieces` from: a file in memory, so that nobody has to keep writing."""
     pieces = [piece for piece in pieces if piece]
     if not pieces:

@@ -88,6 +88,17 @@ class Program:
         self._seeders = seeders()
         install_streams()
 
+    def move(self, old: str, new: str) -> None:
+        """Know that what was in the folder `old` is in the folder `new` now."""
+        self.path = moved(self.path, old, new)
+        sys.path[:] = [moved(each, old, new) for each in sys.path]
+        for name, text in os.environ.items():
+            if text != moved(text, old, new):
+                os.environ[name] = moved(text, old, new)
+        tempfile: Any = sys.modules.get("tempfile")
+        if tempfile is not None and tempfile.tempdir:
+            tempfile.tempdir = moved(tempfile.tempdir, old, new)
+
     def prepare(self) -> None:
         """In the child, before its job is known: Python's handler of Ctrl-C, its own randomness."""
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # less its enum
@@ -138,6 +149,11 @@ class Program:
 
     def _make(self, namespace: dict[str, Any], call: bytes) -> None:
         self.report.write_value(furnish.call(namespace, call))
+
+
+def moved(path: str, old: str, new: str) -> str:
+    """`path`, in the folder `new` if it was in the folder `old`."""
+    return new + path[len(old) :] if path == old or path.startswith(old + "/") else path
 
 
 def seeders() -> list[Callable[[], object]]:

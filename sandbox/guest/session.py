@@ -149,7 +149,7 @@ class Head:
             self._move(where)
         else:
             capabilities.apply()
-        os.chdir(_moved(here, old, where or old))
+        os.chdir(program.moved(here, old, where or old))
         if where is not None:
             kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
         self._send(SETTLED, b"")
@@ -160,17 +160,9 @@ class Head:
             seed()
 
     def _move(self, new: str, old: str | None = None) -> None:
-        """Know that the files, which were in the folder `old`, are in the folder `new` now."""
         old = old or self._confinement.scratch
         self._confinement.stand_in(new)
-        self._program.path = _moved(self._program.path, old, new)
-        sys.path[:] = [_moved(each, old, new) for each in sys.path]
-        for name, text in os.environ.items():
-            if text != _moved(text, old, new):
-                os.environ[name] = _moved(text, old, new)
-        tempfile: Any = sys.modules.get("tempfile")
-        if tempfile is not None and tempfile.tempdir:
-            tempfile.tempdir = _moved(tempfile.tempdir, old, new)
+        self._program.move(old, new)
 
     # ---- calls
 
@@ -285,11 +277,6 @@ def pack_job(source: bytes, limits: tuple[int, ...], call: bytes | None = None) 
 def _unpack_job(payload: bytes) -> tuple[bytes, tuple[int, ...], bool]:
     is_call, *limits = _JOB.unpack_from(payload)
     return payload[_JOB.size :], tuple(limits), is_call
-
-
-def _moved(path: str, old: str, new: str) -> str:
-    """`path`, in the folder `new` if it was in the folder `old`."""
-    return new + path[len(old) :] if path == old or path.startswith(old + "/") else path
 
 
 def _silence() -> None:

@@ -93,6 +93,7 @@ class Zygote:
             config["rules"],
             config["filter"],
             families=self.families,
+            run_filter=config.get("run_filter", b""),
         )
         self.serial = 0
         self.held = False
@@ -118,11 +119,30 @@ class Zygote:
         }
         control.send(wire.encode(("hello", facts)))
 
+    @classmethod
+    def forked(
+        cls, control: socket.socket, confinement: confine.Confinement, own: program.Program
+    ) -> NoReturn:
+        """In a process that has been forked from a template: be its zygote."""
+        zygote = cls.__new__(cls)
+        zygote.control = control
+        zygote.pid = os.getpid()
+        zygote.shapes = zygote.serial = 0
+        zygote.report = own.report
+        zygote.tier = confinement.tier
+        zygote.families = zygote.held = False
+        zygote.confinement = confinement
+        zygote.program = own
+        address_bytes, data_bytes = _own_bytes()
+        facts = {"address_bytes": address_bytes, "data_bytes": data_bytes}
+        control.send(wire.encode(("hello", facts)))
+        zygote.serve()
+
     def serve(self) -> NoReturn:
         """Keep one child at a time, of the shape that the host asked for last; or families."""
         if self.families:
             self.report.close()  # what families say goes over their sockets; they share no memory
-            nursery.serve(self.control, self.confinement, self.program)
+            nursery.serve(self.control, self.confinement, self.program, Zygote.forked)
         shape = self._receive_command()
         assert shape is not None
         while True:
