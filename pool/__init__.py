@@ -15,6 +15,7 @@ from .errors import (
     SessionLost,
 )
 from .function import Function
+from .judge import Asserts, Call, CaseResult, Stdio, Verdict
 from .pool import Pool
 from .program import Program
 from .session import Session
@@ -22,6 +23,9 @@ from .stats import Stats
 from .task import RunFuture
 
 __all__ = [
+    "Asserts",
+    "Call",
+    "CaseResult",
     "Function",
     "LimitExceeded",
     "Pool",
@@ -35,4 +39,6 @@ __all__ = [
     "Session",
     "SessionLost",
     "Stats",
+    "Stdio",
+    "Verdict",
 ]
