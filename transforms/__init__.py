@@ -6,5 +6,6 @@
 """
 
 from .extract import CodeBlock, extract_code
+from .render import render_result
 
-__all__ = ["CodeBlock", "extract_code"]
+__all__ = ["CodeBlock", "extract_code", "render_result"]
