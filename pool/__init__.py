@@ -15,6 +15,7 @@ from .errors import (
     SessionLost,
 )
 from .function import Function
+from .judge import Asserts, Call, CaseResult, Stdio, Verdict
 from .pool import Pool
 from .program import Program
 from .session import Session
@@ -23,6 +24,9 @@ from .stats import Stats
 from .task import RunFuture
 
 __all__ = [
+    "Asserts",
+    "Call",
+    "CaseResult",
     "Function",
     "LimitExceeded",
     "Pool",
@@ -37,4 +41,6 @@ __all__ = [
     "SessionLost",
     "Snapshot",
     "Stats",
+    "Stdio",
+    "Verdict",
 ]

@@ -26,6 +26,10 @@ from .checks import expiry, names_of, require_count, require_seconds
 from .engine import Engine
 from .errors import PoolClosed, PoolError
 from .function import Function, check_name, require_loaded
+from .judge.cases import Case
+from .judge.judging import Judging
+from .judge.plan import Item, Work, judging_limits
+from .judge.verdict import Verdict
 from .ordered import in_order
 from .program import Options, Program
 from .queue import Queue
@@ -305,6 +309,99 @@ class Pool:
                 )
 
         return Function(run, name, loaded.close)
+
+    def judge(
+        self,
+        source: str | bytes | Program,
+        cases: Iterable[Case],
+        *,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+        shuffle: bool | int = False,
+        stop_at_first_failure: bool = False,
+    ) -> Verdict:
+        """Return the verdict on an untrusted program, by its cases: `Stdio`, `Call`, `Asserts`.
+
+        Every case has a fresh process; expected values, tests, checkers and comparisons never are
+        in it.
+        timeout: CPU seconds that each case may take; None: as many as the pool's limits give, of
+            wall time if they name no CPU time. By the wall, six times as long is allowed.
+        limits: in place of both, and of the pool's. A program's own limits win over all.
+        shuffle: judge in a random order; a whole number (but no bool): in the same one every time.
+        stop_at_first_failure: leave out the cases that come after the first that does not pass.
+
+        A program never makes it raise; ValueError or TypeError are for cases that make no sense.
+        Waits where the queue is full. If the wait is interrupted, all that runs is killed.
+        """
+        (verdict,) = self.judge_many(
+            [(source, cases)],
+            limits=limits,
+            timeout=timeout,
+            shuffle=shuffle,
+            stop_at_first_failure=stop_at_first_failure,
+        )
+        return verdict
+
+    def judge_many(
+        self,
+        items: Iterable[tuple[str | bytes | Program, Iterable[Case]]],
+        *,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+        shuffle: bool | int = False,
+        stop_at_first_failure: bool = False,
+    ) -> list[Verdict]:
+        """Return a verdict for each of `items`, pairs of a program and its cases, in their order.
+        The cases of all of them share the pool; arguments as for `judge`.
+        """
+        return self._judging(items, limits, timeout, shuffle, stop_at_first_failure).run()
+
+    async def ajudge(
+        self,
+        source: str | bytes | Program,
+        cases: Iterable[Case],
+        *,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+        shuffle: bool | int = False,
+        stop_at_first_failure: bool = False,
+    ) -> Verdict:
+        """`judge` for asyncio, in a thread of the loop's; cancelling the task kills what runs."""
+        items = [(source, cases)]
+        judging = self._judging(items, limits, timeout, shuffle, stop_at_first_failure)
+        try:
+            (verdict,) = await asyncio.to_thread(judging.run)
+        except asyncio.CancelledError:
+            judging.cancel()
+            raise
+        return verdict
+
+    def _judging(
+        self,
+        items: Iterable[tuple[str | bytes | Program, Iterable[Case]]],
+        limits: Limits | None,
+        timeout: float | None,
+        shuffle: bool | int,
+        stop_at_first_failure: bool,
+    ) -> Judging:
+        own = judging_limits(self.limits, limits, timeout)
+        planned = [
+            Item(
+                source,
+                cases,
+                limits=own,
+                shuffle=shuffle,
+                stop_at_first_failure=stop_at_first_failure,
+            )
+            for source, cases in items
+        ]
+        return Judging(self._queue_work, planned, _LOOK_AHEAD * len(self._engine.workers))
+
+    def _queue_work(self, work: Work) -> RunFuture:
+        self._require_room()
+        task = Task(work.job, None)
+        self._queue.put(task)
+        return task.future
 
     def session(
         self, *, limits: Limits | None = None, history: int = 16, rollback: bool = True

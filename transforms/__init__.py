@@ -1,1 +1,11 @@
-"""Text of a language model in, results and rewards out. Empty for now: see CHANGELOG.md."""
+"""Text of a language model in, results and rewards out.
+
+>>> from transforms import extract_code
+>>> extract_code("```python\\nprint(1)\\n```")[0].code
+'print(1)\\n'
+"""
+
+from .extract import CodeBlock, extract_code
+from .render import render_result
+
+__all__ = ["CodeBlock", "extract_code", "render_result"]

@@ -1,0 +1,129 @@
+"""From how a case's run ended to what the case says about the program."""
+
+import dataclasses
+import math
+from typing import Any
+
+from sandbox.reasons import ExitReason
+from sandbox.result import Result
+
+from ..errors import LimitExceeded, PoolError, ProgramError
+from ..function import value_of
+from . import text, values
+from .cases import Call, Checker, Stdio
+from .excerpt import shorten
+from .plan import Item
+from .verdict import CaseResult, Outcome
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """What a case says; the fields are those of `CaseResult`."""
+
+    outcome: Outcome
+    reason: str
+    detail: str = ""
+    diff: str = ""
+    score: float = 0.0
+
+
+PASSED = Finding(Outcome.PASS, "ok", score=1.0)
+
+
+def find(item: Item, index: int, result: Result) -> CaseResult:
+    """Return the result of the case `index`, whose run ended with `result`."""
+    case = item.cases[index]
+    if result.reason in (ExitReason.INTERNAL, ExitReason.CANCELLED):
+        # Cancelled by somebody else: the pool is closing.
+        found = Finding(Outcome.INFRA_ERROR, "internal", result.detail or str(result.reason))
+    elif isinstance(case, Stdio):
+        found = _of_stdio(case, result)
+    elif isinstance(case, Call):
+        found = _of_call(case, result)
+    else:
+        raise NotImplementedError
+    return dataclasses.replace(
+        item.case_result(index, found.outcome, found.reason, shorten(found.detail)),
+        diff=shorten(found.diff),
+        score=found.score,
+        wall_s=result.wall_s,
+        cpu_s=result.cpu_s,
+        queue_s=result.queue_s,
+        peak_memory_bytes=result.peak_memory_bytes,
+    )
+
+
+def _of_stdio(case: Stdio, result: Result) -> Finding:
+    if not result.ok:
+        return Finding(Outcome.FAIL, str(result.reason), ending(result))
+    if not result.completed:
+        return Finding(Outcome.FAIL, "incomplete", "left with status 0 before its end (os._exit)")
+    if case.checker is not None:
+        return _checked(case.checker, result.stdout, case.expected, "wrong_output")
+    diff = text.difference(
+        result.stdout_bytes,
+        text.to_bytes(case.expected),
+        case.compare,
+        case.abs_tol or 0.0,
+        case.rel_tol or 0.0,
+    )
+    if diff is None:
+        return PASSED
+    return Finding(Outcome.FAIL, "wrong_output", "the output is not what was expected", diff)
+
+
+def _of_call(case: Call, result: Result) -> Finding:
+    try:
+        value = value_of(result)
+    except LimitExceeded:
+        return Finding(Outcome.FAIL, str(result.reason), ending(result))
+    except ProgramError as error:
+        incomplete = error.type == "SystemExit" and result.ok
+        reason = "incomplete" if incomplete else str(result.reason)
+        if result.ok and not incomplete:  # it wrote what is no value into its report
+            reason = "wrong_value"
+        return Finding(Outcome.FAIL, reason, f"{case.function} did not return: {error}")
+    except PoolError as error:
+        return Finding(Outcome.INFRA_ERROR, "internal", str(error))
+    if case.checker is not None:
+        return _checked(case.checker, value, case.expected, "wrong_value")
+    diff = values.difference(value, case.expected, case.rule)
+    if diff is None:
+        return PASSED
+    return Finding(Outcome.FAIL, "wrong_value", f"{case.function} returned another value", diff)
+
+
+def _checked(checker: Checker, got: Any, expected: Any, reason: str) -> Finding:
+    """Ask a checker, which runs here, in the trusted process; what it raises is its own failure."""
+    try:
+        answer = checker(got, expected)
+        if answer is None:
+            raise TypeError("it returned None, neither True nor False nor a number")
+        score = float(answer)  # type: ignore[arg-type]
+    except Exception as error:  # noqa: BLE001  (whatever a caller's own code raises)
+        said = f"the checker failed: {type(error).__name__}: {error}"
+        return Finding(Outcome.HARNESS_ERROR, "harness", said)
+    if not math.isfinite(score):
+        return Finding(Outcome.FAIL, reason, f"the checker gave {score}")
+    if not 0 <= score <= 1:
+        said = f"the checker gave {score:g}, which is not from 0 to 1"
+        return Finding(Outcome.HARNESS_ERROR, "harness", said)
+    if score == 1:
+        return PASSED
+    return Finding(Outcome.FAIL, reason, f"the checker gave {score:g}", score=score)
+
+
+def ending(result: Result) -> str:
+    """How a program's run ended, in a line or two."""
+    if result.exception is not None:
+        said = f"{result.exception.type}: {result.exception.message}".rstrip(": ")
+        return f"ended by {said}" if result.exit_code is not None else f"{result.reason} ({said})"
+    if result.signal is not None:
+        return f"died of signal {result.signal}"
+    if result.reason is ExitReason.EXIT:
+        return f"exited with status {result.exit_code}"
+    if result.reason is ExitReason.WALL_TIMEOUT:
+        return f"wall time is over ({result.wall_s:.1f} s)"
+    if result.reason is ExitReason.CPU_TIMEOUT:
+        return f"CPU time is over ({result.cpu_s or 0:.1f} s)"
+    return f"{result.reason} ({result.detail})" if result.detail else str(result.reason)
