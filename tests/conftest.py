@@ -50,6 +50,7 @@ def pool(tier) -> Iterator[Pool]:
         wait_until(lambda: pool.stats().workers_alive == 2)
         if tier != "none":
             pool.session().close()  # the jail of sessions stays, too
+        pool.run("", queue_timeout=10)  # and the thread that watches deadlines
         yield pool
 
 

@@ -7,5 +7,12 @@
 
 from .extract import CodeBlock, extract_code
 from .render import render_result
+from .tool import PythonEnvironment, PythonTool
 
-__all__ = ["CodeBlock", "extract_code", "render_result"]
+__all__ = [
+    "CodeBlock",
+    "PythonEnvironment",
+    "PythonTool",
+    "extract_code",
+    "render_result",
+]
