@@ -7,10 +7,13 @@
 
 from .extract import CodeBlock, extract_code
 from .render import render_result
+from .rewards import AsyncCodeRewardFunction, CodeRewardFunction
 from .tool import PythonEnvironment, PythonTool
 
 __all__ = [
+    "AsyncCodeRewardFunction",
     "CodeBlock",
+    "CodeRewardFunction",
     "PythonEnvironment",
     "PythonTool",
     "extract_code",
