@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from pool import Pool
+from pool import Asserts, Pool
 from sandbox.cgroups import PREFIX
 from sandbox.runtime import _base
 
@@ -51,6 +51,8 @@ def pool(tier) -> Iterator[Pool]:
         if tier != "none":
             pool.session().close()  # the jail of sessions stays, too
         pool.run("", queue_timeout=10)  # and the thread that watches deadlines
+        test = Asserts("import time; time.sleep(0.2); f()", "f")
+        pool.judge("def f(): pass", [test, test])  # and each worker's second jail, for tests
         yield pool
 
 

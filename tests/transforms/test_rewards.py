@@ -5,6 +5,7 @@ import inspect
 import json
 
 import pytest
+from hopeless import hopeless_pool
 
 from pool import Pool, PoolClosed, Stdio
 from sandbox import Limits
@@ -19,6 +20,12 @@ DOUBLES = [
     {"kind": "stdio", "input": "2", "expected": "4"},
     {"kind": "stdio", "input": "3", "expected": "6"},
 ]
+
+
+@pytest.fixture
+def hopeless(tier, monkeypatch):
+    """A pool of which every run is an infra error."""
+    yield from hopeless_pool(tier, monkeypatch)
 
 
 def ask(reward, completions, **columns):
@@ -54,17 +61,31 @@ def test_conversations_are_judged_by_their_last_answer(pool):
     assert rewards == [1.0, 0.0, 1.0, 0.0, 1.0, 0.0]
 
 
-def test_an_infra_error_is_no_reward(pool):
-    """What a worker's loss keeps from being judged gets None, never 0."""
+def test_an_infra_error_is_no_reward(hopeless):
+    """What our failure keeps from being judged gets None, never 0; a missing answer is the model's."""
+    seen = {}
+    rewards = ask(
+        CodeRewardFunction(hopeless),
+        [RIGHT, WRONG, NONE],
+        cases=[DOUBLES] * 3,
+        log_metric=seen.__setitem__,
+    )
+    assert rewards == [None, None, 0.0]
+    assert seen["code/inconclusive"] == pytest.approx(2 / 3)
 
-    def impossible(row, code):
-        return [Stdio("", "", checker=row["checker"])]
+
+def test_a_test_that_fails_by_itself_is_no_reward(pool, caplog):
+    """A checker that raises says nothing of the program: None, and a warning that names the row."""
+
+    def cases(row, code):
+        return [Stdio("1", "", checker=row["checker"])]
 
     def broken(value, expected):
-        raise RuntimeError("the checker is broken")
+        raise RuntimeError("out of order")
 
-    reward = CodeRewardFunction(pool, cases=impossible)
-    assert ask(reward, [RIGHT, RIGHT], checker=[broken, lambda *_: True]) == [None, 0.0]
+    reward = CodeRewardFunction(pool, cases=cases)
+    assert ask(reward, [RIGHT, RIGHT], checker=[broken, lambda *_: True]) == [None, 1.0]
+    assert "row 0: its test is at fault" in caplog.text and "out of order" in caplog.text
 
 
 def test_a_rollout_that_lost_a_call_is_no_reward(pool):
@@ -152,7 +173,7 @@ def test_the_async_function_is_awaited(pool):
         ({"cases": [DOUBLES, "["]}, "row 1: cases is no JSON"),
         ({"cases": [DOUBLES, {"kind": "stdio"}]}, "row 1: cases must be a list of cases"),
         ({"cases": [DOUBLES, [{"kind": "x"}]]}, "row 1: kind='x'"),
-        ({"cases": [DOUBLES, [{"kind": "stdio", "input": ""}]]}, "row 1: .*expected' is missing"),
+        ({"cases": [DOUBLES, [{"kind": "stdio", "input": ""}]]}, "row 1: .*expected is missing"),
         ({"cases": [DOUBLES]}, "'cases' must have a value for each of the 2 completions"),
         ({"answer": [1, 2]}, "row 0: no column with cases: there must be cases; test"),
         ({"ground_truth": [{"inputs": ["1"]}] * 2}, "row 0: ground_truth: 'outputs' is missing"),
