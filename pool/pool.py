@@ -399,7 +399,7 @@ class Pool:
 
     def _queue_work(self, work: Work) -> RunFuture:
         self._require_room()
-        task = Task(work.job, None)
+        task = Task(work.job, None, trial=work.trial)
         self._queue.put(task)
         return task.future
 

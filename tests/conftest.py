@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from pool import Pool
+from pool import Asserts, Pool
 from sandbox.cgroups import PREFIX
 from sandbox.runtime import _base
 
@@ -50,6 +50,9 @@ def pool(tier) -> Iterator[Pool]:
         wait_until(lambda: pool.stats().workers_alive == 2)
         if tier != "none":
             pool.session().close()  # the jail of sessions stays, too
+        pool.run("", queue_timeout=10)  # and the thread that watches deadlines
+        test = Asserts("import time; time.sleep(0.2); f()", "f")
+        pool.judge("def f(): pass", [test, test])  # and each worker's second jail, for tests
         yield pool
 
 

@@ -7,5 +7,15 @@
 
 from .extract import CodeBlock, extract_code
 from .render import render_result
+from .rewards import AsyncCodeRewardFunction, CodeRewardFunction
+from .tool import PythonEnvironment, PythonTool
 
-__all__ = ["CodeBlock", "extract_code", "render_result"]
+__all__ = [
+    "AsyncCodeRewardFunction",
+    "CodeBlock",
+    "CodeRewardFunction",
+    "PythonEnvironment",
+    "PythonTool",
+    "extract_code",
+    "render_result",
+]

@@ -9,39 +9,29 @@ from sandbox.result import Result
 
 from ..errors import LimitExceeded, PoolError, ProgramError
 from ..function import value_of
-from . import text, values
-from .cases import Call, Checker, Stdio
+from ..task import Trial
+from . import asserts, text, values
+from .cases import Asserts, Call, Checker, Stdio
 from .excerpt import shorten
+from .finding import PASSED, Finding, ending
 from .plan import Item
 from .verdict import CaseResult, Outcome
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
-    """What a case says; the fields are those of `CaseResult`."""
-
-    outcome: Outcome
-    reason: str
-    detail: str = ""
-    diff: str = ""
-    score: float = 0.0
-
-
-PASSED = Finding(Outcome.PASS, "ok", score=1.0)
-
-
-def find(item: Item, index: int, result: Result) -> CaseResult:
-    """Return the result of the case `index`, whose run ended with `result`."""
+def find(item: Item, index: int, result: Result, trial: Trial | None = None) -> CaseResult:
+    """Return the result of the case `index`, whose run ended with `result`; trial: of asserts, what
+    became of the test.
+    """
     case = item.cases[index]
-    if result.reason in (ExitReason.INTERNAL, ExitReason.CANCELLED):
+    if isinstance(case, Asserts):
+        found = asserts.judge(case.entry_point, result, trial.record if trial else None)
+    elif result.reason in (ExitReason.INTERNAL, ExitReason.CANCELLED):
         # Cancelled by somebody else: the pool is closing.
         found = Finding(Outcome.INFRA_ERROR, "internal", result.detail or str(result.reason))
     elif isinstance(case, Stdio):
         found = _of_stdio(case, result)
-    elif isinstance(case, Call):
-        found = _of_call(case, result)
     else:
-        raise NotImplementedError
+        found = _of_call(case, result)
     return dataclasses.replace(
         item.case_result(index, found.outcome, found.reason, shorten(found.detail)),
         diff=shorten(found.diff),
@@ -111,19 +101,3 @@ def _checked(checker: Checker, got: Any, expected: Any, reason: str) -> Finding:
     if score == 1:
         return PASSED
     return Finding(Outcome.FAIL, reason, f"the checker gave {score:g}", score=score)
-
-
-def ending(result: Result) -> str:
-    """How a program's run ended, in a line or two."""
-    if result.exception is not None:
-        said = f"{result.exception.type}: {result.exception.message}".rstrip(": ")
-        return f"ended by {said}" if result.exit_code is not None else f"{result.reason} ({said})"
-    if result.signal is not None:
-        return f"died of signal {result.signal}"
-    if result.reason is ExitReason.EXIT:
-        return f"exited with status {result.exit_code}"
-    if result.reason is ExitReason.WALL_TIMEOUT:
-        return f"wall time is over ({result.wall_s:.1f} s)"
-    if result.reason is ExitReason.CPU_TIMEOUT:
-        return f"CPU time is over ({result.cpu_s or 0:.1f} s)"
-    return f"{result.reason} ({result.detail})" if result.detail else str(result.reason)

@@ -28,6 +28,7 @@ class _Flight:
 
     item: Item
     place: int
+    work: Work
     future: "Future[Result]"
 
 
@@ -76,11 +77,12 @@ class Judging:
     def _launch(self, item: Item, place: int) -> bool:
         """Queue a case; False where the pool's queue is full."""
         try:
-            future = self._submit(item.work(item.order[place]))
+            work = item.work(item.order[place])
+            future = self._submit(work)
         except PoolFull:
             return False
         number = self._number = self._number + 1
-        self._flying[number] = _Flight(item, place, future)
+        self._flying[number] = _Flight(item, place, work, future)
         future.add_done_callback(lambda _: self._landed.put(number))
         return True
 
@@ -97,7 +99,7 @@ class Judging:
             return  # no longer wanted
         if not item.wants(place):
             return
-        item.settle(place, find(item, item.order[place], result))
+        item.settle(place, find(item, item.order[place], result, flight.work.trial))
         for other in self._flying.values():
             if other.item is item and not item.wants(other.place):
                 other.future.cancel()

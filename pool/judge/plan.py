@@ -7,10 +7,12 @@ import random
 from collections.abc import Iterable, Sequence
 
 from sandbox.errors import PolicyError
+from sandbox.guest.dialogue import PROGRAM, TEST
 from sandbox.job import Job
 from sandbox.limits import Limits
 
 from ..program import Program
+from ..task import Trial
 from .cases import KINDS, Asserts, Call, Case, Stdio
 from .text import to_bytes
 from .verdict import CaseResult, Outcome, Verdict
@@ -39,10 +41,10 @@ def judging_limits(pool: Limits, given: Limits | None, timeout: float | None) ->
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Work:
-    """One case's runs: a program's job, and, of asserts, the test's."""
+    """One case's runs: a program's job, and, of asserts, the test that calls it."""
 
     job: Job
-    test: Job | None = None
+    trial: Trial | None = None
 
 
 class Item:
@@ -93,7 +95,13 @@ class Item:
             return Work(dataclasses.replace(self._job, stdin=to_bytes(case.input)))
         if isinstance(case, Call):
             return Work(dataclasses.replace(self._job, call=case.request))
-        raise NotImplementedError
+        program = (PROGRAM, case.entry_point, "")
+        test = (TEST, case.entry_point, case.prelude)
+        source = case.test_source.encode("utf-8", "surrogatepass")
+        return Work(
+            dataclasses.replace(self._job, role=program, collect=()),
+            Trial(Job(source, (), b"", self._limits, role=test)),
+        )
 
     def wants(self, place: int) -> bool:
         """Whether the case at this place of the order is still to be judged."""
