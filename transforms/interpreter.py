@@ -21,7 +21,7 @@ from .executors import (
     ServiceSessions,
 )
 from .extract import extract_code
-from .render import MOST_CHARACTERS, render_result
+from .render import MOST_CHARACTERS, render_result, require_max_chars
 
 RESULTS = "python"
 """Where a step's outcomes stand in the tensordict."""
@@ -107,9 +107,10 @@ class PythonInterpreter(ToolTransformBase):
             "which_blocks": which_blocks,
             "max_output_chars": max_output_chars,
         }
-        self._limits = (limits or Limits()).replace(
-            wall_s=timeout
-        )  # checked here, not at first use
+        # Mistakes show here, and not when the first block is run.
+        self._limits = (limits or Limits()).replace(wall_s=timeout)
+        extract_code("", which=which_blocks)
+        require_max_chars("max_output_chars", max_output_chars)
         self.tokenizer = tokenizer
         self.tool_role = tool_name
         self.persistent = persistent

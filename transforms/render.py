@@ -41,11 +41,7 @@ def render_result(
     >>> render_result({"success": True, "stdout": "42\\n", "stderr": ""})
     'Code block 1 executed successfully:\\n42\\n'
     """
-    if max_chars is not None:
-        if isinstance(max_chars, bool) or not isinstance(max_chars, int):
-            raise TypeError(f"max_chars must be a whole number or None, not {max_chars!r}")
-        if max_chars < _FEWEST_CHARACTERS:
-            raise ValueError(f"max_chars={max_chars!r}: must be {_FEWEST_CHARACTERS} or more")
+    require_max_chars("max_chars", max_chars)
     run = result.to_dict() if isinstance(result, Result) else result
     if run.get("infra_error"):
         return f"Code block {number} was not run to its end: {UNAVAILABLE}"
@@ -63,6 +59,16 @@ def render_result(
     output = excerpt(output, for_output)
     complaint = excerpt(complaint, None if left is None else left - len(output))
     return head + complaint + middle + output
+
+
+def require_max_chars(name: str, value: object) -> None:
+    """Raise where the argument `name` is no length of a reply."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number or None, not {value!r}")
+    if value < _FEWEST_CHARACTERS:
+        raise ValueError(f"{name}={value!r}: must be {_FEWEST_CHARACTERS} or more")
 
 
 def excerpt(text: str, most: int | None) -> str:
