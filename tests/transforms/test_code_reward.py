@@ -55,7 +55,9 @@ def test_the_last_block_counts(reward):
 
 def test_what_says_nothing_of_the_program_is_no_zero(reward):
     """Without cases, or where the test itself fails, the reward is NaN and the mask is set."""
-    broken = [{"kind": "asserts", "test_source": "def check(candidate): nowhere", "entry_point": "double"}]
+    broken = [
+        {"kind": "asserts", "test_source": "def check(candidate): nowhere", "entry_point": "double"}
+    ]
     after = judged(reward, [fenced(RIGHT)] * 3, [None, broken, DOUBLE])
     assert [math.isnan(value) for value in after["reward"]] == [True, True, False]
     assert after["verdict", "infra_error"].tolist() == [[True], [True], [False]]

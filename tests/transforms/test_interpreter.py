@@ -6,6 +6,7 @@ import time
 
 import pytest
 import torch
+from chat import environment, replies, reset, run, step
 from conftest import is_idle, wait_until
 from tensordict import TensorDict
 from torchrl.envs.llm import ChatEnv
@@ -13,8 +14,6 @@ from torchrl.envs.llm.transforms import PythonInterpreter as Theirs
 
 from sandbox import Limits
 from transforms import PythonInterpreter
-
-from chat import environment, replies, reset, run, step
 
 
 @pytest.fixture
@@ -152,8 +151,8 @@ def test_specs_describe_what_steps_give(fresh):
     env, state = environment(fresh, 2)
     after = run(env, state, "pass", "1/0")
     spec = env.observation_spec["python"]
-    for name in spec.keys():
-        assert name in after["python"].keys()
+    for name in spec:
+        assert name in after["python"]
         if name != "reason":
             assert after["python", name].shape == spec[name].shape
             assert after["python", name].dtype == spec[name].dtype
@@ -301,7 +300,7 @@ def test_what_makes_no_sense_is_refused():
         PythonInterpreter(timeout=-1)
     with pytest.raises(ValueError, match="which"):
         PythonInterpreter(which_blocks="some")
-    with pytest.raises(ValueError, match="max_chars|max_output_chars"):
+    with pytest.raises(ValueError, match="max_output_chars"):
         PythonInterpreter(max_output_chars=1)
 
 
