@@ -1,10 +1,12 @@
 """Chat environments with answers put into their models' mouths."""
 
+import torch
 from tensordict import TensorDict, lazy_stack, set_list_to_stack
 from torchrl.data.llm import History
 from torchrl.envs.llm import ChatEnv
 
 set_list_to_stack(True).set()
+torch.set_num_threads(1)  # those that it would start at some time stay
 
 
 def environment(transform, *shape):
