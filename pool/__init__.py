@@ -15,14 +15,19 @@ from .errors import (
     SessionLost,
 )
 from .function import Function
+from .judge import Asserts, Call, CaseResult, Stdio, Verdict
 from .pool import Pool
 from .program import Program
 from .service import PythonExecutorService
 from .session import Session
+from .snapshot import Snapshot
 from .stats import Stats
 from .task import RunFuture
 
 __all__ = [
+    "Asserts",
+    "Call",
+    "CaseResult",
     "Function",
     "LimitExceeded",
     "Pool",
@@ -36,5 +41,8 @@ __all__ = [
     "RunFuture",
     "Session",
     "SessionLost",
+    "Snapshot",
     "Stats",
+    "Stdio",
+    "Verdict",
 ]

@@ -18,8 +18,10 @@ _OWN_ENDS = (ExitReason.OK, ExitReason.EXIT, ExitReason.EXCEPTION, ExitReason.SI
 
 
 class Function:
-    """A function of an untrusted program. Every call loads the program in a fresh, confined process
-    and sees nothing of earlier ones; arguments and results cross as data. Thread-safe.
+    """A function of an untrusted program. Every call is a fresh, confined process, which loads the
+    program (unless it was loaded once for all) and sees nothing of earlier calls; arguments and
+    results cross as data. Thread-safe; a context manager, for what a program that was loaded once
+    holds until `close`.
 
     Raises `ProgramError` where the program does not let it return, `LimitExceeded` where a limit or
     the sandbox does not, `PoolError` where we are to blame; TypeError for arguments that are no
@@ -27,15 +29,31 @@ class Function:
     Counter, defaultdict, OrderedDict and namedtuples cross as the dict or tuple that they are).
     """
 
-    def __init__(self, run: Callable[[bytes], Result], name: str) -> None:
+    def __init__(
+        self,
+        run: Callable[[bytes], Result],
+        name: str,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
         self._run = run
         self._name = check_name(name)
+        self._close = close
 
     def __repr__(self) -> str:
         return f"<Function {self._name}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return value_of(self._run(pack_call(self._name, args, kwargs)))
+
+    def close(self) -> None:
+        """Give back what it holds; it can't be called any more if that was anything. Idempotent."""
+        self._close()
+
+    def __enter__(self) -> "Function":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def check_name(name: str) -> str:
@@ -55,8 +73,8 @@ def pack_call(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes
         raise TypeError(f"an argument of {name} can't cross: {error}") from None
 
 
-def value_of(result: Result) -> Any:
-    """Return what a called function returned, by its run's result; raise what kept it from that."""
+def require_loaded(result: Result) -> None:
+    """Raise what kept a program from its end, by its run's result."""
     if result.infra_error:
         raise PoolError(f"an error of ours, not of the program: {result.detail}")
     if result.reason not in _OWN_ENDS:
@@ -66,7 +84,14 @@ def value_of(result: Result) -> Any:
         raise ProgramError(error.type, error.message, error.traceback, result)
     if result.reason is ExitReason.SIGNAL:
         raise ProgramError(signal.Signals(result.signal or 0).name, "", "", result)
-    if not result.ok or not result.completed or result.returned is None:
+    if not result.ok or not result.completed:
+        raise ProgramError("SystemExit", f"status {result.exit_code}", "", result)
+
+
+def value_of(result: Result) -> Any:
+    """Return what a called function returned, by its run's result; raise what kept it from that."""
+    require_loaded(result)
+    if result.returned is None:
         raise ProgramError("SystemExit", f"status {result.exit_code}", "", result)
     try:
         return wire.decode(result.returned, max_bytes=MAX_VALUE)

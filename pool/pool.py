@@ -5,7 +5,6 @@ import dataclasses
 import logging
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
@@ -18,27 +17,30 @@ from sandbox.host import Wish, settle
 from sandbox.jail import JailLost
 from sandbox.job import Job
 from sandbox.limits import Limits
-from sandbox.nursery import Nursery
-from sandbox.plan import Plan
 from sandbox.result import Result
 from sandbox.runtime import Runtime
 from sandbox.state import State
 
 from . import lifecycle
+from .checks import expiry, names_of, require_count, require_seconds
+from .engine import Engine
 from .errors import PoolClosed, PoolError
-from .function import Function
+from .function import Function, check_name, require_loaded
+from .judge.cases import Case
+from .judge.judging import Judging
+from .judge.plan import Item, Work, judging_limits
+from .judge.verdict import Verdict
 from .ordered import in_order
 from .program import Options, Program
 from .queue import Queue
 from .session import Session
-from .sessions import SessionPolicy, Sessions
+from .sessions import SessionPolicy
+from .snapshot import Origin, Snapshot
 from .stats import Counters, Stats
 from .task import OnOutput, RunFuture, Task
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
-
-_JOIN_PATIENCE_S = 10.0
 
 _LOOK_AHEAD = 4
 """Programs of a `map` in flight for each worker: enough that none is idle while one takes long."""
@@ -89,9 +91,9 @@ class Pool:
         session_memory_bytes: int | None = None,
     ) -> None:
         size = usable_cpus() if size is None else size
-        _require_count("size", size, 1, 4096)
+        require_count("size", size, 1, 4096)
         if max_queue is not None:
-            _require_count("max_queue", max_queue, 0, 1 << 31)
+            require_count("max_queue", max_queue, 0, 1 << 31)
         limits = Limits() if limits is None else limits
         if not isinstance(limits, Limits):
             raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
@@ -101,8 +103,8 @@ class Pool:
         wish = Wish(
             tier,
             require,
-            _names("packages", packages),
-            _names("preload", preload),
+            names_of("packages", packages),
+            names_of("preload", preload),
             os.fspath(python) if isinstance(python, os.PathLike) else python,
         )
         runtime = Runtime()
@@ -123,7 +125,7 @@ class Pool:
         self._queue = Queue(max_queue)
         self._counters = Counters()
         closing = threading.Event()
-        engine = _Engine(self._queue, self._counters, closing, runtime, ground.plan, policy)
+        engine = Engine(self._queue, self._counters, closing, runtime, ground.plan, policy, size)
         first = ground.jail
         engine.workers = [
             Worker(
@@ -146,7 +148,7 @@ class Pool:
             raise
         self._engine = engine
         # For pools that nobody closes: at the interpreter's exit, or when they are collected.
-        self._finalizer = weakref.finalize(self, _Engine.close, engine, self._pid)
+        self._finalizer = weakref.finalize(self, Engine.close, engine, self._pid)
 
     def __repr__(self) -> str:
         states = [worker.state.value for worker in self._engine.workers]
@@ -224,15 +226,16 @@ class Pool:
         call: bytes | None = None,
     ) -> RunFuture:
         self._require_room()
-        limits = self.limits if program.limits is None else program.limits
-        if timeout is not None:
-            limits = limits.replace(wall_s=timeout)
-        job = program.job(limits)
+        job = program.job(self._limits_of(program, timeout))
         if call is not None:
             job = dataclasses.replace(job, call=call)
-        task = Task(job, _expiry(queue_timeout), on_output)
+        task = Task(job, expiry(queue_timeout), on_output)
         self._queue.put(task)
         return task.future
+
+    def _limits_of(self, program: Program, timeout: float | None) -> Limits:
+        limits = self.limits if program.limits is None else program.limits
+        return limits if timeout is None else limits.replace(wall_s=timeout)
 
     def map(
         self, programs: Iterable[str | bytes | Program], **options: Unpack[Options]
@@ -251,6 +254,7 @@ class Pool:
         source: str | bytes | Program,
         name: str,
         *,
+        shared_load: bool = False,
         queue_timeout: float | None = None,
         **options: Unpack[Options],
     ) -> Function:
@@ -258,11 +262,17 @@ class Pool:
 
         Every call loads `source` afresh, as a module, in a confined process of its own. `name` may
         lead through attributes and constructors: "Solution().method". options: as for `run`.
+        shared_load: load it once, confined as well, and fork every call from there, with a copy of
+            the files that it wrote: for what takes long to load. options are then timeout (of a
+            call) and limits only. Raises `ProgramError` or `LimitExceeded` if it can't be loaded,
+            `PolicyError` for what can't be shared (live threads, shared memory, open files).
 
         >>> with Pool(1) as pool:
         ...     pool.function("def double(x): return 2 * x", "double")([1, 2])
         [1, 2, 1, 2]
         """
+        if shared_load:
+            return self._loaded_function(source, name, queue_timeout, options)
         program = Program.of(source, options)
         timeout = options.get("timeout")
 
@@ -270,6 +280,128 @@ class Pool:
             return self._queue_up(program, timeout, queue_timeout, None, call).wait()
 
         return Function(run, name)
+
+    def _loaded_function(
+        self,
+        source: str | bytes | Program,
+        name: str,
+        queue_timeout: float | None,
+        options: Options,
+    ) -> Function:
+        refused = sorted(options.keys() - {"timeout", "limits"})
+        if refused or isinstance(source, Program):
+            what = refused[0] if refused else "a Program"
+            raise PolicyError(f"shared_load=True takes no {what}; timeout and limits only")
+        check_name(name)
+        limits = options.get("limits") or self.limits
+        loaded = self.session(limits=limits, history=0, rollback=False)
+        try:
+            require_loaded(loaded.run(source))
+            loaded.fork().close()  # here, rather than at the first call, it is refused
+        except BaseException:
+            loaded.close()
+            raise
+
+        def run(call: bytes) -> Result:
+            with loaded.fork() as branch:
+                return branch._make(
+                    b"", call, {"timeout": options.get("timeout"), "queue_timeout": queue_timeout}
+                )
+
+        return Function(run, name, loaded.close)
+
+    def judge(
+        self,
+        source: str | bytes | Program,
+        cases: Iterable[Case],
+        *,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+        shuffle: bool | int = False,
+        stop_at_first_failure: bool = False,
+    ) -> Verdict:
+        """Return the verdict on an untrusted program, by its cases: `Stdio`, `Call`, `Asserts`.
+
+        Every case has a fresh process; expected values, tests, checkers and comparisons never are
+        in it.
+        timeout: CPU seconds that each case may take; None: as many as the pool's limits give, of
+            wall time if they name no CPU time. By the wall, six times as long is allowed.
+        limits: in place of both, and of the pool's. A program's own limits win over all.
+        shuffle: judge in a random order; a whole number (but no bool): in the same one every time.
+        stop_at_first_failure: leave out the cases that come after the first that does not pass.
+
+        A program never makes it raise; ValueError or TypeError are for cases that make no sense.
+        Waits where the queue is full. If the wait is interrupted, all that runs is killed.
+        """
+        (verdict,) = self.judge_many(
+            [(source, cases)],
+            limits=limits,
+            timeout=timeout,
+            shuffle=shuffle,
+            stop_at_first_failure=stop_at_first_failure,
+        )
+        return verdict
+
+    def judge_many(
+        self,
+        items: Iterable[tuple[str | bytes | Program, Iterable[Case]]],
+        *,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+        shuffle: bool | int = False,
+        stop_at_first_failure: bool = False,
+    ) -> list[Verdict]:
+        """Return a verdict for each of `items`, pairs of a program and its cases, in their order.
+        The cases of all of them share the pool; arguments as for `judge`.
+        """
+        return self._judging(items, limits, timeout, shuffle, stop_at_first_failure).run()
+
+    async def ajudge(
+        self,
+        source: str | bytes | Program,
+        cases: Iterable[Case],
+        *,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+        shuffle: bool | int = False,
+        stop_at_first_failure: bool = False,
+    ) -> Verdict:
+        """`judge` for asyncio, in a thread of the loop's; cancelling the task kills what runs."""
+        items = [(source, cases)]
+        judging = self._judging(items, limits, timeout, shuffle, stop_at_first_failure)
+        try:
+            (verdict,) = await asyncio.to_thread(judging.run)
+        except asyncio.CancelledError:
+            judging.cancel()
+            raise
+        return verdict
+
+    def _judging(
+        self,
+        items: Iterable[tuple[str | bytes | Program, Iterable[Case]]],
+        limits: Limits | None,
+        timeout: float | None,
+        shuffle: bool | int,
+        stop_at_first_failure: bool,
+    ) -> Judging:
+        own = judging_limits(self.limits, limits, timeout)
+        planned = [
+            Item(
+                source,
+                cases,
+                limits=own,
+                shuffle=shuffle,
+                stop_at_first_failure=stop_at_first_failure,
+            )
+            for source, cases in items
+        ]
+        return Judging(self._queue_work, planned, _LOOK_AHEAD * len(self._engine.workers))
+
+    def _queue_work(self, work: Work) -> RunFuture:
+        self._require_room()
+        task = Task(work.job, None, trial=work.trial)
+        self._queue.put(task)
+        return task.future
 
     def session(
         self, *, limits: Limits | None = None, history: int = 16, rollback: bool = True
@@ -283,7 +415,7 @@ class Pool:
 
         Raises `PoolFull` where `max_sessions` are in use.
         """
-        _require_count("history", history, 0, 1000)
+        require_count("history", history, 0, 1000)
         limits = self.limits if limits is None else limits
         if not isinstance(limits, Limits):
             raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
@@ -295,6 +427,30 @@ class Pool:
         self._require_sessions(1)
         family, head = self._new_family(limits)
         return self._adopt(Session(self, family, head, history=history, rollback=rollback))
+
+    def snapshot(self, setup: str | bytes, *, timeout: float | None = 60.0) -> Snapshot:
+        """Run **trusted** code once, and return what it made, to fork runs from.
+
+        setup: imports, data, a harness; what it defines is there in the `__main__` of every run. It
+            is not confined as programs are: it runs in the jail, but with its zygote's powers.
+        timeout: seconds that it may take, or None.
+
+        Raises `ProgramError` with its exception, if it fails, and `PolicyError` for what can't be
+        shared by forks: live threads, shared memory, files left open.
+
+        >>> with Pool(1) as pool, pool.snapshot("base = 40") as snapshot:
+        ...     snapshot.run("base += 2; print(base)").stdout, snapshot.run("print(base)").stdout
+        ('42\\n', '40\\n')
+        """
+        if self.tier == "none":
+            raise PolicyError('snapshot: tier="none" has no snapshots; use another tier')
+        require_seconds("timeout", timeout)
+        source = Program(setup).job(self.limits).source
+        self._require_room()
+        origins = self._engine.origins
+        origin = Origin(self._engine.nursery, source, timeout, origins)
+        origins.add(origin)
+        return Snapshot(self, origin)
 
     def _new_family(self, limits: Limits) -> tuple[Family, State]:
         """Return a family, and a first head of it, which is parked."""
@@ -327,7 +483,7 @@ class Pool:
         call: Callable[[Task], Result],
     ) -> RunFuture:
         self._require_room()
-        task = Task(job, _expiry(queue_timeout), on_output, call)
+        task = Task(job, expiry(queue_timeout), on_output, call)
         self._queue.put(task)
         return task.future
 
@@ -365,106 +521,3 @@ class Pool:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class _Engine:
-    """What must be taken apart when a pool ends. Knows no `Pool`, so that one can be collected."""
-
-    def __init__(
-        self,
-        queue: Queue,
-        counters: Counters,
-        closing: threading.Event,
-        runtime: Runtime,
-        plan: Plan,
-        policy: SessionPolicy,
-    ) -> None:
-        self.queue = queue
-        self.counters = counters
-        self.closing = closing
-        self.runtime = runtime
-        self.plan = plan
-        self.workers: list[Worker] = []
-        self._nursery: Nursery | None = None
-        self.sessions = Sessions(policy, self._held_bytes)
-        self._lock = threading.Lock()  # guards _nursery
-        self.closed = threading.Event()
-
-    def nursery(self) -> Nursery:
-        """The jail of all sessions, made when the first one is wanted."""
-        with self._lock:
-            if self.closing.is_set():
-                raise PoolClosed("the pool is closed")
-            if self._nursery is None:
-                nursery = Nursery(self.plan)
-                nursery.start()
-                self._nursery = nursery
-            return self._nursery
-
-    def _held_bytes(self) -> int | None:
-        nursery = self._nursery
-        return nursery.held_bytes() if nursery is not None else 0
-
-    def hopeless(self, why: str) -> None:
-        """Answer what waits with an infra error, if no worker is there to take it."""
-        if any(worker.is_alive for worker in self.workers):
-            return
-        for task in self.queue.drain():
-            if task.begin():
-                detail = f"no worker can be started: {why}"
-                result = Result.internal(
-                    detail, tier=self.plan.tier, queue_s=task.queue_s(), id=task.job.id
-                )
-                self.counters.ended(result)
-                task.answer(result)
-
-    def close(self, pid: int) -> None:
-        if os.getpid() != pid:
-            return  # a forked child: nothing here is its own
-        try:
-            self._take_apart()
-        finally:
-            self.closed.set()
-
-    def _take_apart(self) -> None:
-        self.closing.set()
-        self.queue.close()
-        for worker in self.workers:
-            worker.end()
-        deadline = time.monotonic() + _JOIN_PATIENCE_S
-        for worker in self.workers:
-            if not worker.join(max(deadline - time.monotonic(), 0.1)):
-                logger.error("%r did not end", worker)
-        self.sessions.close()
-        with self._lock:
-            if self._nursery is not None:
-                self._nursery.close()
-        self.plan.launcher.close()
-        self.runtime.close()
-
-
-def _expiry(queue_timeout: float | None) -> float | None:
-    """When a wait of `queue_timeout` seconds that begins now is over."""
-    if queue_timeout is None:
-        return None
-    if isinstance(queue_timeout, bool) or not isinstance(queue_timeout, (int, float)):
-        raise TypeError(f"queue_timeout must be seconds or None, not {queue_timeout!r}")
-    if not queue_timeout >= 0:
-        raise ValueError(f"queue_timeout={queue_timeout!r}: must be 0 or more")
-    return time.monotonic() + queue_timeout
-
-
-def _require_count(name: str, value: object, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number or None, not {value!r}")
-    if not least <= value <= most:
-        raise ValueError(f"{name}={value!r}: must be {least} to {most}")
-
-
-def _names(name: str, value: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(value, str):
-        raise TypeError(f"{name} must be a sequence of names, not the string {value!r}")
-    try:
-        return tuple(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a sequence of names, not {value!r}") from None

@@ -1,9 +1,8 @@
 """A pool for many callers in other processes: what it takes and gives is plain data."""
 
+import contextlib
 import dataclasses
 import os
-import secrets
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -11,10 +10,12 @@ from typing import Any
 from sandbox.limits import Limits
 
 from .errors import SessionLost
+from .judge import Case, case_from_dict
 from .metrics import Metrics
 from .pool import Pool
 from .program import Program
 from .session import Session
+from .session_ids import SessionIds, require_count
 
 _SESSION_IDLE_S = 3600.0
 """Whoever opened a session may have died: one that nobody has used for so long is taken away."""
@@ -74,8 +75,7 @@ class PythonExecutorService:
         )
         self._metrics = Metrics(self._pool.stats)
         self._pool._counters.on_ended = self._metrics.ended
-        self._lock = threading.Lock()
-        self._sessions: dict[str, Session] = {}  # guarded by _lock
+        self._sessions = SessionIds()
 
     def __repr__(self) -> str:
         return f"<PythonExecutorService of {self._pool!r}>"
@@ -101,37 +101,75 @@ class PythonExecutorService:
         checked = [_program(each, f"programs[{number}]") for number, each in enumerate(programs)]
         return [result.to_dict() for result in self._pool.map(checked, **_options(options))]
 
+    def judge_many(
+        self,
+        items: Iterable[tuple[str | bytes | Mapping[str, Any], Iterable[Mapping[str, Any]]]],
+        **options: Any,
+    ) -> list[dict[str, Any]]:
+        """Return a verdict (`Verdict.to_dict`) for each of `items`, pairs of a program and its
+        cases, these as `case_from_dict` takes them. options: as for `Pool.judge_many`.
+        """
+        checked = [
+            (_program(code, f"items[{number}]"), [_case(case) for case in cases])
+            for number, (code, cases) in enumerate(items)
+        ]
+        verdicts = self._pool.judge_many(checked, **_options(options))
+        return [verdict.to_dict() for verdict in verdicts]
+
     # ---- sessions: an interpreter whose state persists, by its id
 
     def open_session(self, **options: Any) -> str:
         """Return the id of a new session. options: as for `Pool.session`; limits also a mapping."""
-        return self._keep(self._pool.session(**_options(options)))
+        return self._sessions.add(self._pool.session(**_options(options)))
+
+    def open_sessions(self, n: int, **options: Any) -> list[str]:
+        """Return the ids of `n` new sessions: of all, or of none if one can't be had."""
+        opened: list[str] = []
+        try:
+            for _ in range(require_count(n)):
+                opened.append(self.open_session(**options))
+        except BaseException:
+            self.close_sessions(opened)
+            raise
+        return opened
 
     def execute_in(self, session_id: str, code: str | bytes, **options: Any) -> dict[str, Any]:
         """Run `code` where the session's last call left off; options as for `Session.run`."""
-        return self._session(session_id).run(code, **_options(options)).to_dict()
+        return self._sessions[session_id].run(code, **_options(options)).to_dict()
+
+    def execute_in_many(
+        self, chains: Iterable[tuple[str, Sequence[str | bytes]]]
+    ) -> list[list[dict[str, Any]]]:
+        """Run each session's codes in their order, different sessions at the same time; return
+        their results in the same order. A session that is lost answers with infra errors.
+        """
+        found = self._sessions.run_chains(chains)
+        return [[result.to_dict() for result in results] for results in found]
 
     def fork_session(self, session_id: str, n: int | None = None) -> str | list[str]:
         """Return the ids of `n` sessions that go on from this one's state; without `n`, one id."""
-        branches = self._session(session_id).fork(n)
+        branches = self._sessions[session_id].fork(n)
         if isinstance(branches, Session):
-            return self._keep(branches)
-        return [self._keep(branch) for branch in branches]
+            return self._sessions.add(branches)
+        return [self._sessions.add(branch) for branch in branches]
 
     def rollback_session(self, session_id: str, steps: int = 1) -> None:
         """Go back to the state before the last `steps` calls."""
-        self._session(session_id).rollback(steps)
+        self._sessions[session_id].rollback(steps)
 
     def reset_session(self, session_id: str) -> None:
         """Begin anew, with an interpreter and files as of a new session."""
-        self._session(session_id).reset()
+        self._sessions[session_id].reset()
 
     def close_session(self, session_id: str) -> None:
         """End it. Raises `SessionLost` for one that is not there."""
-        session = self._session(session_id)
-        with self._lock:
-            self._sessions.pop(session_id, None)
-        session.close()
+        self._sessions.close(session_id)
+
+    def close_sessions(self, session_ids: Iterable[str]) -> None:
+        """End those of them that are there."""
+        for session_id in session_ids:
+            with contextlib.suppress(SessionLost):
+                self._sessions.close(session_id)
 
     # ---- all of it
 
@@ -142,8 +180,7 @@ class PythonExecutorService:
     def cleanup(self) -> None:
         """End everything: the sessions, and all processes. Idempotent."""
         self._pool.close()
-        with self._lock:
-            self._sessions.clear()
+        self._sessions.clear()
 
     def __enter__(self) -> "PythonExecutorService":
         return self
@@ -155,30 +192,6 @@ class PythonExecutorService:
         traceback: TracebackType | None,
     ) -> None:
         self.cleanup()
-
-    def _keep(self, session: Session) -> str:
-        """Give a session its id, which nobody can guess: callers share the service."""
-        session_id = secrets.token_hex(16)
-        with self._lock:
-            self._forget_lost()
-            self._sessions[session_id] = session
-        return session_id
-
-    def _session(self, session_id: str) -> Session:
-        with self._lock:
-            session = self._sessions.get(session_id)
-        if session is None:
-            raise SessionLost(
-                f"there is no session {session_id!r}: it was closed or taken away, or the service "
-                f"was started again since"
-            )
-        return session
-
-    def _forget_lost(self) -> None:
-        """Drop the names of sessions that hold nothing any more; under the lock."""
-        for session_id, session in list(self._sessions.items()):
-            if not session.states():
-                del self._sessions[session_id]
 
 
 def _limits(limits: Limits | Mapping[str, Any] | None) -> Limits | None:
@@ -201,3 +214,7 @@ def _program(code: object, where: str = "code") -> Program:
         return Program(code)  # type: ignore[arg-type]  # which it checks
     except (TypeError, ValueError) as error:
         raise type(error)(f"{where}: {error}") from None
+
+
+def _case(case: object) -> Case:
+    return case if isinstance(case, Case) else case_from_dict(case)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 from sandbox.call import Call
 from sandbox.errors import PolicyError
@@ -107,6 +107,10 @@ class Session:
                 self._require_head().close()
                 self._head = self._past.pop()
 
+    @overload
+    def fork(self, n: None = None) -> "Session": ...
+    @overload
+    def fork(self, n: int) -> "list[Session]": ...
     def fork(self, n: int | None = None) -> "Session | list[Session]":
         """Return `n` sessions that go on from this state, each on its own; without `n`, one.
 

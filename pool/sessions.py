@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 
+from .checks import require_count, require_seconds
 from .errors import PoolClosed, PoolFull
 from .session import Session
 
@@ -14,6 +15,8 @@ PARKED_BYTES = 600 << 10
 _PERIOD_S = 1.0
 """How often memory is looked at; sessions that are idle too long go within a quarter of their time,
 or this."""
+
+_LEAST_PERIOD_S = 0.02
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,22 +31,11 @@ class SessionPolicy:
     memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("most", "memory_bytes"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-                raise TypeError(f"{_NAMES[name]} must be a whole number or None, not {value!r}")
-            if value is not None and value < 1:
-                raise ValueError(f"{_NAMES[name]}={value!r}: must be 1 or more")
-        idle_s = self.idle_s
-        if idle_s is not None and (
-            isinstance(idle_s, bool) or not isinstance(idle_s, (int, float))
-        ):
-            raise TypeError(f"session_idle_s must be seconds or None, not {idle_s!r}")
-        if idle_s is not None and not 0 < idle_s < float("inf"):
-            raise ValueError(f"session_idle_s={idle_s!r}: must be over 0; None is unlimited")
-
-
-_NAMES = {"most": "max_sessions", "memory_bytes": "session_memory_bytes"}
+        if self.most is not None:
+            require_count("max_sessions", self.most, 1, 1 << 62)
+        if self.memory_bytes is not None:
+            require_count("session_memory_bytes", self.memory_bytes, 1, 1 << 62)
+        require_seconds("session_idle_s", self.idle_s)
 
 
 class Sessions:
@@ -126,7 +118,7 @@ class Sessions:
 
     def _look_after(self) -> None:
         idle_s, memory_bytes = self._policy.idle_s, self._policy.memory_bytes
-        period_s = _PERIOD_S if idle_s is None else min(_PERIOD_S, idle_s / 4)
+        period_s = _PERIOD_S if idle_s is None else max(min(_PERIOD_S, idle_s / 4), _LEAST_PERIOD_S)
         while not self._closed.wait(period_s):
             with self._lock:
                 sessions = list(self._open)

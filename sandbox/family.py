@@ -107,20 +107,30 @@ class Family:
             ours.close()
             raise JailLost(f"the first head was not confined: {text}")
         self._questions = Questions(fds[0])
-        return self._know(State(self._host_pid(inner), ours, self._home))
+        return self._know(State(self._host_pid(inner), inner, ours, self._home))
 
     def fork(self, state: State) -> State:
         """Fork a parked state; return its twin. Both are parked afterwards."""
         with self._forking:
             state.require_one_thread()
             twin = self._fork(state, FORK, _CLONE_FLAGS)
-            try:
-                self._expect(twin, HELLO)
-            except BaseException:
-                twin.close()
-                raise
             twin.park()
+            twin.settled = False
+            if self._scratch is not None:  # only then it dies with its keeper, come what may
+                try:
+                    self._settle(twin)
+                except BaseException:
+                    twin.close()
+                    raise
             return twin
+
+    def _settle(self, state: State) -> None:
+        """Have a parked state come to rest where it waits for commands."""
+        if not state.settled:
+            state.wake()
+            self._expect(state, HELLO)
+            state.park()
+            state.settled = True
 
     def branch(self, state: State) -> State:
         """Fork a parked state into one that shares nothing with it, with files of its own. Raises
@@ -229,47 +239,63 @@ class Family:
 
     def _answer(self, question: Question) -> None:
         assert self._questions is not None
-        order = self._order
-        if question.call == CLONE:
-            if order and not order.begun and question.thread == order.state.pid:
-                order.begun = question.arguments[0] == order.flags
-                if order.begun:
-                    self._questions.allow(question)
-                    return
-        elif question.call == KILL and question.arguments[0] == ARRIVED:
-            if order and order.begun and order.child is None and self._is_new(question.thread):
-                ours, theirs = socket.socketpair()
-                with theirs:
-                    order.child = self._know(State(question.thread, ours, order.home))
-                    order.child.knows = order.state.knows
-                    self._questions.hand_over(question, theirs.fileno())
+        if question.call == KILL and question.arguments[0] == ARRIVED:
+            if self._take_in(question):
                 return
-        elif question.call == PRCTL:
-            if self._on_view is not None and question.thread == self._on_view.pid:
-                self._questions.allow(question)
-                return
-        elif question.call in (KILL, TGKILL):
-            own = status_of(question.thread, "NStgid")
-            if own and question.arguments[0] == int(own[-1]):
-                self._questions.allow(question)
-                return
+        elif self._is_right(question):
+            self._questions.allow(question)
+            return
         self._questions.refuse(question)
 
-    def _is_new(self, pid: int) -> bool:
-        """Whether it is a process, not a thread of one, and a child of the keeper."""
-        is_leader = status_of(pid, "Tgid") == [str(pid)]
-        return is_leader and status_of(pid, "PPid") == [str(self._pid)]
+    def _is_right(self, question: Question) -> bool:
+        """Whether the call is one that the host has asked for, or concerns its caller alone."""
+        order = self._order
+        if question.call == CLONE:
+            if order is None or order.begun or question.thread != order.state.pid:
+                return False
+            order.begun = question.arguments[0] == order.flags
+            return order.begun
+        if question.call == PRCTL:
+            return self._on_view is not None and question.thread == self._on_view.pid
+        own = _inner_id(status_of(question.thread), "NStgid")
+        return question.call in (KILL, TGKILL) and question.arguments[0] == own
+
+    def _take_in(self, question: Question) -> bool:
+        """Give the process that was ordered its socket; False for any other."""
+        assert self._questions is not None
+        order = self._order
+        if order is None or not order.begun or order.child is not None:
+            return False
+        inner = self._new_process(question.thread)
+        if not inner:
+            return False
+        ours, theirs = socket.socketpair()
+        with theirs:
+            order.child = self._know(State(question.thread, inner, ours, order.home))
+            order.child.knows = order.state.knows
+            self._questions.hand_over(question, theirs.fileno())
+        return True
+
+    def _new_process(self, pid: int) -> int:
+        """Its id in its own namespace, if it is a process, not a thread of one, and a child of the
+        keeper; else 0.
+        """
+        status = status_of(pid)
+        if (status.get("Tgid"), status.get("PPid")) != (str(pid), str(self._pid)):
+            return 0
+        return _inner_id(status, "NSpid")
 
     def _host_pid(self, inner: int) -> int:
         with open(f"/proc/{self._pid}/task/{self._pid}/children", encoding="ascii") as file:
-            for pid in file.read().split():
-                if status_of(int(pid), "NSpid")[-1:] == [str(inner)]:
-                    return int(pid)
+            for pid in map(int, file.read().split()):
+                if _inner_id(status_of(pid), "NSpid") == inner:
+                    return pid
         raise JailLost("a keeper's child can't be found")
 
     # ---- forks
 
     def _fork(self, state: State, kind: bytes, flags: int, home: Home | None = None) -> State:
+        self._settle(state)
         self._order = order = _Order(state, flags, home or state.home)
         try:
             state.wake()
@@ -382,6 +408,11 @@ def _fault(jobs: socket.socket, data: bytes | None = None) -> str:
             if kind == FAULT and size < 4096:
                 return str(wire.decode(jobs.recv(size)))
     return "it does not say why"
+
+
+def _inner_id(status: dict[str, str], name: str) -> int:
+    """The innermost of a process's ids (NSpid, NStgid)."""
+    return int((status.get(name) or "0").split()[-1])
 
 
 def _new_name() -> str:

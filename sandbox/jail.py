@@ -189,6 +189,8 @@ class Jail:
             "rules": where.rules + self._more_rules(),
             "families": self.families,
             "filter": seccomp.build(self.plan.tier, session=self.families) if confined else b"",
+            # For zygotes that are forked from a template.
+            "run_filter": seccomp.build(self.plan.tier) if confined and self.families else b"",
             "path": where.path,
             "preload": list(self.plan.preload),
         }
@@ -295,10 +297,13 @@ class Jail:
             self.group.remove()
         if self.scratch is not None:
             with contextlib.suppress(OSError):
-                self.plan.runtime.remove_folder(os.path.basename(self.scratch))
+                self._remove_scratch(self.scratch)
         self.report.close()
         for fd in (self.report_fd, self._log):
             os.close(fd)
+
+    def _remove_scratch(self, scratch: str) -> None:
+        self.plan.runtime.remove_folder(os.path.basename(scratch))
 
     def release_after_fork(self) -> None:
         """In a forked child: let go of the control socket. A copy of it would keep the jail

@@ -53,10 +53,19 @@ class Nursery(Jail):
             "folder": folder,
             "home": home,
         }
+        return self._fork(message, control.fileno())
+
+    def fork_template(self, control: socket.socket, setup: int) -> int:
+        """Have a template forked that serves the other end of `control` when it has run the code in
+        the file `setup`; return its pidfd.
+        """
+        return self._fork({}, control.fileno(), setup)
+
+    def _fork(self, message: wire.Value, *descriptors: int) -> int:
         with self._forking:
-            self._say(wire.encode(message), control.fileno())
+            self._say(wire.encode(message), *descriptors)
             data, ancillary = self._receive(START_PATIENCE_S)
-        descriptors = descriptors_in(ancillary)
-        if len(descriptors) != 1:
-            raise JailLost(f"the nursery said {data!r:.80} instead of a keeper")
-        return descriptors[0]
+        found = descriptors_in(ancillary)
+        if len(found) != 1:
+            raise JailLost(f"the nursery said {data!r:.80} instead of a process")
+        return found[0]

@@ -37,17 +37,19 @@ class State:
     """A process that holds a session's state; `jobs` is the socket it serves.
 
     pid: on the host; inner: in its own pid namespace; home: its files; knows: the name that it
-    knows its home by. ended: wait status and CPU seconds, once its keeper has said so. Whoever has
-    a state closes it.
+    knows its home by. settled: it has said HELLO; a twin is stopped before that, and most are never
+    needed. ended: wait status and CPU seconds, once its keeper has said so. Whoever has a state
+    closes it.
     """
 
-    def __init__(self, pid: int, jobs: socket.socket, home: Home) -> None:
+    def __init__(self, pid: int, inner: int, jobs: socket.socket, home: Home) -> None:
         self.pid = pid
         self.jobs = jobs
         self.home = home
         self.knows = home.name
         self.pidfd = os.pidfd_open(pid)
-        self.inner = int((status_of(pid, "NSpid") or ["0"])[-1])
+        self.inner = inner
+        self.settled = True
         self.ended: tuple[int, float] | None = None
 
     def __repr__(self) -> str:
@@ -67,9 +69,9 @@ class State:
 
     def require_one_thread(self) -> None:
         """Raise `Unfaithful` where there are more: a fork copies one."""
-        threads = status_of(self.pid, "Threads")
-        if threads and threads != ["1"]:
-            raise Unfaithful(f"{int(threads[0]) - 1} threads of it are alive")
+        threads = status_of(self.pid).get("Threads", "1")
+        if threads != "1":
+            raise Unfaithful(f"{int(threads) - 1} threads of it are alive")
 
     def close(self) -> None:
         """End the process."""
@@ -80,11 +82,11 @@ class State:
             self.pidfd = -1
 
 
-def status_of(pid: int, name: str) -> list[str]:
-    """The values of one line of /proc/<pid>/status; none where it is gone."""
-    with contextlib.suppress(OSError):
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-            for line in file:
-                if line.startswith(name + ":"):
-                    return line.split()[1:]
-    return []
+def status_of(pid: int) -> dict[str, str]:
+    """What /proc/<pid>/status says, by name; nothing where it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+            lines = file.read(8192).decode("ascii", "replace").splitlines()
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -1,5 +1,6 @@
 """Fixtures of all tests: one long-lived pool for each tier, and a leak check around every test."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from pool import Pool
+from pool import Asserts, Pool
 from sandbox.cgroups import PREFIX
 from sandbox.runtime import _base
 
@@ -23,6 +24,9 @@ OF_RAY = ("descriptors", "threads", "processes")
 
 _OURS = f"{os.getpid()}-"
 """What the names of this process's folders and cgroups have in common."""
+
+_ALLOCATORS_OWN = "jemalloc_bg_thd"
+"""A thread that pyarrow's allocator starts some time after its import, and keeps."""
 
 NO_SKIP = os.environ.get("POOL_TESTS_NO_SKIP") == "1"
 """In CI a skip for something missing is a failure: what is not tried is not held."""
@@ -54,6 +58,9 @@ def pool(tier) -> Iterator[Pool]:
         wait_until(lambda: pool.stats().workers_alive == 2)
         if tier != "none":
             pool.session().close()  # the jail of sessions stays, too
+        pool.run("", queue_timeout=10)  # and the thread that watches deadlines
+        test = Asserts("import time; time.sleep(0.2); f()", "f")
+        pool.judge("def f(): pass", [test, test])  # and each worker's second jail, for tests
         yield pool
 
 
@@ -103,12 +110,21 @@ def possessions() -> dict[str, object]:
         mounts = sum(1 for _ in file)
     return {
         "descriptors": len(os.listdir("/proc/self/fd")),
-        "threads": me.num_threads(),
+        "threads": threads(),
         "processes": sorted(str(each.pid) for each in me.children(recursive=True)),
         "mounts": mounts,
         "cgroups": cgroups(),
         "folders": sorted(each for each in os.listdir(_base()) if each.startswith(_OURS)),
     }
+
+
+def threads() -> list[str]:
+    """The names of this process's threads; some end while they are counted."""
+    found = []
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/comm") as file:
+            found.append(file.read().strip())
+    return sorted(name for name in found if name != _ALLOCATORS_OWN)
 
 
 def cgroups() -> list[str]:

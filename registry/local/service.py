@@ -117,6 +117,10 @@ class LocalService(Backend):
         # First, since it refuses a script that registers while it is imported by its own service.
         preparation = spawn.get_preparation_data(name)
         del preparation["authkey"]  # refuses to be pickled; there is nothing that wants it
+        if b"__main__" not in made:  # nothing of it comes from the script, which is then not run
+            preparation = {
+                key: preparation[key] for key in preparation if not key.startswith("init_main")
+            }
         claim = self._records.claim(name, token)
         if claim is None:
             raise self.taken(name)

@@ -49,10 +49,12 @@ class Confinement:
         filter_: bytes,
         *,
         families: bool = False,
+        run_filter: bytes = b"",
     ) -> None:
         self.tier = tier
         self.family = ""  # of a keeper: the folder of its family's scratches, if they have one
         self._families = families
+        self._run_filter = run_filter
         self.stand_in(scratch)
         self._mount_point = scratch.encode()
         self._signature: list[tuple[int, ...]] = []
@@ -89,6 +91,9 @@ class Confinement:
         # A Landlocked process can't mount; only a zygote that has nothing to mount is one.
         if self.tier == "landlock":
             self._steps(("landlock zygote", lambda: landlock.apply(self._ruleset)))
+        self._prepare_calls()
+
+    def _prepare_calls(self) -> None:
         # A run dies with its zygote; the filter keeps it from changing its mind.
         die_too = kernel.Prepared("prctl", kernel.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         self._calls = [("parent death signal", die_too)]
@@ -203,6 +208,23 @@ class Confinement:
         self.home = os.path.join(scratch, FOLDERS[0])
         self._folders = [os.path.join(scratch, folder) for folder in FOLDERS]
         self._program_file = os.path.join(self.home, PROGRAM_FILE)
+
+    # ---- in a zygote that was forked from a template
+
+    def for_runs(self, folder: str) -> "Confinement":
+        """Return what will hold the runs of a forked zygote; where families and zygotes have their
+        scratches side by side, `folder` is the name of its own, which is made.
+        """
+        scratch, rules = self.top, self._rules
+        if not self._mounts:
+            scratch = os.path.join(self.top, folder)
+            os.mkdir(scratch, 0o700)
+            rules = [rule for rule in rules if rule[0] not in (self.top, "/proc")]
+            rules.append((scratch, landlock.SCRATCH))
+        runs = Confinement(self.tier, scratch, rules, self._run_filter)
+        runs._create_ruleset()
+        runs._prepare_calls()
+        return runs
 
     # ---- in a head
 

@@ -60,7 +60,7 @@ class Keeper:
         signal.set_wakeup_fd(self._woken)
         self.user = os.getuid()
         if confinement.has_namespaces:
-            _own_mounts()
+            kernel.own_mounts()
             # Writable, and nowhere in the tree: for the maps of branches' ids.
             self._proc = kernel.detached_proc()
             confinement.lay_out_family(limits["disk_bytes"], limits["inodes"])
@@ -249,10 +249,3 @@ class Keeper:
         privacy.require_private_descriptors(pid)
         privacy.require_private_maps(pid, self.confinement.top)
         privacy.require_powerless(pid)
-
-
-def _own_mounts() -> None:
-    """Cut this mount namespace off from the others; show each process only itself in /proc."""
-    kernel.mount(b"none", b"/", b"none", kernel.MS_REC | kernel.MS_PRIVATE, None)
-    flags = kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-    kernel.mount(b"proc", b"/proc", b"proc", flags, b"hidepid=4")

@@ -116,6 +116,13 @@ def detached_proc() -> int:
         os.close(context)
 
 
+def own_mounts() -> None:
+    """Cut this mount namespace off from the others; show each process only itself in /proc."""
+    mount(b"none", b"/", b"none", MS_REC | MS_PRIVATE, None)
+    flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
+    mount(b"proc", b"/proc", b"proc", flags, b"hidepid=4")
+
+
 def harden_mounts(devices: list[str]) -> None:
     """Make every mount of this namespace read-only, nosuid and nodev; `devices` stay devices.
 

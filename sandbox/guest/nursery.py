@@ -1,4 +1,5 @@
-"""The zygote of sessions: it forks a keeper for each family of them, and reaps it.
+"""The zygote of sessions: it forks a keeper for each family of them, a template for each snapshot,
+and reaps them.
 
 A family is a session with all its branches. Its keeper is the parent of every process in it, and in
 the namespaces tier process 1 of a pid namespace of its own, so that families neither see nor
@@ -9,16 +10,22 @@ import os
 import select
 import signal
 import socket
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from . import kernel, protocol, wire
 from .confine import Confinement
 from .keeper import Keeper
 from .program import Program
+from .template import BeZygote, Template
 
 
-def serve(control: socket.socket, confinement: Confinement, program: Program) -> NoReturn:
-    """Fork a keeper whenever the host sends a socket for one; `EOFError` when the host is gone."""
+def serve(
+    control: socket.socket, confinement: Confinement, program: Program, be_zygote: BeZygote
+) -> NoReturn:
+    """Fork a keeper or a template whenever the host sends a socket for one; `EOFError` when the
+    host is gone.
+    """
     poll = select.poll()
     poll.register(control, select.POLLIN)
     keepers: dict[int, int] = {}  # pidfd: pid
@@ -29,7 +36,7 @@ def serve(control: socket.socket, confinement: Confinement, program: Program) ->
                 os.waitpid(keepers.pop(fd), 0)
                 os.close(fd)
                 continue
-            data, fds, _, _ = socket.recv_fds(control, protocol.MAX_MESSAGE, 1)
+            data, fds, _, _ = socket.recv_fds(control, protocol.MAX_MESSAGE, 2)
             if not data:
                 raise EOFError
             pid = _fork(confinement)
@@ -37,12 +44,17 @@ def serve(control: socket.socket, confinement: Confinement, program: Program) ->
                 control.close()
                 for other in keepers:
                     os.close(other)
-                _be_keeper(socket.socket(fileno=fds[0]), confinement, program, data)
-            os.close(fds[0])
+                served = socket.socket(fileno=fds[0])
+                if len(fds) > 1:
+                    template = Template(served, confinement, program, be_zygote)
+                    _live(served, _be_template, template, fds[1])
+                _live(served, _be_keeper, served, confinement, program, data)
+            for each in fds:
+                os.close(each)
             pidfd = os.pidfd_open(pid)
             keepers[pidfd] = pid
             poll.register(pidfd, select.POLLIN)
-            socket.send_fds(control, [wire.encode(("keeper",))], [pidfd])
+            socket.send_fds(control, [wire.encode(("forked",))], [pidfd])
 
 
 def _fork(confinement: Confinement) -> int:
@@ -51,18 +63,30 @@ def _fork(confinement: Confinement) -> int:
     return kernel.fork()
 
 
-def _be_keeper(
-    control: socket.socket, confinement: Confinement, program: Program, data: bytes
-) -> NoReturn:
+def _live(control: socket.socket, be: Callable[..., NoReturn], *arguments: Any) -> NoReturn:
     try:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-        Keeper(control, confinement, program, wire.decode(data)).serve()  # type: ignore[arg-type]
+        be(*arguments)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the host has no more use for this family
+        pass  # the host has no more use for it
     except BaseException as error:
         try:
-            control.send(wire.encode(("fault", "keeper", f"{type(error).__name__}: {error}")))
+            control.send(wire.encode(("fault", "families", f"{type(error).__name__}: {error}")))
         except OSError:
             pass
     finally:
         os._exit(0)  # and everything in its pid namespace with it
+
+
+def _be_keeper(
+    control: socket.socket, confinement: Confinement, program: Program, data: bytes
+) -> NoReturn:
+    limits: Any = wire.decode(data)
+    Keeper(control, confinement, program, limits).serve()
+
+
+def _be_template(template: Template, setup_fd: int) -> NoReturn:
+    with open(setup_fd, "rb") as file:
+        source = file.read()
+    template.set_up(source)
+    template.serve()

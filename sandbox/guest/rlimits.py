@@ -1,6 +1,7 @@
 """Resource limits: the kernel's backstops, hard = soft, so that a run can only lower them."""
 
 import resource
+from collections.abc import Sequence
 
 PER_JOB = (
     resource.RLIMIT_DATA,
@@ -37,7 +38,7 @@ def apply_tasks(tasks: int | None) -> None:
         _set(resource.RLIMIT_NPROC, tasks)
 
 
-def apply(limits: list[int]) -> None:
+def apply(limits: Sequence[int]) -> None:
     """Set the limits of `PER_JOB`; -1 leaves one as it is."""
     for which, value in zip(PER_JOB, limits):  # noqa: B905  (equal by the record's format)
         if value >= 0:

@@ -14,7 +14,7 @@ BRANCH                 the same, for a state that shares nothing with this one (
                        in namespaces of its own); it is told by PLACED where its files are, has
                        SETTLED there, and is looked at until PLACED comes again
 MOVED                  wire: where the files are now
-JOB + three files      wire: (source, rlimits, a call or None): run it; answer RESULT
+JOB + three files      `pack_job`: run it; answer RESULT
 HELLO                  from a new process; the first one's brings the listener for questions
 RESULT                 wire: (kind, exit code, value, exception, memory error, returned)
 FAULT                  wire: why something could not be done
@@ -45,6 +45,7 @@ __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 FORK, BRANCH, JOB, PLACED, MOVED = b"f", b"b", b"j", b"p", b"m"
 HELLO, RESULT, FAULT, SETTLED = b"h", b"r", b"x", b"s"
 HEADER = struct.Struct("<cQ")
+_JOB = struct.Struct("<?qqqqq")
 
 MAX_VALUE = 1 << 20
 """Characters of a value's repr."""
@@ -55,7 +56,10 @@ _ONLY_AST = ast.PyCF_ONLY_AST
 
 _Socket = _socket.socket
 _TIMERS = (_signal.ITIMER_REAL, _signal.ITIMER_VIRTUAL, _signal.ITIMER_PROF)
-_ALL_SIGNALS = frozenset(signal.valid_signals())
+_ALL_SIGNALS = frozenset(map(int, signal.valid_signals()))
+# Less its enums, which cost more than the call.
+_set_mask = _signal.pthread_sigmask
+_SIG_BLOCK, _SIG_SETMASK = _signal.SIG_BLOCK, _signal.SIG_SETMASK
 
 ARRIVED = 0x7FFFFFF1
 """No process has this id: who sends it a signal asks the host for a socket of its own."""
@@ -72,7 +76,8 @@ class Head:
         self._calls = 0
         self._flags = 0
         self._mask: Any = set()
-        self._limits: list[int] = []
+        self._limits: tuple[int, ...] = ()
+        self._is_silent = True
         # Python's own reads source lines from files; those of earlier calls are only remembered.
         sys.excepthook = traceback.print_exception
 
@@ -83,7 +88,7 @@ class Head:
             if self._confinement.family:
                 self._move(self._confinement.scratch, self._confinement.top)
             self._program.prepare()
-            signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+            _set_mask(_SIG_BLOCK, _ALL_SIGNALS)
             listener = self._confinement.head()
             self._send(HELLO, b"", (listener,))
             own = self._jobs.fileno()
@@ -113,6 +118,9 @@ class Head:
                 os._exit(0)  # nobody wants this state any more
 
     def _fork(self, *, branch: bool = False) -> None:
+        if not self._is_silent:  # of the last call, which nobody reads any more
+            _silence()
+            self._is_silent = True
         flags = kernel.CLONE_PARENT
         if branch and self._confinement.has_namespaces:
             flags |= kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS
@@ -141,7 +149,7 @@ class Head:
             self._move(where)
         else:
             capabilities.apply()
-        os.chdir(_moved(here, old, where or old))
+        os.chdir(program.moved(here, old, where or old))
         if where is not None:
             kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
         self._send(SETTLED, b"")
@@ -152,22 +160,14 @@ class Head:
             seed()
 
     def _move(self, new: str, old: str | None = None) -> None:
-        """Know that the files, which were in the folder `old`, are in the folder `new` now."""
         old = old or self._confinement.scratch
         self._confinement.stand_in(new)
-        self._program.path = _moved(self._program.path, old, new)
-        sys.path[:] = [_moved(each, old, new) for each in sys.path]
-        for name, text in os.environ.items():
-            if text != _moved(text, old, new):
-                os.environ[name] = _moved(text, old, new)
-        tempfile: Any = sys.modules.get("tempfile")
-        if tempfile is not None and tempfile.tempdir:
-            tempfile.tempdir = _moved(tempfile.tempdir, old, new)
+        self._program.move(old, new)
 
     # ---- calls
 
     def _run(self, payload: bytes, fds: list[int]) -> None:
-        source, limits, request = _unpack_job(payload)
+        content, limits, is_call = _unpack_job(payload)
         for target, fd in enumerate(fds):
             os.dup2(fd, target)
             os.close(fd)
@@ -175,9 +175,10 @@ class Head:
             rlimits.apply(limits)
             self._limits = limits
         program.renew_stdin()
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
-        outcome = self._execute(source, request)
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+        self._is_silent = False
+        _set_mask(_SIG_SETMASK, self._mask)
+        outcome = self._execute(content, is_call)
+        self._mask = _set_mask(_SIG_BLOCK, _ALL_SIGNALS)
         for timer in _TIMERS:  # they end with the call that set them
             _signal.setitimer(timer, 0)
         for stream in (sys.stdout, sys.stderr):
@@ -185,16 +186,15 @@ class Head:
                 stream.flush()
             except BaseException:
                 pass
-        _silence()
         self._send(RESULT, wire.encode(outcome))
 
-    def _execute(self, source: bytes, request: bytes | None) -> wire.Value:
+    def _execute(self, content: bytes, is_call: bool) -> wire.Value:
         value = returned = None
         try:
-            if request is not None:
-                returned = furnish.call(self._namespace, request)
+            if is_call:
+                returned = furnish.call(self._namespace, content)
             else:
-                value = self._evaluate_as_file(source)
+                value = self._evaluate_as_file(content)
         except SystemExit as error:
             return ("exit", program._exit_code(error) & 0xFF, None, None, False, None)
         except BaseException as error:
@@ -268,25 +268,19 @@ class Head:
 
 
 def pack_job(source: bytes, limits: tuple[int, ...], call: bytes | None = None) -> bytes:
-    """What follows JOB: a source, the rlimits of `protocol.JobLimits`, and what to call instead
-    of running the source, if anything (`furnish.call`).
+    """What follows JOB: the rlimits of `protocol.JobLimits`, and a source, or what to call instead
+    of running one (`furnish.call`).
     """
-    return wire.encode((source, limits, call))
+    return _JOB.pack(call is not None, *limits) + (source if call is None else call)
 
 
-def _unpack_job(payload: bytes) -> tuple[bytes, list[int], bytes | None]:
-    decoded: Any = wire.decode(payload)
-    source, limits, call = decoded
-    return source, list(limits), call
-
-
-def _moved(path: str, old: str, new: str) -> str:
-    """`path`, in the folder `new` if it was in the folder `old`."""
-    return new + path[len(old) :] if path == old or path.startswith(old + "/") else path
+def _unpack_job(payload: bytes) -> tuple[bytes, tuple[int, ...], bool]:
+    is_call, *limits = _JOB.unpack_from(payload)
+    return payload[_JOB.size :], tuple(limits), is_call
 
 
 def _silence() -> None:
-    """Put nothing in place of the standard streams: a parked state holds nobody's pipes."""
+    """Put nothing in place of the standard streams, before they would be shared with a fork."""
     null = os.open("/dev/null", os.O_RDWR)
     for fd in range(3):
         os.dup2(null, fd)

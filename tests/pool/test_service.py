@@ -110,6 +110,38 @@ def test_sessions_have_ids(service):
             method(session)
 
 
+def test_a_batch_of_sessions_is_one_call(service):
+    """Each session's codes run in their order; one that is lost costs the others nothing."""
+    ids = service.open_sessions(5, history=0)
+    chains = [(each, [f"n = {number}", "n += 1; n"]) for number, each in enumerate(ids)]
+    found = service.execute_in_many(chains)
+    assert [results[1]["value"] for results in found] == ["1", "2", "3", "4", "5"]
+    service.close_session(ids[0])
+    found = service.execute_in_many([(each, ["n"]) for each in ids])
+    assert found[0][0]["infra_error"]
+    assert "there is no session" in found[0][0]["detail"]
+    assert [results[0]["value"] for results in found[1:]] == ["2", "3", "4", "5"]
+    service.close_sessions(ids)
+    assert service.stats()["sessions"] == 0
+    assert service.execute_in_many([]) == service.open_sessions(0) == []
+    with pytest.raises(TypeError, match="n must be a whole number"):
+        service.open_sessions("3")
+
+
+def test_programs_are_judged(service):
+    """judge_many takes programs and cases as data, and gives verdicts as data."""
+    cases = [
+        {"kind": "stdio", "input": "2", "expected": "4"},
+        {"kind": "call", "function": "double", "args": [3], "expected": 6},
+    ]
+    good = "def double(x): return 2 * x\nif __name__ == '__main__': print(double(int(input())))"
+    verdicts = service.judge_many([(good, cases), ("print(4)", cases), ({"code": good}, cases[1:])])
+    assert [verdict["passed"] for verdict in verdicts] == [True, False, True]
+    assert json.loads(json.dumps(verdicts)) == verdicts
+    with pytest.raises(ValueError, match="kind"):
+        service.judge_many([(good, [{"kind": "nonsense"}])])
+
+
 def test_sessions_that_are_forgotten_are_taken_away(tier):
     """Of a caller that died nothing stays: sessions that nobody uses are evicted, names too."""
     with PythonExecutorService(1, tier=tier, session_idle_s=0.5) as service:
@@ -118,7 +150,7 @@ def test_sessions_that_are_forgotten_are_taken_away(tier):
         with pytest.raises(SessionLost):
             service.execute_in(session, "1")
         kept = service.open_session()
-        assert list(service._sessions) == [kept]
+        assert list(service._sessions._sessions) == [kept]
 
 
 def test_what_is_counted(service):

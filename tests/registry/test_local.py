@@ -12,7 +12,7 @@ import time
 
 import psutil
 import pytest
-from clusters import main_of
+from clusters import HERE, main_of
 from conftest import wait_until
 from example_services import Broken, Counter, Meeting, Owner
 
@@ -198,6 +198,22 @@ def test_a_script_without_a_main_guard_does_not_start_services_without_end(folde
     )
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
     assert run.stdout == "7\n", run.stderr
+
+
+def test_a_script_is_not_run_again_for_a_class_of_a_module(folder, tmp_path):
+    """Only what comes from the script itself needs it to be importable."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path[:0] = {[HERE]!r}\n"
+        f"print('run')\n"
+        f"from registry import get_services\n"
+        f"from example_services import Counter\n"
+        f"with get_services('local', folder={folder!r}) as services:\n"
+        f"    handle = services.register('counter', Counter, 7)\n"
+        f"    print(services.result(handle.get.remote(), timeout=30))\n"
+    )
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert run.stdout == "run\n7\n", run.stderr
 
 
 def test_what_cannot_go_to_another_process_is_refused(services):

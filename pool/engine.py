@@ -1,0 +1,105 @@
+"""What a pool is made of, and how it is taken apart."""
+
+import logging
+import os
+import threading
+import time
+
+from sandbox.nursery import Nursery
+from sandbox.plan import Plan
+from sandbox.result import Result
+from sandbox.runtime import Runtime
+
+from .errors import PoolClosed
+from .queue import Queue
+from .sessions import SessionPolicy, Sessions
+from .snapshot import Origins
+from .stats import Counters
+from .worker import Worker
+
+logger = logging.getLogger(__name__)
+
+_JOIN_PATIENCE_S = 10.0
+
+
+class Engine:
+    """What must be taken apart when a pool ends. Knows no `Pool`, so that one can be collected."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        counters: Counters,
+        closing: threading.Event,
+        runtime: Runtime,
+        plan: Plan,
+        policy: SessionPolicy,
+        size: int,
+    ) -> None:
+        self.queue = queue
+        self.counters = counters
+        self.closing = closing
+        self.runtime = runtime
+        self.plan = plan
+        self.workers: list[Worker] = []
+        self._nursery: Nursery | None = None
+        self.sessions = Sessions(policy, self._held_bytes)
+        self.origins = Origins(size)
+        self._lock = threading.Lock()  # guards _nursery
+        self.closed = threading.Event()
+
+    def nursery(self) -> Nursery:
+        """The jail of all sessions, made when the first one is wanted."""
+        with self._lock:
+            if self.closing.is_set():
+                raise PoolClosed("the pool is closed")
+            if self._nursery is not None and not self._nursery.is_alive():
+                logger.info("the jail of sessions was lost and is replaced")
+                self._nursery.close()
+                self._nursery = None
+            if self._nursery is None:
+                nursery = Nursery(self.plan)
+                nursery.start()
+                self._nursery = nursery
+            return self._nursery
+
+    def _held_bytes(self) -> int | None:
+        nursery = self._nursery
+        return nursery.held_bytes() if nursery is not None else 0
+
+    def hopeless(self, why: str) -> None:
+        """Answer what waits with an infra error, if no worker is there to take it."""
+        if any(worker.is_alive for worker in self.workers):
+            return
+        for task in self.queue.drain():
+            if task.begin():
+                detail = f"no worker can be started: {why}"
+                result = Result.internal(
+                    detail, tier=self.plan.tier, queue_s=task.queue_s(), id=task.job.id
+                )
+                self.counters.ended(result)
+                task.answer(result)
+
+    def close(self, pid: int) -> None:
+        if os.getpid() != pid:
+            return  # a forked child: nothing here is its own
+        try:
+            self._take_apart()
+        finally:
+            self.closed.set()
+
+    def _take_apart(self) -> None:
+        self.closing.set()
+        self.queue.close()
+        for worker in self.workers:
+            worker.end()
+        deadline = time.monotonic() + _JOIN_PATIENCE_S
+        for worker in self.workers:
+            if not worker.join(max(deadline - time.monotonic(), 0.1)):
+                logger.error("%r did not end", worker)
+        self.sessions.close()
+        self.origins.close()
+        with self._lock:
+            if self._nursery is not None:
+                self._nursery.close()
+        self.plan.launcher.close()
+        self.runtime.close()

@@ -1,0 +1,145 @@
+"""A snapshot from the host's side: a template, and jails whose zygotes are forked from it."""
+
+import contextlib
+import os
+import secrets
+import select
+import signal
+import socket
+
+from .errors import SetupError
+from .guest import wire
+from .guest.scratch import wipe
+from .jail import START_PATIENCE_S, JailLost, descriptors_in, pid_of
+from .job import in_memory
+from .nursery import Nursery
+from .result import GuestException
+from .spares import RunJail
+
+
+class SetupFailed(Exception):
+    """The set-up code ended with an exception, which `exception` describes."""
+
+    def __init__(self, exception: GuestException) -> None:
+        super().__init__(f"{exception.type}: {exception.message}")
+        self.exception = exception
+
+
+class SetupRefused(Exception):
+    """What the set-up code made can't be shared faithfully; the message says why."""
+
+
+class SetupTimeout(Exception):
+    """The set-up code took longer than it may."""
+
+
+class Template:
+    """A process that has run set-up code, and forks zygotes. `close` ends it, and them with it.
+
+    Raises `SetupFailed`, `SetupRefused`, `SetupTimeout`; `JailLost` where we are to blame.
+    """
+
+    def __init__(self, nursery: Nursery, setup: bytes, timeout_s: float | None) -> None:
+        self.nursery = nursery
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control = ours
+        self._pidfd = -1
+        try:
+            with theirs:
+                file = in_memory("setup", [setup])
+                try:
+                    self._pidfd = nursery.fork_template(theirs, file)
+                finally:
+                    os.close(file)
+            self._meet(timeout_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def _meet(self, timeout_s: float | None) -> None:
+        self._control.settimeout(timeout_s)
+        try:
+            word = self._receive()[0]
+        except TimeoutError:
+            raise SetupTimeout(f"the set-up code ran longer than {timeout_s:g} s") from None
+        match word:
+            case ("ready",):
+                self._control.settimeout(START_PATIENCE_S)
+            case ("failed", str(kind), str(message), str(traceback)):
+                raise SetupFailed(GuestException(kind, message, traceback))
+            case ("refused", str(why)):
+                raise SetupRefused(why)
+            case _:
+                raise JailLost(f"a template said {word!r:.200}; {self.nursery.log()}")
+
+    def fork_zygote(self, control: socket.socket, report: int, folder: str) -> int:
+        """Have a zygote forked that serves the other end of `control`; return its pidfd."""
+        try:
+            message = wire.encode(("zygote", folder))
+            socket.send_fds(self._control, [message], [control.fileno(), report])
+            word, descriptors = self._receive()
+        except OSError as error:
+            raise JailLost(f"a template is gone ({error})") from None
+        if word != ("zygote",) or len(descriptors) != 1:
+            raise JailLost(f"a template said {word!r:.200}")
+        return descriptors[0]
+
+    def _receive(self) -> tuple[wire.Value, list[int]]:
+        data, ancillary, _, _ = self._control.recvmsg(1 << 18, socket.CMSG_SPACE(4))
+        if not data:
+            raise JailLost(f"a template is gone; {self.nursery.log()}")
+        try:
+            return wire.decode(data, max_nodes=100), descriptors_in(ancillary)
+        except wire.WireError as error:
+            raise JailLost(f"a template can't be understood: {error}") from None
+
+    def close(self) -> None:
+        self._control.close()
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            poll = select.poll()
+            poll.register(self._pidfd, select.POLLIN)
+            poll.poll(2000)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+class TemplateJail(RunJail):
+    """A jail of runs that find what a template's set-up code has made. Started in a few
+    milliseconds, as its zygote is forked; one at a time for each template.
+    """
+
+    def __init__(self, template: Template) -> None:
+        super().__init__(template.nursery.plan)
+        self._template = template
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control = ours
+        folder = secrets.token_hex(8)
+        if self.plan.tier != "namespaces":
+            self.scratch = f"{self._template.nursery.scratch}/{folder}"
+        with theirs:
+            pidfd = self._template.fork_zygote(theirs, self.report_fd, folder)
+        with self._lock:
+            self._zygote_pidfd = pidfd
+            if self._killed:
+                raise JailLost("killed while it was started")
+        self.zygote_pid = pid_of(pidfd)
+        data, _ = self._receive(START_PATIENCE_S)
+        match wire.decode(data, max_nodes=100):
+            case ("hello", {"address_bytes": int(address_bytes), "data_bytes": int(data_bytes)}):
+                self.address_bytes = address_bytes
+                self.data_bytes = data_bytes
+            case word:
+                raise SetupError("hello", f"a forked zygote said {word!r:.200}")
+        self.landlock_abi = self._template.nursery.landlock_abi
+        self._settle()
+
+    def log(self) -> str:
+        return self._template.nursery.log()
+
+    def _remove_scratch(self, scratch: str) -> None:
+        wipe(scratch)
+        os.rmdir(scratch)
