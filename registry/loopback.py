@@ -35,7 +35,7 @@ def init(ray: Any, config: Mapping[str, Any]) -> None:
     config = dict(config)
     address = config.get("address") or os.environ.get("RAY_ADDRESS")
     if address:
-        with _alone() if _is_loopback(address) else contextlib.nullcontext():
+        with only() if _is_loopback(address) else contextlib.nullcontext():
             ray.init(**config)
         return
     config.setdefault("include_dashboard", False)
@@ -43,7 +43,7 @@ def init(ray: Any, config: Mapping[str, Any]) -> None:
         ray.init(**config)
         return
     config.pop("_node_ip_address", None)
-    with _alone(), contextlib.nullcontext() if config["include_dashboard"] else _without_reports():
+    with only(dashboard=config["include_dashboard"]):
         ray.init(**config)
     listens_on = ray.util.get_node_ip_address()
     if listens_on != LOOPBACK:
@@ -59,14 +59,17 @@ def _is_loopback(address: str) -> bool:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """For Ray's processes, which inherit the environment, and for this one, which has read it."""
+def only(*, dashboard: bool = False) -> Iterator[None]:
+    """Whatever of Ray is started or connected to within this keeps to the loopback interface."""
     from ray._private import ray_constants
 
     with contextlib.ExitStack() as stack:
         for name, value in ENVIRONMENT.items():
             stack.enter_context(_changed(os.environ, name, value))
+        # Ray's processes inherit the environment; this one has read it already.
         stack.enter_context(_changed(vars(ray_constants), "ENABLE_RAY_CLUSTER", False))
+        if not dashboard:
+            stack.enter_context(_without_reports())
         yield
 
 
