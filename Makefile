@@ -24,6 +24,7 @@ bench: $(STAMP)
 	$(VENV)/bin/python -m bench.latency --preload numpy
 	$(VENV)/bin/python -m bench.load
 	$(VENV)/bin/python -m bench.start
+	$(VENV)/bin/python -m bench.services
 
 # TorchRL's own tests, of a checkout, against ours.
 peers: $(STAMP)

@@ -29,7 +29,7 @@ class Method:
         future = Future()
         try:
             future.set_result(self.method(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001  (for whoever asks for the result)
+        except Exception as error:  # noqa: BLE001
             future.set_exception(error)
         return future
 
