@@ -50,8 +50,7 @@ Wait = Callable[[Any], Any]
 
 
 def check(result: dict[str, Any], printed: str) -> None:
-    # TorchRL's loses the last line's end.
-    if not result["success"] or result["stdout"].rstrip("\n") != printed.rstrip("\n"):
+    if not result["success"] or result["stdout"] != printed:
         raise RuntimeError(f"a call failed: {result}")
 
 
