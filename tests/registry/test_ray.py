@@ -73,6 +73,16 @@ def test_starting_ray_asks_for_no_outside_address(tmp_path):
     assert not [line for line in outside if '"::1"' not in line]
 
 
+def test_the_state_api_is_refused_at_once(ray):
+    """Without a dashboard there is none to ask: an error, and no waiting for one to come."""
+    from ray.util.state import list_actors
+
+    began = time.monotonic()
+    with pytest.raises((ray.util.state.exception.RayStateApiException, OSError)):
+        list_actors()
+    assert time.monotonic() - began < 10
+
+
 def test_the_registry_takes_no_cpu(ray, services):
     """All CPUs of the cluster are there for services, one by one as well as together."""
     wait_until(lambda: free_cpus(ray) == CPUS, 20)
