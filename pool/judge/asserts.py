@@ -6,7 +6,7 @@ TypeError, or makes it loop. Otherwise a program could choose to be left out of 
 exception are names that the test's own text uses, and that nobody has defined or installed.
 """
 
-from sandbox.dialogue import Fault
+from sandbox.dialogue import Fault, LastWord
 from sandbox.pair import Record
 from sandbox.reasons import ExitReason
 from sandbox.result import Result
@@ -35,18 +35,18 @@ def judge(name: str, program: Result, record: Record | None) -> Finding:
     if _was_cancelled(program, record):
         return Finding(Outcome.INFRA_ERROR, "internal", "cancelled")
     if not record.calls:
-        if record.last_word == "" and test.ok:
+        if record.last_word is LastWord.WELL and test.ok:
             return _harness(f"the test never called {name}: it judges nothing")
         return _harness(f"the test itself {ending(test)}, before it called {name}")
     if record.asked:
         return _unanswered(name, program, test)
-    if record.last_word == "" and test.ok and test.completed:
+    if record.last_word is LastWord.WELL and test.ok and test.completed:
         if record.let_go:
             return PASSED
         return Finding(
             Outcome.FAIL, _reason(program), f"the program {ending(program)}, before the test ended"
         )
-    if record.last_word == "own":
+    if record.last_word is LastWord.OWN:
         return _harness(f"the test itself {ending(test)}")
     if record.last_word is None and test.ok:
         return _harness("the test left with status 0 before it came to its end")
