@@ -61,6 +61,9 @@ def test_unlabelled_blocks_count_on_request():
         ("1. one\n   ```python\nif x:\n    y\n   ```\nrest", ["if x:\n    y\n"]),
         ("> said\n> ```python\n> x\n>\n> y\n> ```\nrest", ["x\n\ny\n"]),
         ("> ```python\nx\n```", ["x\n"]),
+        ("> ```python\n\nx\n```", ["\nx\n"]),
+        ("- ```python\n  x\n- two\n", ["x\n"]),
+        ("1. one\n   ```python\n   x\n\nText\n\n```python\ny\n```", ["x\n\n", "y\n"]),
         ("> - a\n>   ```python\n>   x\n>   ```", ["x\n"]),
         ("<think>\n```python\nx\n```\n</think>", ["x\n"]),
         ("<div>\n\n```python\nx\n```", ["x\n"]),
@@ -111,7 +114,8 @@ def test_special_tokens_end_the_code(token):
     assert codes(f"{TICKS}python\nx\n{TICKS}{token}") == ["x\n"]
     assert codes(f"{TICKS}python\nx\n{TICKS}{token}\n<|im_start|>user\nhi") == ["x\n"]
     assert codes(f"{TICKS}python\nx\n{token}{token}\n") == ["x\n"]
-    assert codes(f"{TICKS}\nx\n{TICKS}{token}\n{TICKS}python\ny\n{TICKS}") == ["y\n"]
+    text = f"{TICKS}\nx\n{TICKS}{token}\n{TICKS}\ny\n{TICKS}"
+    assert codes(text, unlabelled=True) == ["x\n", "y\n"]
 
 
 @pytest.mark.parametrize(
