@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -174,6 +174,7 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(PIECES, max_size=30).map("".join)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_what_torchrl_finds_is_found(text):
     """Wherever TorchRL's pattern sees code, a block of ours is, and says where it is."""
@@ -183,6 +184,7 @@ def test_what_torchrl_finds_is_found(text):
         assert any(block.start <= end and begin <= block.end for block in blocks)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_places_are_true(text):
     """Blocks follow one another; each is in the text where it says, but for what is around code."""
@@ -210,6 +212,7 @@ LINES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(LINES, max_size=4), st.sampled_from(["```", "````", "~~~"]))
 def test_plain_documents_are_read_as_commonmark_and_torchrl_do(blocks, fence):
     """Of well-formed fences, the code is that of a plain CommonMark parser, and TorchRL's."""
