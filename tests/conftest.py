@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from pool import Pool
+from pool import Asserts, Pool
 from sandbox.cgroups import PREFIX
 from sandbox.runtime import _base
 
@@ -50,6 +50,9 @@ def pool(tier) -> Iterator[Pool]:
         wait_until(lambda: pool.stats().workers_alive == 2)
         if tier != "none":
             pool.session().close()  # the jail of sessions stays, too
+        both_at_once = [("def f(): pass", [Asserts("f()\nimport time; time.sleep(0.4)", "f")])] * 2
+        assert all(verdict.passed for verdict in pool.judge_many(both_at_once))
+        # And so do the second jails, for tests.
         yield pool
 
 
