@@ -83,8 +83,8 @@ _JUDGE_HELP = """Judge an untrusted program by cases, or programs by the problem
 
 CASES has one JSON object a line: {"kind": "stdio", "input", "expected"}, {"kind": "call",
 "function", "args", "expected"}, or {"kind": "asserts", "test_source", "entry_point"}. What is
-expected never is in the program's process. SAMPLES has {"task_id", "completion"} a line; without it,
-the problems' own solutions are judged.
+expected never is in the program's process. SAMPLES has {"task_id", "completion"} a line; without
+it, the problems' own solutions are judged.
 
 Exit code: 0 only if all pass; 1 if one does not; 125 bad usage or our own failure.
 

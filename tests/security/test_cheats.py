@@ -27,8 +27,8 @@ class Equal:
 """
 
 LOOK = """
-import gc, os, select, sys
-def look(words):
+import gc, os, re, sys
+def look(pattern):
     found = []
     frame = sys._getframe()
     while frame:
@@ -47,7 +47,7 @@ def look(words):
         finally:
             try: os.set_blocking(fd, True)
             except OSError: pass
-    return [each for each in found if all(word in each for word in words)]
+    return [each for each in found if re.search(pattern, each)]
 """
 
 EVERYWHERE = "W1 leaves when it is loaded", "W1 exits when it is called"
@@ -85,7 +85,7 @@ CHEATS = {
     ),
     "W2 raises what ends an iteration": "def {name}(*a, **k): raise StopIteration",
     # W3: looks for the answer
-    "W3 looks for the test": LOOK + "def {name}(*a, **k): return look(['assert', 'candidate'])",
+    "W3 looks for the test": LOOK + "def {name}(*a, **k): return look('[a]ssert.*[c]andidate')",
     # W4: says that it has passed
     "W4 says that it has passed": (
         "import json, os, sys\n"
@@ -142,7 +142,7 @@ TWINS = {
     + (
         "{right}\nright = {name}\n"
         "def {name}(*a, **k):\n"
-        "    look(['nothing'])\n"
+        "    look('[n]othing')\n"
         "    return right(*a, **k)"
     ),
     "W4": (
@@ -268,26 +268,20 @@ SCAN = (
     LOOK
     + """
 import ctypes
-def scan(word):
-    found = look([word])
+def scan(pattern):
+    found = look(pattern)
     try: maps = open("/proc/self/maps").read()
     except OSError: maps = ""  # in the landlock tier it is not shown
     for line in maps.splitlines():
         span, rights, _, _, _, *name = line.split(None, 5)
         start, end = (int(each, 16) for each in span.split("-"))
-        if "r" not in rights or name and name[0] not in ("[heap]", "[stack]") and "report" not in name[0]:
-            continue
-        memory = ctypes.string_at(start, end - start)
-        place = memory.find(word.encode())
-        while place >= 0:
-            # A copy that this very search has made is none.
-            piece = memory[max(place - 40, 0) : place + 40]
-            if b"test of" in piece:
-                found.append(repr(piece))
-            place = memory.find(word.encode(), place + 1)
+        plain = not name or name[0] in ("[heap]", "[stack]") or "report" in name[0]
+        if plain and "r" in rights:
+            found += re.findall(pattern.encode(), ctypes.string_at(start, end - start))
     return found
 def f(x):
-    raise LookupError(f"found {len(scan('expec' + 'ted-6b1' + 'f'))}")
+    # The pattern does not match itself: only what somebody else has brought here is found.
+    raise LookupError(f"found {len(scan('[t]est of [e]xpected-[6]b1f'))}")
 """
 )
 
