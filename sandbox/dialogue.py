@@ -69,11 +69,12 @@ class Dialogue:
 
     def test_said(self, data: bytes) -> bytes:
         """Take bytes from the test's end; return what is to be passed on to the program."""
-        kind, frame = self._from_test.feed(data)
+        found = self._from_test.feed(data)
         if self._from_test.broken:
             return self._break(Fault.TEST, "the test said too much at once")
-        if not kind:
+        if found is None:
             return b""
+        kind, frame = found
         if self.asked or self.last_word is not None:
             return self._break(Fault.TEST, "the test spoke out of turn")
         if kind == CALL:
@@ -98,13 +99,14 @@ class Dialogue:
         """Take bytes from the program's end; return what is to be passed on to the test. heard: the
         call has been passed on as a whole.
         """
-        kind, frame = self._from_program.feed(data)
+        found = self._from_program.feed(data)
         if not self.asked or not heard:
             return self._break(Fault.PROGRAM, "it answered before it was asked")
         if self._from_program.broken:
             return self._break(Fault.PROGRAM, "it gave more than one answer, or one too large")
-        if not kind:
+        if found is None:
             return b""
+        kind, frame = found
         if kind in (VALUE, RAISED):
             self.asked = False
             self.answers += 1
@@ -132,25 +134,23 @@ class _Frames:
         self._pieces = bytearray()
         self.broken = False
 
-    def feed(self, data: bytes) -> tuple[int, bytes]:
-        """Take some bytes; return the kind of the frame that they complete, and the whole of it; as
-        long as they do not: 0, and nothing.
-        """
+    def feed(self, data: bytes) -> tuple[int, bytes] | None:
+        """Take some bytes; return the kind of the frame that they complete, and the whole of it."""
         if self._pieces or len(data) < HEADER.size:
             self._pieces += data
             if len(self._pieces) < HEADER.size:
-                return 0, b""
+                return None
         whole = self._pieces or data
         size, kind = HEADER.unpack_from(whole)
         missing = HEADER.size + size - len(whole)
         if size > self._most or missing < 0 or self.broken:
             self.broken = True
             self._pieces.clear()
-            return 0, b""
+            return None
         if missing:
             if not self._pieces:
                 self._pieces += data
-            return 0, b""
+            return None
         frame = bytes(whole)
         self._pieces.clear()
         return kind, frame

@@ -40,8 +40,8 @@ class Record:
     """What is known of a pair beside the program's result.
 
     test: the result of the test's run. The others are those of the `Dialogue`; let_go: the program
-    was there to the test's end, and ended because the host said so. lost: who has brought down the
-    jail, twice; nothing else is known then.
+    was there to the test's end, and ended because the host then said so (its result is then "ok").
+    lost: who has brought down the jail, twice; nothing else is known then.
     """
 
     test: Result
@@ -70,8 +70,10 @@ class Pair:
         stop: Stop,
     ) -> None:
         self._dialogue = Dialogue()
-        self._program = _End(program, stop)
-        self._test = _End(test, Stop())
+        self._outer = stop
+        # Their own: what ends one of them here is no reason for whoever tries again.
+        self._program = _End(program, stop.branch())
+        self._test = _End(test, stop.branch())
         self._let_go = False
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._next_look = self._quiet_until = 0.0
@@ -225,6 +227,8 @@ class Pair:
         result = program.result(queue_s)
         self.lost = None
         let_go = self._let_go and result.reason is ExitReason.CANCELLED
+        if self._outer.reason is not None:
+            let_go = False
         if let_go:  # which is a good end
             result = dataclasses.replace(result, reason=ExitReason.OK)
         dialogue = self._dialogue

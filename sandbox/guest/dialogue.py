@@ -98,7 +98,8 @@ class Test:
     def after(self) -> None:
         """Call `check`, if the test has defined one."""
         check = self._namespace.get(CHECK)
-        if check is not self._checks and callable(check):
+        known = check is self._checks or check is self._candidate
+        if not known and callable(check):
             check(self._candidate)
 
     def end(self, error: BaseException | None) -> None:
@@ -123,9 +124,7 @@ class Test:
             except wire.WireError as error:
                 why = f"an argument of {self._name} can't cross: {error}"
                 with self._turn:
-                    large = isinstance(error, wire.TooMuch)
-                    _send(TOO_LARGE if large else UNFIT, why.encode("utf-8", "replace"))
-                raise TypeError(why) from None
+                    _give_up(TOO_LARGE if isinstance(error, wire.TooMuch) else UNFIT, why)
             with self._turn:
                 _send(CALL, request)
                 kind, body = _receive()
@@ -139,9 +138,7 @@ class Test:
 
 
 def _read_answer(kind: int, body: bytes) -> Any:
-    """The value in an answer, or the exception; where there is none, the host is told, and ends
-    this process.
-    """
+    """The value in an answer, or the exception."""
     try:
         answer: Any = wire.decode(
             body,
@@ -156,9 +153,7 @@ def _read_answer(kind: int, body: bytes) -> Any:
                 return _exception(name, args)
         raise wire.WireError("it names no exception")
     except wire.WireError as error:
-        _send(GARBLED, str(error).encode("utf-8", "replace"))
-        _receive()
-        _leave(1)
+        _give_up(GARBLED, str(error))
 
 
 def _leading_to(target: Any, name: str) -> Any:
@@ -169,6 +164,13 @@ def _leading_to(target: Any, name: str) -> Any:
         # With a "()" before it, the holder is what calling the part before makes.
         target = holder if parts[place - 1].endswith("()") else holder()
     return target
+
+
+def _give_up(kind: int, why: str) -> NoReturn:
+    """Say what can't go on; the host then ends this process."""
+    _send(kind, why.encode("utf-8", "replace"))
+    _receive()
+    _leave(1)
 
 
 def serve(name: str, namespace: dict[str, Any]) -> NoReturn:
