@@ -15,7 +15,7 @@ from rich.table import Table
 from ..judge import Case, CaseResult, Outcome, Verdict, case_from_dict
 from ..judge.humaneval import Problem, pass_at_k, problems, read_samples
 from ..pool import Pool
-from . import render
+from ..wording import escape
 
 _MOST_ROWS = 30
 """Of a table of what did not pass."""
@@ -200,7 +200,7 @@ def _row(case: CaseResult) -> tuple[str, ...]:
 
 def _plain(text: str) -> str:
     """One line without marks that a terminal, or rich, would obey."""
-    return render.escape(text).replace("\n", " ").replace("[", r"\[")
+    return escape(text).replace("\n", " ").replace("[", r"\[")
 
 
 def name_of(path: str) -> str:
