@@ -27,7 +27,7 @@ from .engine import Engine
 from .errors import PoolClosed, PoolError
 from .function import Function, check_name, require_loaded
 from .judge.cases import Case
-from .judge.judging import Judging
+from .judge.judging import Judging, OnResult
 from .judge.plan import Item, Work, judging_limits
 from .judge.verdict import Verdict
 from .ordered import in_order
@@ -380,9 +380,10 @@ class Pool:
         self,
         items: Iterable[tuple[str | bytes | Program, Iterable[Case]]],
         limits: Limits | None,
-        timeout: float | None,
-        shuffle: bool | int,
-        stop_at_first_failure: bool,
+        timeout: float | None = None,
+        shuffle: bool | int = False,
+        stop_at_first_failure: bool = False,
+        on_result: OnResult | None = None,
     ) -> Judging:
         own = judging_limits(self.limits, limits, timeout)
         planned = [
@@ -395,7 +396,8 @@ class Pool:
             )
             for source, cases in items
         ]
-        return Judging(self._queue_work, planned, _LOOK_AHEAD * len(self._engine.workers))
+        ahead = _LOOK_AHEAD * len(self._engine.workers)
+        return Judging(self._queue_work, planned, ahead, on_result)
 
     def _queue_work(self, work: Work) -> RunFuture:
         self._require_room()

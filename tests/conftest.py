@@ -55,8 +55,9 @@ def pool(tier) -> Iterator[Pool]:
         if tier != "none":
             pool.session().close()  # the jail of sessions stays, too
         pool.run("", queue_timeout=10)  # and the thread that watches deadlines
-        test = Asserts("import time; time.sleep(0.2); f()", "f")
-        pool.judge("def f(): pass", [test, test])  # and each worker's second jail, for tests
+        both_at_once = [("def f(): pass", [Asserts("f()\nimport time; time.sleep(0.4)", "f")])] * 2
+        assert all(verdict.passed for verdict in pool.judge_many(both_at_once))
+        # And so do the second jails, for tests.
         yield pool
 
 

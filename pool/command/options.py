@@ -8,6 +8,7 @@ import typer
 
 from sandbox.limits import Limits
 
+from ..judge.plan import WALL_FACTOR
 from .sizes import parse_seconds, parse_size
 
 Timeout = Annotated[str, typer.Option(metavar="S", help="Wall-clock seconds, or 'none'.")]
@@ -40,6 +41,17 @@ def limits(timeout: str, cpu_time: str, memory: str) -> Limits:
     return Limits(
         wall_s=parse_seconds("--timeout", timeout),
         cpu_s=parse_seconds("--cpu-time", cpu_time),
+        memory_bytes=parse_size("--memory", memory),
+    )
+
+
+def judging_limits(timeout: str | None, cpu_time: str, memory: str) -> Limits:
+    """Return the limits of judged programs: without `--timeout`, CPU time counts first."""
+    cpu_s = parse_seconds("--cpu-time", cpu_time)
+    wall_s = None if cpu_s is None else WALL_FACTOR * cpu_s
+    return Limits(
+        wall_s=wall_s if timeout is None else parse_seconds("--timeout", timeout),
+        cpu_s=cpu_s,
         memory_bytes=parse_size("--memory", memory),
     )
 
