@@ -47,13 +47,12 @@ def limits(timeout: str, cpu_time: str, memory: str) -> Limits:
 
 def judging_limits(timeout: str | None, cpu_time: str, memory: str) -> Limits:
     """Return the limits of judged programs: without `--timeout`, CPU time counts first."""
-    cpu_s = parse_seconds("--cpu-time", cpu_time)
-    wall_s = None if cpu_s is None else WALL_FACTOR * cpu_s
-    return Limits(
-        wall_s=wall_s if timeout is None else parse_seconds("--timeout", timeout),
-        cpu_s=cpu_s,
-        memory_bytes=parse_size("--memory", memory),
+    limits = Limits(
+        cpu_s=parse_seconds("--cpu-time", cpu_time), memory_bytes=parse_size("--memory", memory)
     )
+    if timeout is not None:
+        return limits.replace(wall_s=parse_seconds("--timeout", timeout))
+    return limits.replace(wall_s=None if limits.cpu_s is None else WALL_FACTOR * limits.cpu_s)
 
 
 def names(options: Sequence[str] | None) -> tuple[str, ...]:
