@@ -15,6 +15,7 @@ from .errors import (
     SessionLost,
 )
 from .function import Function
+from .persistent import PersistentPythonProcess
 from .pool import Pool
 from .program import Program
 from .session import Session
@@ -25,6 +26,7 @@ from .task import RunFuture
 __all__ = [
     "Function",
     "LimitExceeded",
+    "PersistentPythonProcess",
     "Pool",
     "PoolClosed",
     "PoolError",

@@ -78,7 +78,8 @@ class Snapshot:
         """End it, and give back all that it holds; runs that have begun come to their end.
         Idempotent.
         """
-        self._origin.close()
+        if self._pool._is_ours():  # else the processes are its parent's
+            self._origin.close()
 
     def __enter__(self) -> "Snapshot":
         return self
