@@ -317,7 +317,7 @@ class Session:
         if not self._pool._is_ours():
             raise PoolClosed("this session belongs to another process; make one in this process")
         if self._closed:
-            raise SessionLost(f"this session is gone: {self._why_lost or 'it was closed'}")
+            raise SessionLost("this session is gone: it was closed")
 
     def _require_head(self) -> State:
         self._require_open()
