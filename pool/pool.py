@@ -353,16 +353,22 @@ class Pool:
         return Snapshot(self, origin)
 
     def _new_family(self, limits: Limits) -> tuple[Family, State]:
-        """Return a family, and a first head of it, which is parked."""
-        try:
-            family = Family(self._engine.nursery(), limits)
+        """Return a family, and a first head of it, which is parked. Raises `PoolError`."""
+        for last in (False, True):  # the first try may find that the jail of sessions is dead
             try:
-                head = family.first()
-            except BaseException:
-                family.close()
-                raise
-        except JailLost as lost:
-            raise PoolError(f"a session could not be made: {lost}") from None
+                return self._try_new_family(limits)
+            except JailLost as lost:
+                if last:
+                    raise PoolError(f"a session could not be made: {lost}") from None
+        raise AssertionError
+
+    def _try_new_family(self, limits: Limits) -> tuple[Family, State]:
+        family = Family(self._engine.nursery(), limits)
+        try:
+            head = family.first()
+        except BaseException:
+            family.close()
+            raise
         head.park()
         return family, head
 

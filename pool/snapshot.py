@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TRIES = 3
-"""Zygotes on which a run may fail to start before it is answered as an infra error."""
+_TRIES = 5
+"""Of a run, before it is answered as an error of ours: an idle zygote, its template, and the jail
+of them all may be found dead one after the other."""
 
 
 class Snapshot:
@@ -127,7 +128,10 @@ class Origin:
         self._template: Template | None = None
         self.closed = False
         with self._lock:
-            self._make()
+            try:
+                self._make()
+            except JailLost as lost:
+                raise PoolError(f"a snapshot could not be made: {lost}") from None
 
     def _make(self) -> Template:
         try:
@@ -142,8 +146,6 @@ class Origin:
             raise PolicyError(f"what the set-up code made can't be shared: {refused}") from None
         except SetupTimeout as timeout:
             raise PoolError(f"timeout={self._timeout_s!r}: {timeout}") from None
-        except JailLost as lost:
-            raise PoolError(f"a snapshot could not be made: {lost}") from None
         return self._template
 
     def require_open(self) -> None:
@@ -191,8 +193,12 @@ class Origin:
         plan = self._nursery().plan
         shape = shape_of(task.job.limits, len(task.job.source), plan)
         if jail is not None:
-            if jail.shape != shape:
-                jail.reshape(shape)
+            try:
+                if jail.shape != shape:
+                    jail.reshape(shape)
+            except JailLost:
+                jail.close()
+                raise
             return jail
         with self._lock:
             self.require_open()
