@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Unpack
 
+from sandbox import descriptors
 from sandbox.cpus import usable_cpus
 from sandbox.errors import PolicyError
 from sandbox.family import Family
@@ -297,7 +298,7 @@ class Pool:
         check_name(name)
         limits = options.get("limits") or self.limits
         loaded = Loaded(
-            self.session(limits=limits, history=0, rollback=False),
+            lambda: self.session(limits=limits, history=0, rollback=False),
             source,
             {"timeout": options.get("timeout"), "queue_timeout": queue_timeout},
         )
@@ -363,6 +364,7 @@ class Pool:
         raise AssertionError
 
     def _try_new_family(self, limits: Limits) -> tuple[Family, State]:
+        descriptors.require()
         family = Family(self._engine.nursery(), limits)
         try:
             head = family.first()

@@ -10,6 +10,7 @@ from concurrent.futures import wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
+from sandbox import descriptors
 from sandbox.call import Call
 from sandbox.errors import PolicyError
 from sandbox.family import Family
@@ -132,6 +133,7 @@ class Session:
             try:
                 with self._pool._session_room(count) as adopt:
                     for _ in range(count):
+                        descriptors.require()
                         branches.append(adopt(self._branch(head)))
                     self._family.move_away(head.home)
             except BaseException as error:
@@ -260,6 +262,7 @@ class Session:
     def _call(self, task: Task, *, insist: bool) -> Result:
         """In a worker's thread: make one call; a fork of the state is kept, if one is wanted."""
         head = self._require_head()
+        descriptors.require()
         twin = None
         try:
             if self._keeps:

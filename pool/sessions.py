@@ -123,9 +123,24 @@ class Sessions:
 
     def _evict_oldest(self, why: str) -> bool:
         """Evict the session that was used longest ago and is not in use; tell whether one was."""
+        return any(self._evict(session, why) for session in self._oldest_first())
+
+    def _trim(self, memory_bytes: int) -> None:
+        """Evict the oldest sessions, until what they held makes up for what is too much. What is
+        freed shows late: to look again after each would evict too many.
+        """
+        excess = self.bytes() - memory_bytes
+        why = f"all sessions held more than session_memory_bytes={memory_bytes}"
+        for session in self._oldest_first() if excess > 0 else ():
+            held = _estimate(session)
+            if self._evict(session, why):
+                excess -= held
+            if excess <= 0:
+                return
+
+    def _oldest_first(self) -> list[Session]:
         with self._lock:
-            sessions = sorted(self._open, key=Session.idle_s, reverse=True)
-        return any(self._evict(session, why) for session in sessions)
+            return sorted(self._open, key=Session.idle_s, reverse=True)
 
     def _evict(self, session: Session, why: str) -> bool:
         gone = session.evict(f"it was evicted: {why}")
@@ -151,9 +166,7 @@ class Sessions:
                     if session.idle_s() > idle_s:
                         self._evict(session, f"it was idle for session_idle_s={idle_s:g}")
             if memory_bytes is not None:
-                why = f"all sessions held more than session_memory_bytes={memory_bytes}"
-                while self.bytes() > memory_bytes and self._evict_oldest(why):
-                    pass
+                self._trim(memory_bytes)
 
 
 def _estimate(session: Session) -> int:

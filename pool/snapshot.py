@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
+from sandbox import descriptors
 from sandbox.errors import PolicyError, SetupError
 from sandbox.jail import JailLost
 from sandbox.nursery import Nursery
@@ -134,6 +135,7 @@ class Origin:
                 raise PoolError(f"a snapshot could not be made: {lost}") from None
 
     def _make(self) -> Template:
+        descriptors.require()
         try:
             self._template = Template(self._nursery(), self._setup, self._timeout_s)
         except SetupFailed as failed:
@@ -189,6 +191,7 @@ class Origin:
     def _jail(self, task: Task) -> TemplateJail:
         """A jail of this snapshot, with a spare for the task under way."""
         self.require_open()
+        descriptors.require()
         jail = self._origins.take(self)
         plan = self._nursery().plan
         shape = shape_of(task.job.limits, len(task.job.source), plan)
