@@ -16,6 +16,7 @@ from .errors import (
 )
 from .function import Function
 from .judge import Asserts, Call, CaseResult, Stdio, Verdict
+from .persistent import PersistentPythonProcess
 from .pool import Pool
 from .program import Program
 from .session import Session
@@ -29,6 +30,7 @@ __all__ = [
     "CaseResult",
     "Function",
     "LimitExceeded",
+    "PersistentPythonProcess",
     "Pool",
     "PoolClosed",
     "PoolError",

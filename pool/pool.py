@@ -7,9 +7,11 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Unpack
 
+from sandbox import descriptors
 from sandbox.cpus import usable_cpus
 from sandbox.errors import PolicyError
 from sandbox.family import Family
@@ -25,11 +27,12 @@ from . import lifecycle
 from .checks import expiry, names_of, require_count, require_seconds
 from .engine import Engine
 from .errors import PoolClosed, PoolError
-from .function import Function, check_name, require_loaded
+from .function import Function, check_name
 from .judge.cases import Case
 from .judge.judging import Judging, OnResult
 from .judge.plan import Item, Work, judging_limits
 from .judge.verdict import Verdict
+from .loaded import Loaded
 from .ordered import in_order
 from .program import Options, Program
 from .queue import Queue
@@ -212,8 +215,12 @@ class Pool:
         program = Program.of(code, options)
         return self._queue_up(program, options.get("timeout"), queue_timeout, on_output)
 
+    def _is_ours(self) -> bool:
+        """Whether this is the process that made it, and not a fork of that."""
+        return os.getpid() == self._pid
+
     def _require_room(self) -> None:
-        if os.getpid() != self._pid:
+        if not self._is_ours():
             raise PoolClosed(f"this pool belongs to process {self._pid}; make one in this process")
         self._queue.require_room()
 
@@ -294,21 +301,12 @@ class Pool:
             raise PolicyError(f"shared_load=True takes no {what}; timeout and limits only")
         check_name(name)
         limits = options.get("limits") or self.limits
-        loaded = self.session(limits=limits, history=0, rollback=False)
-        try:
-            require_loaded(loaded.run(source))
-            loaded.fork().close()  # here, rather than at the first call, it is refused
-        except BaseException:
-            loaded.close()
-            raise
-
-        def run(call: bytes) -> Result:
-            with loaded.fork() as branch:
-                return branch._make(
-                    b"", call, {"timeout": options.get("timeout"), "queue_timeout": queue_timeout}
-                )
-
-        return Function(run, name, loaded.close)
+        loaded = Loaded(
+            lambda: self.session(limits=limits, history=0, rollback=False),
+            source,
+            {"timeout": options.get("timeout"), "queue_timeout": queue_timeout},
+        )
+        return Function(loaded.call, name, loaded.close)
 
     def judge(
         self,
@@ -426,9 +424,9 @@ class Pool:
         if self.tier == "none":
             raise PolicyError('session: tier="none" has no sessions; use another tier')
         self._require_room()
-        self._require_sessions(1)
-        family, head = self._new_family(limits)
-        return self._adopt(Session(self, family, head, history=history, rollback=rollback))
+        with self._engine.sessions.room(1) as adopt:
+            family, head = self._new_family(limits)
+            return adopt(Session(self, family, head, history=history, rollback=rollback))
 
     def snapshot(self, setup: str | bytes, *, timeout: float | None = 60.0) -> Snapshot:
         """Run **trusted** code once, and return what it made, to fork runs from.
@@ -455,24 +453,28 @@ class Pool:
         return Snapshot(self, origin)
 
     def _new_family(self, limits: Limits) -> tuple[Family, State]:
-        """Return a family, and a first head of it, which is parked."""
-        try:
-            family = Family(self._engine.nursery(), limits)
+        """Return a family, and a first head of it, which is parked. Raises `PoolError`."""
+        for last in (False, True):  # the first try may find that the jail of sessions is dead
             try:
-                head = family.first()
-            except BaseException:
-                family.close()
-                raise
-        except JailLost as lost:
-            raise PoolError(f"a session could not be made: {lost}") from None
+                return self._try_new_family(limits)
+            except JailLost as lost:
+                if last:
+                    raise PoolError(f"a session could not be made: {lost}") from None
+        raise AssertionError
+
+    def _try_new_family(self, limits: Limits) -> tuple[Family, State]:
+        descriptors.require()
+        family = Family(self._engine.nursery(), limits)
+        try:
+            head = family.first()
+        except BaseException:
+            family.close()
+            raise
         head.park()
         return family, head
 
-    def _require_sessions(self, count: int) -> None:
-        self._engine.sessions.require_room(count)
-
-    def _adopt(self, session: Session) -> Session:
-        return self._engine.sessions.add(session)
+    def _session_room(self, count: int) -> AbstractContextManager[Callable[[Session], Session]]:
+        return self._engine.sessions.room(count)
 
     def _forget(self, session: Session) -> None:
         self._engine.sessions.discard(session)
@@ -510,7 +512,7 @@ class Pool:
         Idempotent, also from several threads: each returns when all is done.
         """
         self._finalizer()
-        if os.getpid() == self._pid:
+        if self._is_ours():
             self._engine.closed.wait()
 
     def __enter__(self) -> "Pool":
