@@ -19,6 +19,7 @@ from .judge import Asserts, Call, CaseResult, Stdio, Verdict
 from .persistent import PersistentPythonProcess
 from .pool import Pool
 from .program import Program
+from .service import PythonExecutorService
 from .session import Session
 from .snapshot import Snapshot
 from .stats import Stats
@@ -38,6 +39,7 @@ __all__ = [
     "PoolTimeout",
     "Program",
     "ProgramError",
+    "PythonExecutorService",
     "RunFuture",
     "Session",
     "SessionLost",

@@ -10,6 +10,7 @@ from torchrl.data import Composite, NonTensor, Unbounded
 from torchrl.envs.llm.transforms.tools import ToolTransformBase
 
 from pool import Pool
+from registry import get_services
 from sandbox import Limits
 
 from .executors import (
@@ -132,8 +133,6 @@ class PythonInterpreter(ToolTransformBase):
                 f"Invalid services backend: {self.services!r}. "
                 f"Must be {', '.join(map(repr, _BACKENDS))} or None."
             )
-        from registry import get_services
-
         name = self.services.capitalize()
         where = {} if self.namespace is None else {"namespace": self.namespace}
         try:
