@@ -13,7 +13,7 @@ from pool import Pool
 from sandbox import Limits
 
 from .cases import cases_from_value
-from .executors import LocalPool
+from .executors import PerProcess
 from .rewards import CodeRewardFunction, Extract, last_block
 
 
@@ -61,7 +61,7 @@ class CodeReward(Transform):
             "all_or_nothing": all_or_nothing,
         }
         self._given = pool
-        self._own = LocalPool(self._make_pool)
+        self._own = PerProcess(self._make_pool, Pool.close)
 
     def _make_pool(self) -> Pool:
         return Pool(limits=self._options["limits"])
@@ -127,7 +127,7 @@ class CodeReward(Transform):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._own = LocalPool(self._make_pool)
+        self._own = PerProcess(self._make_pool, Pool.close)
 
 
 def _listed(values: Any, size: torch.Size) -> list[Any]:
