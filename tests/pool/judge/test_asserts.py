@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from conftest import wait_until
+from conftest import lasting_pool, wait_until
 
 from pool import Asserts, Call, Pool, PoolClosed, Stdio
 from pool.judge import Outcome
@@ -16,6 +16,12 @@ def check(candidate):
     assert candidate([1]) == [1, 1]
 """
 DOUBLE = "def f(x): return 2 * x"
+
+
+@pytest.fixture(scope="module")
+def pool(tier):
+    """One of this file's own: so many runs would use up the process numbers of the other."""
+    yield from lasting_pool(tier)
 
 
 @pytest.fixture
