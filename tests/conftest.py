@@ -54,6 +54,11 @@ def tier(request) -> str:
 @pytest.fixture(scope="session")
 def pool(tier) -> Iterator[Pool]:
     """A pool that lives as long as the session: what one test leaves behind, the next one sees."""
+    yield from lasting_pool(tier)
+
+
+def lasting_pool(tier: str) -> Iterator[Pool]:
+    """Yield a pool that already has all the processes that it will ever have."""
     with Pool(2, tier=tier) as pool:
         wait_until(lambda: pool.stats().workers_alive == 2)
         if tier != "none":

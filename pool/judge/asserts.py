@@ -35,6 +35,10 @@ def judge(name: str, program: Result, record: Record | None) -> Finding:
     if program.reason is ExitReason.CANCELLED:  # by neither of them: the pool is closing
         return Finding(Outcome.INFRA_ERROR, "internal", "cancelled")
     if not record.calls:
+        if _was_starved(program, test):
+            return Finding(
+                Outcome.FAIL, str(test.reason), f"the program kept {name}'s test from running"
+            )
         if record.last_word is LastWord.WELL and test.ok:
             return _harness(f"the test never called {name}: it judges nothing")
         return _harness(f"the test itself {ending(test)}, before it called {name}")
@@ -69,6 +73,14 @@ def _unanswered(name: str, program: Result, record: Record) -> Finding:
     return Finding(
         Outcome.FAIL, _reason(program), f"the program {ending(program)} instead of returning"
     )
+
+
+def _was_starved(program: Result, test: Result) -> bool:
+    """Whether a test ran out of the wall's time while it was the program that used the CPUs."""
+    if test.reason is not ExitReason.WALL_TIMEOUT:
+        return False
+    used_s = program.cpu_s or 0.0
+    return used_s > (test.cpu_s or 0.0) and used_s > test.wall_s / 10
 
 
 def _harness(why: str) -> Finding:

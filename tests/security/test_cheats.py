@@ -8,6 +8,7 @@ import contextlib
 import io
 
 import pytest
+from conftest import lasting_pool
 
 from pool import Asserts, Call, Stdio
 from pool.judge.humaneval import problems
@@ -181,6 +182,12 @@ TWINS = {
         "signal.signal(signal.SIGALRM, lambda *_: None); signal.setitimer(0, 1e-3)\n"
     ),
 }
+
+
+@pytest.fixture(scope="module")
+def pool(tier):
+    """One of this file's own: so many runs would use up the process numbers of the other."""
+    yield from lasting_pool(tier)
 
 
 @pytest.fixture(scope="module")

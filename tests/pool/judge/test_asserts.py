@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from conftest import wait_until
+from conftest import lasting_pool, wait_until
 
 from pool import Asserts, Call, Pool, PoolClosed, Stdio
 from pool.judge import Outcome
@@ -16,6 +16,12 @@ def check(candidate):
     assert candidate([1]) == [1, 1]
 """
 DOUBLE = "def f(x): return 2 * x"
+
+
+@pytest.fixture(scope="module")
+def pool(tier):
+    """One of this file's own: so many runs would use up the process numbers of the other."""
+    yield from lasting_pool(tier)
 
 
 @pytest.fixture
@@ -430,3 +436,19 @@ def test_other_limits_take_another_shape(pool, judge):
     assert judge(DOUBLE, test).passed
     assert judge("def f(x): return len(bytes(x))", "f(99 << 20)", limits=small).outcome == "fail"
     assert judge("def f(x): return len(bytes(x))", "f(99 << 20)").passed
+
+
+def test_a_program_that_takes_the_cpus_does_not_blame_the_test(pool):
+    """Where only the wall's clock counts, a test that got no time is not at fault, if the program
+    did; one that sleeps or loops by itself is.
+    """
+    wall = Limits(wall_s=0.7, cpu_s=None)
+    busy = "def f(x): return x\nwhile True: pass"
+    slow_start = "import time\ntime.sleep(60)\nassert f(1) == 1"
+    for source, test, outcome in (
+        (busy, slow_start, "fail"),
+        (DOUBLE, slow_start, "harness_error"),
+        (DOUBLE, "while True: pass", "harness_error"),
+    ):
+        (case,) = pool.judge(source, [Asserts(test, "f")], limits=wall).cases
+        assert str(case.outcome) == outcome, case

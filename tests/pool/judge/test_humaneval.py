@@ -4,8 +4,15 @@ import itertools
 import json
 
 import pytest
+from conftest import lasting_pool
 
 from pool.judge.humaneval import pass_at_k, problems, read_samples
+
+
+@pytest.fixture(scope="module")
+def pool(tier):
+    """One of this file's own: so many runs would use up the process numbers of the other."""
+    yield from lasting_pool(tier)
 
 
 def test_the_problems_are_all_there():

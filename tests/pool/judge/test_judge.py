@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from conftest import wait_until
+from conftest import lasting_pool, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +15,12 @@ from pool.judge.plan import WALL_FACTOR, judging_limits
 from sandbox import Limits, PolicyError
 
 DOUBLE = "print(2 * int(input()))"
+
+
+@pytest.fixture(scope="module")
+def pool(tier):
+    """One of this file's own: so many runs would use up the process numbers of the other."""
+    yield from lasting_pool(tier)
 
 
 def only(verdict):
