@@ -29,7 +29,7 @@ with get_services(backend, namespace="two") as services:
         preload=("numpy",),
         max_concurrency=4,
     )
-    long = "import numpy, time; time.sleep(2); print(numpy.arange(10).sum())"
+    long = "import numpy, time; time.sleep(1); print(numpy.arange(10).sum())"
     began = time.monotonic()
     waiting = [heavy.execute.remote(long) for _ in range(4)]
     quick = services.result([fast.execute.remote("print(1)") for _ in range(20)], timeout=30)
