@@ -17,11 +17,15 @@ from .guest.session import ARRIVED, BRANCH, FAULT, FORK, HEADER, HELLO, MOVED, P
 from .jail import JailLost, pid_of
 from .limits import Limits
 from .nursery import Nursery
+from .patience import Patience
 from .questions import CLONE, KILL, PRCTL, TGKILL, Question, Questions
 from .state import Home, State, StateLost, Unfaithful, status_of
 
-_PATIENCE_S = 10.0
-"""A fork, or a keeper's answer, that takes longer will never come."""
+_PATIENCE_S = 60.0
+"""A keeper's answer that takes longer will never come; it may have to copy many files."""
+
+_LOOK_S = 0.1
+"""How often a process that does not answer is looked at."""
 
 _GLANCE_S = 0.002
 """What is waited for may have been taken by another thread that attends to the family."""
@@ -101,7 +105,12 @@ class Family:
             case _:
                 ours.close()
                 raise JailLost(f"a keeper said {word!r:.80}")
-        data, fds, _, _ = socket.recv_fds(ours, HEADER.size, 1)
+        ours.settimeout(_PATIENCE_S)
+        try:
+            data, fds, _, _ = socket.recv_fds(ours, HEADER.size, 1)
+        except OSError as error:
+            ours.close()
+            raise JailLost(f"the first head does not answer ({error})") from None
         if len(fds) != 1:
             text = _fault(ours, data)
             ours.close()
@@ -176,8 +185,8 @@ class Family:
                 self._ask(("hidden?", branch.inner), "hidden")
         except BaseException as error:
             branch.close()
-            if isinstance(error, OSError):
-                raise StateLost(f"a branch is gone ({error})") from None
+            if isinstance(error, (OSError, StateLost)):  # it is not the forerunner that is lost
+                raise Unfaithful(f"a branch of it did not settle ({error})") from None
             raise
         finally:
             self._on_view = None
@@ -316,7 +325,7 @@ class Family:
 
     def _wait(self, done: Callable[[], bool], state: State) -> None:
         """Attend to the family until `done`; `StateLost` where `state` says a fault, or goes."""
-        deadline = time.monotonic() + _PATIENCE_S
+        patience = Patience(state.pid)
         poll = select.poll()
         for fd in (*self.fds(), state.pidfd, state.jobs.fileno()):
             poll.register(fd, select.POLLIN)
@@ -327,7 +336,7 @@ class Family:
                 return
             if state.jobs.fileno() in ready:
                 raise StateLost(f"it was not forked: {_fault(state.jobs)}")
-            if state.pidfd in ready or time.monotonic() > deadline:
+            if state.pidfd in ready or patience.is_over():
                 raise StateLost("it was not forked: it is gone, or does not answer")
 
     def _expect(self, state: State, kind: bytes) -> None:
@@ -336,16 +345,16 @@ class Family:
         poll.register(state.jobs, select.POLLIN)
         for fd in self.fds():
             poll.register(fd, select.POLLIN)
-        deadline = time.monotonic() + _PATIENCE_S
+        patience = Patience(state.pid)
         while True:
-            ready = dict(poll.poll(max(deadline - time.monotonic(), 0) * 1e3))
+            ready = dict(poll.poll(_LOOK_S * 1e3))
             self.attend()
             if state.jobs.fileno() in ready:
                 data = state.jobs.recv(HEADER.size)
                 if data == HEADER.pack(kind, 0):
                     return
                 raise StateLost(f"a new state did not settle: {_fault(state.jobs, data)}")
-            if not ready:
+            if patience.is_over():
                 raise StateLost("a new state does not answer")
 
     # ---- the keeper

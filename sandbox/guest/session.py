@@ -136,7 +136,11 @@ class Head:
         self._jobs = _Socket(fileno=fd)
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         if branch:
-            self._settle()
+            try:
+                self._settle()
+            except BaseException as error:
+                self._send(FAULT, wire.encode(f"{type(error).__name__}: {error}"))
+                os._exit(1)
         self._send(HELLO, b"")
 
     def _settle(self) -> None:
