@@ -30,7 +30,7 @@ class Patience:
             return False
         self._look_at = now + _BETWEEN_LOOKS_S
         used_s = _cpu_s(self._pid)
-        sleeps = status_of(self._pid).get("State", "X")[0] not in "RD"
+        sleeps = status_of(self._pid, "State")[0][:1] not in ("R", "D")
         slept_on = sleeps and used_s == self._asleep_at
         self._asleep_at = used_s if sleeps else None
         return slept_on or used_s > self._used_s + _MOST_CPU_S or now >= self._ends_at

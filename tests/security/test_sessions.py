@@ -7,7 +7,9 @@ import json
 import threading
 import time
 
+import psutil
 import pytest
+from conftest import wait_until
 
 from pool import SessionLost
 from sandbox import Limits, PolicyError
@@ -505,6 +507,74 @@ def count():
         assert [each.result().stdout for each in futures] == ["1\n"] * 4
     count = pool.function(source, "count")
     assert [count() for _ in range(2)] == [1] * 2
+
+
+ITSELF = (
+    HEAD
+    + """
+calls = []
+def count():
+    calls.append(1)
+    return len(calls)
+def fork(branch=False):
+    if libc.syscall(56, 17 | 0x8000 | 0x1200000 | (0x10020000 if NAMESPACES else 0), 0, 0, 0, 0) == 0:
+        sleep()
+    fd = libc.kill(0x7ffffff1, 0)
+    if fd > 0:
+        head._jobs = type(jobs)(fileno=fd)
+        head._settle()
+        head._send(b"h", b"")
+"""
+)
+
+
+def test_s4_a_state_is_not_taken_for_its_own_fork(pool):
+    """S4, S3: a load that has a fork made, and then answers for it itself, is refused: else it would
+    count the calls that are made in fresh forks of it.
+    """
+    source = ITSELF.replace("NAMESPACES", str(pool.tier == "namespaces")) + "head._fork = fork"
+    with pytest.raises((SessionLost, PolicyError)):
+        pool.function(source, "count", shared_load=True)
+    with pool.session(rollback=False) as hostile:
+        assert hostile.run(source).ok
+        close_all(attempt(lambda: hostile.fork(2)))
+    # The control: as long as it forks as it should, so does the load.
+    with pool.function(source.replace("head._fork = fork", ""), "count", shared_load=True) as count:
+        assert [count() for _ in range(2)] == [1, 1]
+
+
+def test_s3_no_other_state_answers_for_a_fork(parties):
+    """S3: a branch that asks for a socket again and again never gets one meant for another's fork."""
+    hostile = parties.hostile
+    hostile.run("x = 'asked'")
+    asker = hostile.fork()
+    code = HEAD + "got = [libc.kill(0x7ffffff1, 0) for _ in range(100_000)]\nprint(max(got))"
+    results = []
+    thread = threading.Thread(target=lambda: results.append(asker.run(code, timeout=3)))
+    thread.start()
+    while thread.is_alive():
+        assert hostile.run("x").value == "'asked'"
+        branches = hostile.fork(2)
+        assert [each.run("x").value for each in branches] == ["'asked'"] * 2
+        close_all(branches)
+    assert results[0].stdout in ("-1\n", ""), results[0]
+    asker.close()
+    parties.require_intact()
+
+
+def test_s3_what_was_forked_and_did_not_arrive_is_ended(parties):
+    """S3: it would be stopped by nobody; also where the family lives on in other branches."""
+    hostile = parties.hostile
+    hostile.run("x = 1")
+    branch = hostile.fork()
+    hostile.run(HEAD + WHEN_ASKED["forks, and its child sleeps"])
+    with contextlib.suppress(SessionLost, PolicyError):
+        hostile.run("1", timeout=1)
+    states = {state.pid for each in (hostile, branch) for state in each.states()}
+    keeper = psutil.Process(branch._family._pid)
+    wait_until(lambda: {each.pid for each in keeper.children()} <= states)
+    assert branch.run("x").value == "1"
+    branch.close()
 
 
 # ---- exhaustion
