@@ -24,6 +24,7 @@ bench: $(STAMP)
 	$(VENV)/bin/python -m bench.latency --preload numpy
 	$(VENV)/bin/python -m bench.load
 	$(VENV)/bin/python -m bench.start
+	$(VENV)/bin/python -m bench.sessions
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

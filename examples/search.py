@@ -14,7 +14,7 @@ import time
 from pool import Pool
 
 SET_UP = """
-primes = [n for n in range(2, 4000) if all(n % d for d in range(2, int(n ** 0.5) + 1))]
+primes = [n for n in range(2, 20000) if all(n % d for d in range(2, int(n ** 0.5) + 1))]
 state = [1]
 
 def score():
@@ -28,9 +28,10 @@ STEPS = (
     "state.append(state[-1] * 2)",
     "state.append(primes[len(state)])",
     "state.clear()",
-    "while True: pass",  # a wrong step may never end, and costs its time-out
+    "while True: pass",  # a wrong step may never end, and costs its time
 )
 DEPTH = 5
+STEP_S = 0.05
 
 
 def with_branches(pool):
@@ -41,8 +42,8 @@ def with_branches(pool):
     for _ in range(DEPTH):
         branches = best.fork(len(STEPS))
         scores = []
-        for branch, step in zip(branches, STEPS):
-            branch.run(step, timeout=0.05)
+        for branch, step in zip(branches, STEPS, strict=True):
+            branch.run(step, limits=pool.limits.replace(cpu_s=STEP_S))
             scores.append(branch.call("score"))
         best.close()
         best = branches.pop(scores.index(max(scores)))
@@ -57,10 +58,12 @@ def from_the_beginning(pool):
     """The same search with fresh processes: every candidate does all the steps before it again."""
     began = time.perf_counter()
     path = SET_UP
+    set_up_s = pool.run(path).cpu_s
     for _ in range(DEPTH):
         scores = []
         for step in STEPS:
-            result = pool.run(f"{path}\n{step}\nprint(score())", timeout=0.05 + 1)
+            limits = pool.limits.replace(cpu_s=2 * set_up_s + STEP_S)
+            result = pool.run(f"{path}\n{step}\nprint(score())", limits=limits)
             scores.append(int(result.stdout) if result.ok else -1)
         path += "\n" + STEPS[scores.index(max(scores))]
     return max(scores), time.perf_counter() - began
