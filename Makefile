@@ -27,6 +27,7 @@ bench: $(STAMP)
 	$(VENV)/bin/python -m bench.judge
 	$(VENV)/bin/python -m bench.services
 	$(VENV)/bin/python -m bench.chat
+	$(VENV)/bin/python -m bench.sessions
 
 # TorchRL's own tests, of a checkout, against ours.
 peers: $(STAMP)

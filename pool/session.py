@@ -191,6 +191,10 @@ class Session:
         head = self._head
         return [] if head is None else [*self._past, head]
 
+    def zygote_pid(self) -> int:
+        """The process that all of them have their first pages from."""
+        return self._family.nursery.zygote_pid
+
     def evict(self, why: str) -> bool:
         """Take away what it holds, unless it is in use; tell whether that was done."""
         if not self._turn.acquire(blocking=False):

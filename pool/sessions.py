@@ -10,8 +10,8 @@ from .checks import require_count, require_seconds
 from .errors import PoolClosed, PoolFull
 from .session import Session
 
-PARKED_BYTES = 600 << 10
-"""What a parked process costs in tables and copied pages, measured with 1,000 of them."""
+PARKED_BYTES = 1 << 20
+"""What a parked process, or a keeper, costs in tables and copied pages, measured with 1,000."""
 
 _PERIOD_S = 1.0
 """How often memory is looked at; sessions that are idle too long go within a quarter of their time,
@@ -170,11 +170,16 @@ class Sessions:
 
 
 def _estimate(session: Session) -> int:
-    """What a session holds, where no cgroup counts it: its largest state's private memory (the
-    others share most of theirs with it), and what each process costs.
+    """What a session holds, where no cgroup counts it: what its largest state has beyond the zygote
+    that all were forked from (its other states share most of theirs with it), and what each
+    process costs.
     """
-    held = [_private_bytes(state.pid) for state in session.states()]
-    return max(held, default=0) + PARKED_BYTES * len(held)
+    states = session.states()
+    if not states:
+        return 0
+    base = _private_bytes(session.zygote_pid())
+    held = max(_private_bytes(state.pid) for state in states)
+    return max(held - base, 0) + PARKED_BYTES * (len(states) + 1)
 
 
 def _private_bytes(pid: int) -> int:

@@ -17,11 +17,15 @@ from .guest.session import ARRIVED, BRANCH, FAULT, FORK, HEADER, HELLO, MOVED, P
 from .jail import JailLost, pid_of
 from .limits import Limits
 from .nursery import Nursery
+from .patience import Patience
 from .questions import CLONE, KILL, PRCTL, TGKILL, Question, Questions
 from .state import Home, State, StateLost, Unfaithful, status_of
 
-_PATIENCE_S = 10.0
-"""A fork, or a keeper's answer, that takes longer will never come."""
+_PATIENCE_S = 60.0
+"""A keeper's answer that takes longer will never come; it may have to copy many files."""
+
+_LOOK_S = 0.1
+"""How often a process that does not answer is looked at."""
 
 _GLANCE_S = 0.002
 """What is waited for may have been taken by another thread that attends to the family."""
@@ -101,7 +105,12 @@ class Family:
             case _:
                 ours.close()
                 raise JailLost(f"a keeper said {word!r:.80}")
-        data, fds, _, _ = socket.recv_fds(ours, HEADER.size, 1)
+        ours.settimeout(_PATIENCE_S)
+        try:
+            data, fds, _, _ = socket.recv_fds(ours, HEADER.size, 1)
+        except OSError as error:
+            ours.close()
+            raise JailLost(f"the first head does not answer ({error})") from None
         if len(fds) != 1:
             text = _fault(ours, data)
             ours.close()
@@ -110,18 +119,13 @@ class Family:
         return self._know(State(self._host_pid(inner), inner, ours, self._home))
 
     def fork(self, state: State) -> State:
-        """Fork a parked state; return its twin. Both are parked afterwards."""
+        """Fork a parked state; return its twin, which is parked. The state is awake afterwards."""
         with self._forking:
             state.require_one_thread()
+            self._settle(state)
             twin = self._fork(state, FORK, _CLONE_FLAGS)
             twin.park()
             twin.settled = False
-            if self._scratch is not None:  # only then it dies with its keeper, come what may
-                try:
-                    self._settle(twin)
-                except BaseException:
-                    twin.close()
-                    raise
             return twin
 
     def _settle(self, state: State) -> None:
@@ -158,7 +162,11 @@ class Family:
         return None if self._scratch is None else f"{self._scratch}/{state.home.name}"
 
     def _branch(self, state: State, home: Home, flags: int) -> State:
-        branch = self._fork(state, BRANCH, flags, home)
+        self._settle(state)
+        try:
+            branch = self._fork(state, BRANCH, flags, home)
+        finally:
+            state.park()
         where = self.scratch_of(branch)
         try:
             if where is None:
@@ -176,8 +184,8 @@ class Family:
                 self._ask(("hidden?", branch.inner), "hidden")
         except BaseException as error:
             branch.close()
-            if isinstance(error, OSError):
-                raise StateLost(f"a branch is gone ({error})") from None
+            if isinstance(error, (OSError, StateLost)):  # it is not the forerunner that is lost
+                raise Unfaithful(f"a branch of it did not settle ({error})") from None
             raise
         finally:
             self._on_view = None
@@ -260,7 +268,7 @@ class Family:
             return order.begun
         if question.call == PRCTL:
             return self._on_view is not None and question.thread == self._on_view.pid
-        own = _inner_id(status_of(question.thread), "NStgid")
+        own = _inner_id(question.thread, "NStgid")
         return question.call in (KILL, TGKILL) and question.arguments[0] == own
 
     def _take_in(self, question: Question) -> bool:
@@ -280,25 +288,44 @@ class Family:
         return True
 
     def _new_process(self, pid: int) -> int:
-        """Its id in its own namespace, if it is a process, not a thread of one, and a child of the
-        keeper; else 0.
+        """Its id in its own namespace, if it is a process, not a thread of one, a child of the
+        keeper, and not one that has arrived before; else 0. All others have: `_end_strangers`.
         """
-        status = status_of(pid)
-        if (status.get("Tgid"), status.get("PPid")) != (str(pid), str(self._pid)):
+        if any(state.pid == pid for state in self._states.values()):
             return 0
-        return _inner_id(status, "NSpid")
+        group, parent, ids = status_of(pid, "Tgid", "PPid", "NSpid")
+        if (group, parent) != (str(pid), str(self._pid)):
+            return 0
+        return int(ids.split()[-1])
+
+    def _end_strangers(self) -> None:
+        """Kill what has been forked and did not arrive: nobody would ever stop it. Among what is
+        left, one that arrives is the one that was ordered.
+        """
+        known = {state.pid for state in self._states.values()}
+        for pid in self._children():
+            with contextlib.suppress(OSError):
+                pidfd = os.pidfd_open(pid)
+                try:
+                    if pid not in known and status_of(pid, "PPid") == [str(self._pid)]:
+                        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                finally:
+                    os.close(pidfd)
+
+    def _children(self) -> list[int]:
+        """The keeper's, by their ids on the host."""
+        with open(f"/proc/{self._pid}/task/{self._pid}/children", encoding="ascii") as file:
+            return [int(pid) for pid in file.read().split()]
 
     def _host_pid(self, inner: int) -> int:
-        with open(f"/proc/{self._pid}/task/{self._pid}/children", encoding="ascii") as file:
-            for pid in map(int, file.read().split()):
-                if _inner_id(status_of(pid), "NSpid") == inner:
-                    return pid
+        for pid in self._children():
+            if _inner_id(pid, "NSpid") == inner:
+                return pid
         raise JailLost("a keeper's child can't be found")
 
     # ---- forks
 
     def _fork(self, state: State, kind: bytes, flags: int, home: Home | None = None) -> State:
-        self._settle(state)
         self._order = order = _Order(state, flags, home or state.home)
         try:
             state.wake()
@@ -310,13 +337,18 @@ class Family:
             self._wait(lambda: order.child is not None, state)
             assert order.child is not None
             return order.child
+        except BaseException:
+            with self._attending:
+                self._order = None
+                if order.begun:
+                    self._end_strangers()
+            raise
         finally:
             self._order = None
-            state.park()
 
     def _wait(self, done: Callable[[], bool], state: State) -> None:
         """Attend to the family until `done`; `StateLost` where `state` says a fault, or goes."""
-        deadline = time.monotonic() + _PATIENCE_S
+        patience = Patience(state.pid)
         poll = select.poll()
         for fd in (*self.fds(), state.pidfd, state.jobs.fileno()):
             poll.register(fd, select.POLLIN)
@@ -327,7 +359,7 @@ class Family:
                 return
             if state.jobs.fileno() in ready:
                 raise StateLost(f"it was not forked: {_fault(state.jobs)}")
-            if state.pidfd in ready or time.monotonic() > deadline:
+            if state.pidfd in ready or patience.is_over():
                 raise StateLost("it was not forked: it is gone, or does not answer")
 
     def _expect(self, state: State, kind: bytes) -> None:
@@ -336,16 +368,16 @@ class Family:
         poll.register(state.jobs, select.POLLIN)
         for fd in self.fds():
             poll.register(fd, select.POLLIN)
-        deadline = time.monotonic() + _PATIENCE_S
+        patience = Patience(state.pid)
         while True:
-            ready = dict(poll.poll(max(deadline - time.monotonic(), 0) * 1e3))
+            ready = dict(poll.poll(_LOOK_S * 1e3))
             self.attend()
             if state.jobs.fileno() in ready:
                 data = state.jobs.recv(HEADER.size)
                 if data == HEADER.pack(kind, 0):
                     return
                 raise StateLost(f"a new state did not settle: {_fault(state.jobs, data)}")
-            if not ready:
+            if patience.is_over():
                 raise StateLost("a new state does not answer")
 
     # ---- the keeper
@@ -413,9 +445,9 @@ def _fault(jobs: socket.socket, data: bytes | None = None) -> str:
     return "it does not say why"
 
 
-def _inner_id(status: dict[str, str], name: str) -> int:
-    """The innermost of a process's ids (NSpid, NStgid)."""
-    return int((status.get(name) or "0").split()[-1])
+def _inner_id(pid: int, name: str) -> int:
+    """The innermost of a process's ids (NSpid, NStgid); 0 where it is gone."""
+    return int((status_of(pid, name)[0] or "0").split()[-1])
 
 
 def _new_name() -> str:

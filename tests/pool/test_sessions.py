@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pool import LimitExceeded, Pool, PoolFull, ProgramError, SessionLost
+from pool.sessions import _estimate
 from sandbox import Limits, PolicyError
 
 
@@ -130,6 +131,22 @@ def test_a_memory_budget_is_kept(tier):
             sessions[0].run("len(x)")
         assert [value(each, "x[0]") for each in sessions[1:]] == ["1", "2"]
         wait_until(lambda: 0 < pool.stats().session_bytes < 150 << 20)
+
+
+def test_estimates_come_near_what_a_cgroup_counts(tier):
+    """Where there is none, the budget is kept by them."""
+    with Pool(1, tier=tier) as pool:
+        pool.session().close()
+        nursery = pool._engine._nursery
+        if nursery.group is None:
+            pytest.skip("no cgroup can be made here")
+        before = nursery.held_bytes()
+        sessions = [pool.session(history=2) for _ in range(8)]
+        for number, each in enumerate(sessions):
+            value(each, f"x = [bytes(1000) for _ in range({number} * 1000)]\nNone")
+            value(each, "y = 1")
+        counted = nursery.held_bytes() - before
+        assert counted / 2 < sum(map(_estimate, sessions)) < counted * 2
 
 
 @pytest.mark.parametrize("name", ["max_sessions", "session_idle_s", "session_memory_bytes"])
