@@ -191,6 +191,11 @@ class Jail:
             "filter": seccomp.build(self.plan.tier, session=self.families) if confined else b"",
             # For zygotes that are forked from a template.
             "run_filter": seccomp.build(self.plan.tier) if confined and self.families else b"",
+            "process_filter": (
+                seccomp.build(self.plan.tier, processes=True)
+                if self.plan.tier == "namespaces"
+                else b""
+            ),
             "path": where.path,
             "preload": list(self.plan.preload),
         }
@@ -239,7 +244,8 @@ class Jail:
             return
         with step("cgroup"):
             # Noted before it is made: what is written down too much is swept for nothing.
-            for folder in (self.plan.cgroup_parents.memory, self.plan.cgroup_parents.tasks):
+            parents = self.plan.cgroup_parents
+            for folder in (parents.memory, parents.tasks, parents.cpu):
                 if folder:
                     self.plan.runtime.note_cgroup(os.path.join(folder, self.name))
             self.group = cgroups.make(self.plan.cgroup_parents, self.name)

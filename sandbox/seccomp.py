@@ -30,9 +30,9 @@ def build(
     """Return the filter of `tier` as BPF instructions for `machine` (default: this one): for runs,
     for sessions, or for runs that may have several processes.
 
-    Foreign architectures, x32 among them, kill the process: no library falls back from there. `PID_MARK` stands wherever the
-    process's own id belongs (see `guest/syscall_filter.py`). Raises `SetupError` where
-    libseccomp is missing or this machine is unknown.
+    Foreign architectures, x32 among them, kill the process: no library falls back from there.
+    `PID_MARK` stands wherever the process's own id belongs (see `guest/syscall_filter.py`).
+    Raises `SetupError` where libseccomp is missing or this machine is unknown.
     """
     machine = machine or platform.machine()
     if machine not in _ARCHES:

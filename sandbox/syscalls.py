@@ -14,6 +14,7 @@ import dataclasses
 import errno
 import fcntl
 import os
+import resource
 import signal
 import socket
 import stat
@@ -101,6 +102,7 @@ _SOCKET_QUESTIONS = (
     socket.SO_RCVLOWAT, socket.SO_RCVTIMEO, socket.SO_SNDTIMEO, socket.SO_ACCEPTCONN,
     socket.SO_PROTOCOL, socket.SO_DOMAIN,
 )  # fmt: skip
+_NO_CORE = tuple(which for which in range(16) if which != resource.RLIMIT_CORE)
 _OWN_CLOCKS = (
     (Condition(0, 0, mask=1 << 31),),  # the fixed ones
     (Condition(0, 1 << 31 | 4, mask=1 << 31 | 4),),  # of a thread: the kernel asks that it be ours
@@ -177,8 +179,13 @@ _COMMON = (
     Rule("getpriority", "questions about itself", cases=_one_of(1, 0, PID_MARK)),
     Rule(
         "sched_getaffinity sched_getscheduler sched_getparam sched_setaffinity "
-        "sched_rr_get_interval prlimit64",
-        "its own scheduling and limits; hard limits equal soft ones, so it can only lower them",
+        "sched_rr_get_interval",
+        "its own scheduling",
+        cases=_ITSELF,
+    ),
+    Rule(
+        "prlimit64",
+        "its own limits; hard limits equal soft ones, so it can only lower them",
         cases=_ITSELF,
     ),
     Rule("setrlimit", "can only lower: hard limits equal soft ones"),
@@ -320,6 +327,17 @@ _PROCESSES = (
         "a process, with no namespace, no tracing, and no other parent than this",
         cases=((Condition(0, signal.SIGCHLD, mask=_INT & ~_FORK_FLAGS),),),
     ),
+    # What is executed can be dumped again, and a host may have dumps piped to a program of its own,
+    # which no limit but 1 keeps it from: it stays what `rlimits.py` sets.
+    Rule("setrlimit", "can only lower, and not that of dumps", cases=_one_of(0, *_NO_CORE)),
+    Rule(
+        "prlimit64",
+        "its own limits, and only lower, and not that of dumps",
+        cases=(
+            (Condition(0, 0), Condition(2, 0)),
+            *((Condition(0, 0), Condition(1, which)) for which in _NO_CORE),
+        ),
+    ),
     Rule("arch_prctl", "where a new program finds its threads", cases=_one_of(0, _ARCH_SET_FS)),
     Rule("setsid setpgid getpgid getsid", "its own processes: nobody else is in its namespace"),
     Rule(
@@ -327,6 +345,9 @@ _PROCESSES = (
         "its pid namespace holds its processes and its zygote, and process 1 is immune",
     ),
 )
+_ASKED = {"kill", "tgkill"}
+_ANEW = {"kill", "tgkill", "getpgid", "getsid", "setrlimit", "prlimit64"}
+"""What sessions, and runs with several processes, have rules of their own for."""
 
 
 def rules(tier: str, *, session: bool = False, processes: bool = False) -> tuple[Rule, ...]:
@@ -337,7 +358,7 @@ def rules(tier: str, *, session: bool = False, processes: bool = False) -> tuple
     if not (session or processes):
         return found
     more = _SESSION if session else _PROCESSES
-    anew = {"kill", "tgkill"} if session else {"kill", "tgkill", "getpgid", "getsid"}
+    anew = _ASKED if session else _ANEW
     inherited = map(_inherited, (rule for rule in found if anew.isdisjoint(rule.names.split())))
     return (*(rule for rule in inherited if rule.cases), *more)
 
