@@ -242,6 +242,7 @@ class Pool:
 
     def _limits_of(self, program: Program, timeout: float | None) -> Limits:
         limits = self.limits if program.limits is None else program.limits
+        limits.require_fit(self.tier)
         return limits if timeout is None else limits.replace(wall_s=timeout)
 
     def map(
@@ -421,6 +422,11 @@ class Pool:
             raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
         if not isinstance(rollback, bool):
             raise TypeError(f"rollback must be True or False, not {rollback!r}")
+        if not limits.one_process:
+            raise PolicyError(
+                f"processes={limits.processes!r}: a session is one process, in every tier, as its "
+                "states are forked; give it limits with processes=1"
+            )
         if self.tier == "none":
             raise PolicyError('session: tier="none" has no sessions; use another tier')
         self._require_room()

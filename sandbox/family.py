@@ -14,7 +14,7 @@ from collections.abc import Callable
 from .guest import kernel, wire
 from .guest.scratch import wipe
 from .guest.session import ARRIVED, BRANCH, FAULT, FORK, HEADER, HELLO, MOVED, PLACED, SETTLED
-from .jail import JailLost, pid_of
+from .jail import JailLost, close_all, pid_of, quoted, understood
 from .limits import Limits
 from .nursery import Nursery
 from .patience import Patience
@@ -32,6 +32,9 @@ _GLANCE_S = 0.002
 
 _MOST_QUESTIONS = 64
 """Answered at a time: who asks without end must not keep us from our clocks."""
+
+_MOST_WORDS = 100
+"""Taken at a time, and kept unasked for; a keeper says one for each process that ends."""
 
 _OWN_NAMESPACES = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS
 _CLONE_FLAGS = signal.SIGCHLD | kernel.CLONE_PARENT | kernel.CLONE_SETS_TID
@@ -104,14 +107,15 @@ class Family:
                 pass
             case _:
                 ours.close()
-                raise JailLost(f"a keeper said {word!r:.80}")
+                raise JailLost(f"a keeper said {quoted(word)}")
         ours.settimeout(_PATIENCE_S)
         try:
             data, fds, _, _ = socket.recv_fds(ours, HEADER.size, 1)
         except OSError as error:
             ours.close()
-            raise JailLost(f"the first head does not answer ({error})") from None
+            raise JailLost(f"the first head is gone, or silent ({error})") from None
         if len(fds) != 1:
+            close_all(fds)
             text = _fault(ours, data)
             ours.close()
             raise JailLost(f"the first head was not confined: {text}")
@@ -373,7 +377,10 @@ class Family:
             ready = dict(poll.poll(_LOOK_S * 1e3))
             self.attend()
             if state.jobs.fileno() in ready:
-                data = state.jobs.recv(HEADER.size)
+                try:
+                    data = state.jobs.recv(HEADER.size)
+                except OSError as error:
+                    raise StateLost(f"a new state is gone ({error})") from None
                 if data == HEADER.pack(kind, 0):
                     return
                 raise StateLost(f"a new state did not settle: {_fault(state.jobs, data)}")
@@ -410,10 +417,10 @@ class Family:
             case ("refused", str(why)):
                 raise Unfaithful(why)
             case other:
-                raise JailLost(f"a keeper said {other!r:.80}")
+                raise JailLost(f"a keeper said {quoted(other)}")
 
     def _take_words(self) -> None:
-        while True:
+        for _ in range(_MOST_WORDS):
             try:
                 data = self._keeper.recv(4096)
             except BlockingIOError:
@@ -422,15 +429,22 @@ class Family:
                 raise JailLost(f"a keeper is gone ({error})") from None
             if not data:
                 raise JailLost("a keeper is gone")
-            match wire.decode(data, max_nodes=100):
-                case ("exit", int(inner), int(status), int(cpu_us)):
+            match understood(data, 100):
+                case ("exit", int(inner), int(status), int(cpu_us)) if _is_end(status, cpu_us):
                     state = self._states.pop(inner, None)
                     if state is not None:
                         state.ended = (status, cpu_us / 1e6)
                 case ("fault", str(step), str(text)):
                     raise JailLost(f"{step}: {text}")
-                case word:
+                case word if len(self._words) < _MOST_WORDS:
                     self._words.append(word)
+                case word:
+                    raise JailLost(f"a keeper says more than it was asked: {quoted(word)}")
+
+
+def _is_end(status: int, cpu_us: int) -> bool:
+    """Whether these can be a wait status and a CPU time."""
+    return 0 <= status < 1 << 16 and 0 <= cpu_us < 1 << 63
 
 
 def _fault(jobs: socket.socket, data: bytes | None = None) -> str:
@@ -441,7 +455,8 @@ def _fault(jobs: socket.socket, data: bytes | None = None) -> str:
         if len(data) == HEADER.size:
             kind, size = HEADER.unpack(data)
             if kind == FAULT and size < 4096:
-                return str(wire.decode(jobs.recv(size)))
+                text = wire.decode(jobs.recv(size))
+                return text if isinstance(text, str) else quoted(text)
     return "it does not say why"
 
 

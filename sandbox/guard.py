@@ -29,15 +29,24 @@ class Guard:
         self._watch: Watch | None = None
         self._deadline = math.inf
         self._give_up_at: float | None = None
+        self._of_all: Callable[[], float] | None = None
         self.began = 0.0
         self.before_s = 0.0  # CPU time that is not this run's
         self.detail = ""
 
     def begin(
-        self, pid: Callable[[], int], watch: Watch | None, *, used_before: bool = False
+        self,
+        pid: Callable[[], int],
+        watch: Watch | None,
+        *,
+        used_before: bool = False,
+        of_all: Callable[[], float] | None = None,
     ) -> None:
-        """Start the clocks. used_before: of a process that has used CPU time for others already."""
+        """Start the clocks. used_before: of a process that has used CPU time for others already.
+        of_all: tells the CPU seconds of a run that may have several processes.
+        """
         self._pid_of = pid
+        self._of_all = of_all
         self._watch = watch
         if used_before:
             self.before_s = self.cpu_s()
@@ -87,6 +96,8 @@ class Guard:
 
     def cpu_s(self) -> float:
         """CPU time of the run so far; of a process that has just gone, none is known."""
+        if self._of_all is not None:
+            return self._of_all()
         if not self._pid:
             self._pid = self._pid_of()
         try:

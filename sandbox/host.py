@@ -96,6 +96,7 @@ def settle(wish: Wish, limits: Limits, runtime: Runtime) -> Ground:
     packages = find_packages(wish.packages, interpreter)
     failures: list[str] = []
     for tier in wish.tiers():
+        limits.require_fit(tier)
         try:
             plan, jail = _settle_tier(tier, interpreter, packages, wish.preload, limits, runtime)
         except SetupError as error:

@@ -5,7 +5,7 @@ import threading
 
 from .guest import landlock, wire
 from .guest.confine import SPARE_INODES
-from .jail import START_PATIENCE_S, Jail, JailLost, descriptors_in
+from .jail import START_PATIENCE_S, Jail, JailLost, close_all, descriptors_in
 from .limits import Limits
 from .plan import Plan, describe_layers
 
@@ -74,5 +74,6 @@ class Nursery(Jail):
                 raise
         found = descriptors_in(ancillary)
         if len(found) != 1:
+            close_all(found)
             raise JailLost(f"the nursery said {data!r:.80} instead of a process")
         return found[0]

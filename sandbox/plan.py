@@ -39,16 +39,20 @@ class Plan:
 
 
 def shape_of(limits: Limits, source_bytes: int, plan: Plan) -> Shape:
-    """What a spare for a program of this size under these limits must be confined to."""
+    """What a spare for a program of this size under these limits must be confined to. Raises
+    `PolicyError` for limits that this tier can't hold.
+    """
+    limits.require_fit(plan.tier)
     # Room for the program's own file, in steps, so that few programs need another shape.
     room = 64 << 10
     while room < source_bytes + 4096:
         room *= 4
-    counted = limits.threads is not None and plan.counts_tasks
+    counted = limits.tasks is not None and plan.counts_tasks
     return Shape(
         disk_bytes=None if limits.disk_bytes is None else limits.disk_bytes + room,
         inodes=None if limits.files is None else limits.files + confine.SPARE_INODES,
-        tasks=limits.threads + 1 if limits.threads and counted else None,  # and the zygote
+        tasks=limits.tasks + 1 if limits.tasks and counted else None,  # and the zygote
+        processes=not limits.one_process and plan.tier == "namespaces",
     )
 
 

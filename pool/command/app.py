@@ -180,6 +180,7 @@ def run(
     timeout: options.Timeout = "10",
     cpu_time: options.CpuTime = "none",
     memory: options.Memory = "512M",
+    processes: options.Processes = 1,
     stdin: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="What the program reads; '-' is this command's input."),
@@ -229,7 +230,7 @@ def run(
     live = None if as_json else render.Live()
     pool = Pool(
         1,
-        limits=options.limits(timeout, cpu_time, memory),
+        limits=options.limits(timeout, cpu_time, memory, processes),
         packages=options.names(with_),
         preload=options.names(preload),
         python=python,
@@ -277,6 +278,7 @@ def batch(
     timeout: options.Timeout = "10",
     cpu_time: options.CpuTime = "none",
     memory: options.Memory = "512M",
+    processes: options.Processes = 1,
     with_: options.With = None,
     preload: options.Preload = None,
     python: options.Python = None,
@@ -289,7 +291,7 @@ def batch(
         pool = opened.enter_context(
             Pool(
                 workers,
-                limits=options.limits(timeout, cpu_time, memory),
+                limits=options.limits(timeout, cpu_time, memory, processes),
                 packages=options.names(with_),
                 preload=options.names(preload),
                 python=python,

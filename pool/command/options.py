@@ -16,6 +16,10 @@ CpuTime = Annotated[str, typer.Option(metavar="S", help="CPU seconds, or 'none'.
 Memory = Annotated[
     str, typer.Option(metavar="SIZE", help="Memory, such as 512M (K, M, G), or 'none'.")
 ]
+Processes = Annotated[
+    int,
+    typer.Option(metavar="N", help="Processes at once, the program included (namespaces tier)."),
+]
 With = Annotated[
     list[str] | None,
     typer.Option("--with", metavar="NAME", help="An installed package to offer; repeatable."),
@@ -36,12 +40,13 @@ Require = Annotated[
 ]
 
 
-def limits(timeout: str, cpu_time: str, memory: str) -> Limits:
-    """Return the limits that `--timeout`, `--cpu-time` and `--memory` ask for."""
+def limits(timeout: str, cpu_time: str, memory: str, processes: int = 1) -> Limits:
+    """Return the limits that `--timeout`, `--cpu-time`, `--memory` and `--processes` ask for."""
     return Limits(
         wall_s=parse_seconds("--timeout", timeout),
         cpu_s=parse_seconds("--cpu-time", cpu_time),
         memory_bytes=parse_size("--memory", memory),
+        processes=processes,
     )
 
 
