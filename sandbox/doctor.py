@@ -88,12 +88,12 @@ def _landlock() -> Finding:
 
 
 def _seccomp() -> Finding:
+    if not syscall_filter.probe():
+        advice = "use a kernel with CONFIG_SECCOMP_FILTER, and a container that lets it be used"
+        return Finding("seccomp", False, "system calls can't be filtered here", advice)
     missing = seccomp.probe()
     if missing:
         return Finding("seccomp", False, missing, _SECCOMP_ADVICE)
-    if not syscall_filter.probe():
-        advice = "use a kernel with CONFIG_SECCOMP_FILTER"
-        return Finding("seccomp", False, "this kernel does not filter system calls", advice)
     return Finding(
         "seccomp", True, f"filters of {len(seccomp.build('namespaces')) // 8} instructions"
     )

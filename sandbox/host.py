@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from . import cgroups, layout, seccomp
 from .errors import PolicyError, SetupError
-from .guest import landlock
+from .guest import capabilities, landlock
 from .interpreter import Interpreter, current, find
 from .jail import JailLost
 from .job import Job
@@ -189,7 +189,7 @@ def _plans(
         os.mkdir(links)
         os.chmod(links, 0o755)  # whatever the umask says: workers may have ids of their own
         layout.link_packages(packages, links)
-    for own_ids in (True, False) if os.geteuid() == 0 and tier != "none" else (False,):
+    for own_ids in (True, False) if tier != "none" and _can_manage_ids() else (False,):
         sources = _sources(interpreter, packages)
         if own_ids and not all(map(is_readable, sources)):
             continue
@@ -215,6 +215,20 @@ def _plans(
             own_ids=own_ids,
             cgroup_parents=parents,
         )
+
+
+def _can_manage_ids() -> bool:
+    """Whether this process can start others under ids of their own, and also end them and take
+    away their files: root in a container may lack a part of that.
+    """
+    return os.geteuid() == 0 and capabilities.probe(
+        capabilities.CAP_SETUID,
+        capabilities.CAP_SETGID,
+        capabilities.CAP_KILL,
+        capabilities.CAP_CHOWN,
+        capabilities.CAP_FOWNER,
+        capabilities.CAP_DAC_OVERRIDE,
+    )
 
 
 def _sources(interpreter: Interpreter, packages: tuple[Packages, ...]) -> list[str]:

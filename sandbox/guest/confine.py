@@ -300,5 +300,5 @@ def _empty_bounding_set_if_privileged() -> None:
     try:
         capabilities.empty_bounding_set()
     except PermissionError:
-        if capabilities.probe():
+        if capabilities.probe(capabilities.CAP_SETPCAP):
             raise
