@@ -5,13 +5,16 @@ PYTHON ?= python3
 FILE ?= examples/hello.py
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check bench clean
+.PHONY: run test soak check bench clean
 
 run: $(STAMP)
 	$(VENV)/bin/pool run $(FILE)
 
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest tests
+
+soak: $(STAMP)
+	$(VENV)/bin/python -m pytest tests -m soak
 
 check: $(STAMP)
 	$(VENV)/bin/ruff format --check .

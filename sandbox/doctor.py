@@ -33,6 +33,12 @@ class Diagnosis:
     tier: str | None
     findings: tuple[Finding, ...]
 
+    @property
+    def tiers(self) -> list[str]:
+        """The tiers that work here, the strongest first."""
+        held = {finding.name for finding in self.findings if finding.held}
+        return [tier for tier in TIERS if f"tier {tier}" in held]
+
 
 _NAMESPACE_ADVICE = (
     "as root outside a container nothing is needed; in a container allow user namespaces "

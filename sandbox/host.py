@@ -15,7 +15,7 @@ from . import cgroups, layout, seccomp
 from .errors import PolicyError, SetupError
 from .guest import capabilities, landlock
 from .interpreter import Interpreter, current, find
-from .jail import JailLost
+from .jail import HIDDEN, JailLost
 from .job import Job
 from .launch import Launcher, is_reachable, is_readable
 from .limits import Limits
@@ -120,13 +120,27 @@ def _settle_tier(
     first: SetupError | None = None
     for plan in _plans(tier, interpreter, packages, preload, runtime):
         try:
-            return plan, _start_and_try(plan, limits)
+            return _start_shown(plan, limits)
         except BaseException as error:
             plan.launcher.close()
             if not isinstance(error, SetupError) or _is_callers(error):
                 raise
             first = first or error
     raise first or SetupError("tier", f"there is no plan for {tier}")
+
+
+def _start_shown(plan: Plan, limits: Limits) -> tuple[Plan, RunJail]:
+    """Start a first jail; where it can't be watched, one whose processes let themselves be seen.
+
+    That they can't be traced is one layer of several: no run may look into /proc, or trace.
+    """
+    try:
+        return plan, _start_and_try(plan, limits)
+    except SetupError as error:
+        if error.step != HIDDEN or plan.tier != "landlock":
+            raise
+    plan = dataclasses.replace(plan, shown=True)
+    return plan, _start_and_try(plan, limits)
 
 
 def _is_callers(error: SetupError) -> bool:

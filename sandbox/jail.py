@@ -57,6 +57,9 @@ from .plan import Plan
 START_PATIENCE_S = 60.0
 """A jail that has not said hello by then never will; importing large packages takes seconds."""
 
+HIDDEN = "watch"
+"""The step that fails where /proc hides what can't be traced: there is another plan for that."""
+
 KILL_PATIENCE_S = 2.0
 """A killed process that has not gone by then is given up together with its jail."""
 
@@ -193,6 +196,7 @@ class Jail:
             "run_filter": seccomp.build(self.plan.tier) if confined and self.families else b"",
             "path": where.path,
             "preload": list(self.plan.preload),
+            "shown": self.plan.shown,
         }
 
     def _more_rules(self) -> list[tuple[str, int]]:
@@ -229,6 +233,10 @@ class Jail:
             raise JailLost("the kernel did not tell the zygote's process id")
         self.zygote_pid = pid
         self._zygote_pidfd = os.pidfd_open(pid)
+        if not os.path.exists(f"/proc/{pid}/status") and self.is_alive():
+            raise SetupError(
+                HIDDEN, "what runs in jails is hidden in /proc (hidepid), and can't be watched"
+            )
 
     def _settle(self) -> None:
         """What a kind of jail still needs when its zygote has said hello."""

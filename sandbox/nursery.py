@@ -3,6 +3,7 @@
 import socket
 import threading
 
+from .errors import SetupError
 from .guest import landlock, wire
 from .guest.confine import SPARE_INODES
 from .jail import START_PATIENCE_S, Jail, JailLost, descriptors_in
@@ -28,6 +29,12 @@ class Nursery(Jail):
 
     def start(self) -> None:
         """Make the jail. Raises `SetupError` naming the step that failed."""
+        if self.plan.shown:
+            raise SetupError(
+                "sessions",
+                "processes that can't be traced are hidden in /proc here (hidepid), and no state "
+                "that can be is kept from another; mount /proc without, or run as root",
+            )
         self._make()
         self.layers = describe_layers(self.plan, self.landlock_abi, None)
         self.layers["system calls"] += "; forks and signals are asked for at the host"

@@ -94,6 +94,7 @@ class Zygote:
             config["filter"],
             families=self.families,
             run_filter=config.get("run_filter", b""),
+            shown=config.get("shown", False),
         )
         self.serial = 0
         self.held = False

@@ -7,6 +7,7 @@ bounding set, filter, user. As an ordinary user, only the filter can be imitated
 
 import contextlib
 import os
+import platform
 import sys
 from collections.abc import Iterator
 
@@ -67,7 +68,8 @@ def _become(kind: Kind) -> None:
         os.setgroups([])
         os.setresgid(USER, USER, USER)
         os.setresuid(USER, USER, USER)
-    os.environ |= {"HOME": "/tmp", "TMPDIR": "/tmp"}
+    os.environ |= {"HOME": "/tmp/home", "TMPDIR": "/tmp"}
+    os.mkdir("/tmp/home", 0o700)
 
 
 def _show(paths: list[str]) -> None:
@@ -94,7 +96,9 @@ def _closed_folders(path: str) -> Iterator[str]:
             yield path
 
 
-def _mount(source: str, target: str, kind: str = "none", *, flags: int = 0, options: str = "") -> None:
+def _mount(
+    source: str, target: str, kind: str = "none", *, flags: int = 0, options: str = ""
+) -> None:
     kernel.mount(source.encode(), target.encode(), kind.encode(), flags, options.encode() or None)
 
 
@@ -109,6 +113,9 @@ def _install(kind: Kind) -> None:
         return
     filter_ = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
     filter_.set_attr(pyseccomp.Attr.CTL_NNP, 0)
+    if platform.machine() == "x86_64":  # as container runtimes do: 32-bit programs run there
+        filter_.add_arch(pyseccomp.Arch.X86)
+        filter_.add_arch(pyseccomp.Arch.X32)
     for refusal in kind.refusals:
         for name in refusal.names.split():
             number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
