@@ -356,18 +356,24 @@ class Pool:
         return Snapshot(self, origin)
 
     def _new_family(self, limits: Limits) -> tuple[Family, State]:
-        """Return a family, and a first head of it, which is parked."""
-        try:
-            family = Family(self._engine.nursery(), limits)
+        """Return a family, and a first head of it, which is parked. Tried twice: the jail of
+        sessions may have died since it was last asked for something.
+        """
+        why = ""
+        for _ in range(2):
             try:
-                head = family.first()
-            except BaseException:
-                family.close()
-                raise
-        except JailLost as lost:
-            raise PoolError(f"a session could not be made: {lost}") from None
-        head.park()
-        return family, head
+                family = Family(self._engine.nursery(), limits)
+                try:
+                    head = family.first()
+                except BaseException:
+                    family.close()
+                    raise
+            except JailLost as lost:
+                why = str(lost)
+                continue
+            head.park()
+            return family, head
+        raise PoolError(f"a session could not be made: {why}")
 
     def _require_sessions(self, count: int) -> None:
         self._engine.sessions.require_room(count)

@@ -256,7 +256,7 @@ class Jail:
     # ---- living
 
     def is_alive(self) -> bool:
-        if self._zygote_pidfd < 0:
+        if self._zygote_pidfd < 0 or self._killed:
             return False
         poll = select.poll()
         poll.register(self._zygote_pidfd, select.POLLIN)

@@ -6,9 +6,12 @@ import threading
 from .errors import SetupError
 from .guest import landlock, wire
 from .guest.confine import SPARE_INODES
-from .jail import START_PATIENCE_S, Jail, JailLost, descriptors_in
+from .jail import Jail, JailLost, descriptors_in
 from .limits import Limits
 from .plan import Plan, describe_layers
+
+_FORK_PATIENCE_S = 10.0
+"""It only forks: what has not come by then never will."""
 
 
 class Nursery(Jail):
@@ -70,9 +73,13 @@ class Nursery(Jail):
 
     def _fork(self, message: wire.Value, *descriptors: int) -> int:
         with self._forking:
-            self._say(wire.encode(message), *descriptors)
-            data, ancillary = self._receive(START_PATIENCE_S)
-        found = descriptors_in(ancillary)
-        if len(found) != 1:
-            raise JailLost(f"the nursery said {data!r:.80} instead of a process")
+            try:
+                self._say(wire.encode(message), *descriptors)
+                data, ancillary = self._receive(_FORK_PATIENCE_S)
+                found = descriptors_in(ancillary)
+                if len(found) != 1:
+                    raise JailLost(f"the nursery said {data!r:.80} instead of a process")
+            except JailLost:
+                self.kill()  # or whoever wants a session next would wait as long, for ever
+                raise
         return found[0]

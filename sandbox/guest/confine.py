@@ -83,7 +83,7 @@ class Confinement:
         if self._mounts:
             self._steps(("mounts", lambda: kernel.harden_mounts(self._devices)))
         self._steps(
-            ("rlimits", rlimits.apply_fixed),
+            ("rlimits", lambda: rlimits.apply_fixed(dumpable=self._shown)),
             ("undumpable", lambda: kernel.prctl(kernel.PR_SET_DUMPABLE, int(self._shown))),
             ("no_new_privs", kernel.no_new_privs),
             ("bounding set", _empty_bounding_set_if_privileged),

@@ -15,8 +15,7 @@ PER_JOB = (
 _STACK_BYTES = 8 << 20  # what a login shell gives; also glibc's size for the stack of a thread
 
 _FIXED = {
-    # No dumps, no locked memory, no queues, no real-time or raised priority, in any run.
-    resource.RLIMIT_CORE: 0,
+    # No locked memory, no queues, no real-time or raised priority, in any run.
     resource.RLIMIT_MEMLOCK: 0,
     resource.RLIMIT_MSGQUEUE: 0,
     resource.RLIMIT_NICE: 0,
@@ -26,8 +25,13 @@ _FIXED = {
 }
 
 
-def apply_fixed() -> None:
-    """Set what is the same for every run; once, in the zygote, whose children inherit it."""
+def apply_fixed(*, dumpable: bool = False) -> None:
+    """Set what is the same for every run; once, in the zygote, whose children inherit it.
+
+    Of what is dumpable no core may be taken either: a limit of 0 does not stop one from being sent
+    to a program of the host's (core_pattern), and one of 1 does (core(5)).
+    """
+    _set(resource.RLIMIT_CORE, int(dumpable))
     for which, value in _FIXED.items():
         _set(which, value)
 
