@@ -103,6 +103,8 @@ def settle(wish: Wish, limits: Limits, runtime: Runtime) -> Ground:
                 raise _explained(error) from None
             failures.append(f"{tier}: {error}")
             step = error.step
+        except OSError as error:  # a host that is out of something: no reason for a weaker tier
+            raise SetupError("host", str(error)) from error
         else:
             return Ground(plan, jail, tuple(failures))
     raise SetupError(step, "no jail starts here. " + "; ".join(failures))
@@ -168,6 +170,9 @@ def _start_and_try(plan: Plan, limits: Limits) -> RunJail:
         text = f"{error}; {jail.log() or 'nothing was logged'}"
         jail.close()
         raise SetupError("first run", text) from None
+    except OSError as error:  # of descriptors, as a rule, there are too few
+        jail.close()
+        raise SetupError("first run", str(error)) from error
     except BaseException:
         jail.close()
         raise

@@ -93,13 +93,21 @@ class Jail:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._zygote_pidfd = -1
-        self._log = os.memfd_create("log", os.MFD_CLOEXEC)
+        self._log = self.report_fd = -1
         self._lock = threading.Lock()
         self._killed = False
         self._closed = False  # guarded by _lock, and what `kill` uses is only taken away after it
-        self.report_fd = os.memfd_create("report", os.MFD_CLOEXEC)
-        os.ftruncate(self.report_fd, REGION)
-        self.report = Report(self.report_fd)
+        try:
+            with step("memory"):
+                self._log = os.memfd_create("log", os.MFD_CLOEXEC)
+                self.report_fd = os.memfd_create("report", os.MFD_CLOEXEC)
+                os.ftruncate(self.report_fd, REGION)
+                self.report = Report(self.report_fd)
+        except BaseException:
+            for fd in (self._log, self.report_fd):
+                if fd >= 0:
+                    os.close(fd)
+            raise
         _open.add(self)
 
     def __repr__(self) -> str:
@@ -126,7 +134,8 @@ class Jail:
         if self.plan.tier != "namespaces":
             with step("folder"):
                 self.scratch = self.plan.runtime.make_folder(f"scratch-{self.number}", own)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with step("launch"):
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         ours.settimeout(START_PATIENCE_S)

@@ -67,7 +67,7 @@ class Run:
         self.on_output = on_output
         self.detail = ""
         self.jail_lost = False
-        self.guard = Guard(job.limits, stop, self._has_started)
+        self.guard = Guard(job.limits, stop, self._has_started, self._has_ended)
 
     def drive(self, queue_s: float = 0.0) -> Result:
         limits = self.job.limits
@@ -126,7 +126,10 @@ class Run:
         jail = self.jail
         if jail.group is not None:
             tasks = None if limits.threads is None else limits.threads + 1
-            jail.group.begin(limits.memory_bytes, tasks)
+            try:
+                jail.group.begin(limits.memory_bytes, tasks)
+            except (OSError, ValueError) as error:  # somebody has taken it away
+                raise NotStarted(f"its cgroup does not answer ({error})") from None
             # Not before: what the last run held may still be given back, and count.
             self.spare.die_first()
         watch = None
@@ -157,6 +160,8 @@ class Run:
             # It is gone, perhaps for want of memory for a large program: what is found from here
             # on tells, and whose fault it is.
             pass
+        # With a timeout, Python would wait for it even where the kernel is told not to.
+        jobs.setblocking(False)
 
     # ---- waiting
 
@@ -254,9 +259,14 @@ class Run:
         except OSError:
             return False
 
+    def _has_ended(self) -> bool:
+        """Whether the child's process has ended, as the kernel says, not the zygote."""
+        poll = select.poll()
+        poll.register(self.spare.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
+
     def _fault(self) -> str | None:
         """What kept the child from starting the program; None if it did start it."""
-        self.spare.jobs.setblocking(False)
         try:
             word = self.spare.jobs.recv(4096)
         except OSError:
