@@ -25,6 +25,12 @@ NO_SKIP = os.environ.get("POOL_TESTS_NO_SKIP") == "1"
 """In CI a skip for something missing is a failure: what is not tried is not held."""
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--minutes", type=float, default=20, help="how long soak tests may take, in all tiers"
+    )
+
+
 def pytest_configure():
     """A runner started with nohup or in the background passes on that SIGINT is ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -154,6 +154,7 @@ KINDS = {
         capabilities=DOCKERS,
         refusals=(*DOCKER, LANDLOCK_NOT_BOOTED),
     ),
+    "ordinary": Kind("a machine of one's own, as an ordinary user"),
     "namespaces-only": Kind(
         "a host with user namespaces, and without Landlock",
         refusals=(NO_LANDLOCK,),
