@@ -3,6 +3,7 @@
 VENV := .venv
 PYTHON ?= python3
 FILE ?= examples/hello.py
+MINUTES ?= 20
 STAMP := $(VENV)/.installed
 
 .PHONY: run test soak check bench peers clean
@@ -14,7 +15,7 @@ test: $(STAMP)
 	$(VENV)/bin/python -m pytest tests
 
 soak: $(STAMP)
-	$(VENV)/bin/python -m pytest tests -m soak
+	$(VENV)/bin/python -m pytest tests -m soak --minutes $(MINUTES)
 
 check: $(STAMP)
 	$(VENV)/bin/ruff format --check .

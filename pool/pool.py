@@ -13,7 +13,7 @@ from typing import Unpack
 
 from sandbox import descriptors
 from sandbox.cpus import usable_cpus
-from sandbox.errors import PolicyError
+from sandbox.errors import PolicyError, SetupError
 from sandbox.family import Family
 from sandbox.host import Wish, settle
 from sandbox.jail import JailLost
@@ -145,9 +145,11 @@ class Pool:
         try:
             for worker in engine.workers:
                 worker.start()
-        except BaseException:
+        except BaseException as error:
             engine.close(self._pid)
             ground.jail.close()
+            if isinstance(error, RuntimeError):  # no more threads
+                raise SetupError("workers", str(error)) from error
             raise
         self._engine = engine
         # For pools that nobody closes: at the interpreter's exit, or when they are collected.

@@ -72,6 +72,8 @@ class Worker:
         self._partner: RunJail | None = None  # for tests, made when the first one comes
         self._partner_spare: Spare | None = None
         self._life = Lifecycle()
+        self._proven = False  # this jail has had a spare
+        self._failures = 0  # in a row: jails that never had one
         self._lock = threading.Lock()
         self._task: Task | None = None  # guarded by _lock, as jails are: `end` is for any thread
         self._thread = threading.Thread(target=self._live, name=f"worker-{id(self):x}", daemon=True)
@@ -119,6 +121,8 @@ class Worker:
                 except JailLost as lost:
                     logger.info("a jail was lost and is replaced: %s", lost)
                     self._discard()
+                    if not self._proven:
+                        self._failed(str(lost))
                 except PoolClosed:
                     raise
                 except Exception:
@@ -132,32 +136,36 @@ class Worker:
 
     def _start_jail(self) -> bool:
         """Make a jail, with pauses that double; False if the pool was closed meanwhile."""
-        pause_s = _FIRST_PAUSE_S
-        failures = 0
         shape = shape_of(self._limits, 0, self._plan)
         while not self._closing.is_set():
             try:
                 jail = RunJail(self._plan)
                 self._hold(jail)
+                self._proven = False
                 jail.start(shape)
                 return True
             except Exception as error:  # noqa: BLE001  (out of threads, of memory: it may pass)
                 self._drop_jail()
                 if self._closing.is_set():
                     break
-                failures += 1
-                logger.warning("a jail could not be started (try %d): %s", failures, error)
-                if failures >= _HOPELESS:
-                    self._hopeless(str(error))
-            self._closing.wait(pause_s)
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                self._failed(str(error))
         return False
+
+    def _failed(self, why: str) -> None:
+        """Count a jail that could not be started, or not fork, and pause before the next."""
+        self._failures += 1
+        logger.warning("a jail could not be started (try %d): %s", self._failures, why)
+        if self._failures >= _HOPELESS:
+            self._hopeless(why)
+        doublings = min(self._failures - 1, 10)
+        self._closing.wait(min(_FIRST_PAUSE_S * 2**doublings, _LONGEST_PAUSE_S))
 
     def _serve(self) -> None:
         """Serve one task, or notice that the jail has died while there was none."""
         assert self._jail is not None
         if self._spare is None:
             self._spare = self._jail.next_spare()
+            self._proven, self._failures = True, 0
         self._settle_partner()
         if self._life.state is State.SETTLING:
             self._life.to(State.IDLE)

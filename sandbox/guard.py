@@ -11,20 +11,33 @@ from .reasons import ExitReason
 from .stop import Stop
 from .watch import Watch
 
+_LONGEST_LOOK_S = 60.0
+"""Between two looks at a run that has no limit: its end is told, and wakes us."""
+
+_REPORT_PATIENCE_S = 5.0
+"""A run that has ended, and whose zygote has not said how by then, is lost with its jail."""
+
 
 class Guard:
     """Enforces the limits on time, and what a `Watch` sees, on the process `pid` (on the host).
 
     has_started: whether the program has been given control; before that, its time has not begun.
+    has_ended: whether its process has: then it can pass no limit, and only the word is missing.
     The clock starts with `begin`; `look` is to be called at least every `until_next_look` seconds.
     """
 
     def __init__(
-        self, limits: Limits, stop: Stop, has_started: Callable[[], bool] = lambda: True
+        self,
+        limits: Limits,
+        stop: Stop,
+        has_started: Callable[[], bool] = lambda: True,
+        has_ended: Callable[[], bool] = lambda: False,
     ) -> None:
         self._limits = limits
         self._stop = stop
         self._has_started = has_started
+        self._has_ended = has_ended
+        self._ended_at: float | None = None  # when that was first seen
         self._pid = 0
         self._watch: Watch | None = None
         self._deadline = math.inf
@@ -60,7 +73,9 @@ class Guard:
         now = time.monotonic()
         if self._stop.reason is not None:
             return max(self._patience_ends() - now, 0.0)
-        waits = [60.0, self._deadline - now]
+        waits = [_LONGEST_LOOK_S, self._deadline - now]
+        if self._ended_at is not None:
+            return 0.02
         if limits.cpu_s is not None:
             # With every CPU at work, the limit can't come sooner than this.
             waits.append(max((limits.cpu_s - self.cpu_s()) / (os.cpu_count() or 1), 0.001))
@@ -75,6 +90,10 @@ class Guard:
         if self._stop.reason is not None:
             if now >= self._patience_ends():
                 raise JailLost(f"killed, but not gone after {KILL_PATIENCE_S:g} s")
+        elif self._has_ended():
+            self._ended_at = self._ended_at or now
+            if now >= self._ended_at + _REPORT_PATIENCE_S:
+                raise JailLost("the zygote does not say how the run ended")
         elif now >= self._deadline:
             if self._has_started():
                 self._stop(ExitReason.WALL_TIMEOUT)

@@ -57,6 +57,9 @@ from .plan import Plan
 START_PATIENCE_S = 60.0
 """A jail that has not said hello by then never will; importing large packages takes seconds."""
 
+HIDDEN = "watch"
+"""The step that fails where /proc hides what can't be traced: there is another plan for that."""
+
 KILL_PATIENCE_S = 2.0
 """A killed process that has not gone by then is given up together with its jail."""
 
@@ -93,13 +96,21 @@ class Jail:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._zygote_pidfd = -1
-        self._log = os.memfd_create("log", os.MFD_CLOEXEC)
+        self._log = self.report_fd = -1
         self._lock = threading.Lock()
         self._killed = False
         self._closed = False  # guarded by _lock, and what `kill` uses is only taken away after it
-        self.report_fd = os.memfd_create("report", os.MFD_CLOEXEC)
-        os.ftruncate(self.report_fd, REGION)
-        self.report = Report(self.report_fd)
+        try:
+            with step("memory"):
+                self._log = os.memfd_create("log", os.MFD_CLOEXEC)
+                self.report_fd = os.memfd_create("report", os.MFD_CLOEXEC)
+                os.ftruncate(self.report_fd, REGION)
+                self.report = Report(self.report_fd)
+        except BaseException:
+            for fd in (self._log, self.report_fd):
+                if fd >= 0:
+                    os.close(fd)
+            raise
         _open.add(self)
 
     def __repr__(self) -> str:
@@ -126,7 +137,8 @@ class Jail:
         if self.plan.tier != "namespaces":
             with step("folder"):
                 self.scratch = self.plan.runtime.make_folder(f"scratch-{self.number}", own)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with step("launch"):
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         ours.settimeout(START_PATIENCE_S)
@@ -201,6 +213,7 @@ class Jail:
             ),
             "path": where.path,
             "preload": list(self.plan.preload),
+            "shown": self.plan.shown,
         }
 
     def _more_rules(self) -> list[tuple[str, int]]:
@@ -222,6 +235,10 @@ class Jail:
             self._zygote_pidfd = os.pidfd_open(pid)
         except OSError as error:
             raise JailLost(f"the zygote is gone ({error})") from None
+        if not os.path.exists(f"/proc/{pid}/status") and self.is_alive():
+            raise SetupError(
+                HIDDEN, "what runs in jails is hidden in /proc (hidepid), and can't be watched"
+            )
 
     def _take_hello(self, data: bytes) -> int:
         """Take what a zygote says of itself; return the Landlock ABI that it has found."""
@@ -256,7 +273,7 @@ class Jail:
     # ---- living
 
     def is_alive(self) -> bool:
-        if self._zygote_pidfd < 0:
+        if self._zygote_pidfd < 0 or self._killed:
             return False
         poll = select.poll()
         poll.register(self._zygote_pidfd, select.POLLIN)

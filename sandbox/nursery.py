@@ -3,11 +3,15 @@
 import socket
 import threading
 
+from .errors import SetupError
 from .guest import landlock, wire
 from .guest.confine import SPARE_INODES
-from .jail import START_PATIENCE_S, Jail, JailLost, close_all, descriptors_in
+from .jail import Jail, JailLost, close_all, descriptors_in
 from .limits import Limits
 from .plan import Plan, describe_layers
+
+_FORK_PATIENCE_S = 10.0
+"""It only forks: what has not come by then never will."""
 
 
 class Nursery(Jail):
@@ -31,6 +35,12 @@ class Nursery(Jail):
 
     def start(self) -> None:
         """Make the jail. Raises `SetupError` naming the step that failed."""
+        if self.plan.shown:
+            raise SetupError(
+                "sessions",
+                "processes that can't be traced are hidden in /proc here (hidepid), and no state "
+                "that can be is kept from another; mount /proc without, or run as root",
+            )
         self._make()
         self.layers = describe_layers(self.plan, self.landlock_abi, None)
         self.layers["system calls"] += "; forks and signals are asked for at the host"
@@ -68,12 +78,12 @@ class Nursery(Jail):
         with self._forking:
             try:
                 self._say(wire.encode(message), *descriptors)
-                data, ancillary = self._receive(START_PATIENCE_S)
+                data, ancillary = self._receive(_FORK_PATIENCE_S)
+                found = descriptors_in(ancillary)
+                if len(found) != 1:
+                    close_all(found)
+                    raise JailLost(f"the nursery said {data!r:.80} instead of a process")
             except JailLost:
-                self.kill()  # it may not be dead yet, but nothing more comes of it
+                self.kill()  # or whoever wants a session next would wait as long, for ever
                 raise
-        found = descriptors_in(ancillary)
-        if len(found) != 1:
-            close_all(found)
-            raise JailLost(f"the nursery said {data!r:.80} instead of a process")
         return found[0]

@@ -20,6 +20,7 @@ class Plan:
     package_links: the folder where the packages are linked (other tiers than namespaces).
     own_ids: every worker gets a user id of its own on the host (needs root).
     cgroup_parents: where the workers' cgroups are made, or None.
+    shown: processes of the jails let themselves be looked at, since /proc hides them otherwise.
     """
 
     tier: str
@@ -31,6 +32,7 @@ class Plan:
     package_links: str
     own_ids: bool
     cgroup_parents: cgroups.Parents | None
+    shown: bool = False
 
     @property
     def counts_tasks(self) -> bool:
@@ -71,6 +73,8 @@ def describe_layers(plan: Plan, landlock_abi: int, group: cgroups.Group | None) 
         files = f"{landlock}; metadata of other files is visible"
         network = "no sockets"
         processes = "no fork; signals to itself only"
+        if plan.shown:
+            processes += "; shown to this user's processes; no sessions"
     if group is not None:
         memory = f"{group.describe()}; RLIMIT_DATA"
     else:

@@ -72,7 +72,7 @@ class Run:
         self.detail = ""
         self.jail_lost = False
         self.members: Members | None = None  # of a run that may have several processes
-        self.guard = Guard(job.limits, stop, self._has_started)
+        self.guard = Guard(job.limits, stop, self._has_started, self._has_ended)
 
     def drive(self, queue_s: float = 0.0) -> Result:
         with contextlib.ExitStack() as owned:
@@ -141,7 +141,10 @@ class Run:
         jail = self.jail
         if jail.group is not None:
             tasks = limits.tasks
-            jail.group.begin(limits.memory_bytes, None if tasks is None else tasks + 1)
+            try:
+                jail.group.begin(limits.memory_bytes, None if tasks is None else tasks + 1)
+            except (OSError, ValueError) as error:  # somebody has taken it away
+                raise NotStarted(f"its cgroup does not answer ({error})") from None
             # Not before: what the last run held may still be given back, and count.
             self.spare.die_first()
         if jail.plan.tier == "namespaces" and not limits.one_process:
@@ -177,6 +180,8 @@ class Run:
             # It is gone, perhaps for want of memory for a large program: what is found from here
             # on tells, and whose fault it is.
             pass
+        # With a timeout, Python would wait for it even where the kernel is told not to.
+        jobs.setblocking(False)
 
     # ---- waiting
 
@@ -281,9 +286,14 @@ class Run:
         except OSError:
             return False
 
+    def _has_ended(self) -> bool:
+        """Whether the child's process has ended, as the kernel says, not the zygote."""
+        poll = select.poll()
+        poll.register(self.spare.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
+
     def _fault(self) -> str | None:
         """What kept the child from starting the program; None if it did start it."""
-        self.spare.jobs.setblocking(False)
         try:
             word = self.spare.jobs.recv(4096)
         except OSError:

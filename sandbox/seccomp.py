@@ -38,6 +38,16 @@ def build(
     if machine not in _ARCHES:
         raise SetupError("seccomp", f"no filter for {machine}; there is one for {list(_ARCHES)}")
     library = _libseccomp()
+    try:
+        return _build(library, machine, syscalls.rules(tier, session=session, processes=processes))
+    except OSError as error:
+        # libseccomp asks the kernel which actions it has.
+        raise SetupError(
+            "seccomp", f"no filter can be built ({error}); does the kernel filter system calls?"
+        ) from error
+
+
+def _build(library: Any, machine: str, rules: tuple[syscalls.Rule, ...]) -> bytes:
     arch = getattr(library.Arch, _ARCHES[machine])
     filter_ = library.SyscallFilter(library.ERRNO(_EPERM))
     if machine != platform.machine():
@@ -45,7 +55,7 @@ def build(
         filter_.add_arch(arch)
     filter_.set_attr(library.Attr.ACT_BADARCH, library.KILL_PROCESS)
     filter_.set_attr(library.Attr.CTL_OPTIMIZE, _OPTIMIZE_TREE)
-    for rule in syscalls.rules(tier, session=session, processes=processes):
+    for rule in rules:
         for name in rule.names.split():
             if library.resolve_syscall(arch, name) < 0:  # another machine's: open, on aarch64
                 continue

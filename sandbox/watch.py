@@ -1,5 +1,6 @@
 """Watching what the kernel can't cap here: memory without a cgroup, scratch without a tmpfs."""
 
+import contextlib
 import os
 import stat
 import time
@@ -55,10 +56,9 @@ class Watch:
 
     def check(self) -> tuple[ExitReason, str] | None:
         began = time.monotonic()
-        try:
+        found = None
+        with contextlib.suppress(psutil.Error):  # it has just ended
             found = self._check_process()
-        except psutil.Error:  # it has just ended
-            return None
         found = found or self._check_scratch()
         # A tenth of the host's time at most, however much there is to look through.
         self.interval_s = max(INTERVAL_S, 10 * (time.monotonic() - began))

@@ -26,6 +26,7 @@ from . import judge as judging
 from .batch import Batch, open_source
 from .hints import missing_package
 from .results import ResultsFile
+from .selftest import Outcome, self_test
 from .sizes import parse_environment
 
 OWN_FAILURE = 125
@@ -378,18 +379,34 @@ def judge(
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    test: Annotated[
+        bool, typer.Option("--self-test", help="Also try to break out, in every tier that works.")
+    ] = False,
+    tier: Annotated[
+        str | None, typer.Option(metavar="T", help="Self-test this tier only (none: a control).")
+    ] = None,
 ) -> None:
     """Print, layer by layer, what this host holds, and what to do about what is missing.
 
-    Exit code 0 if programs can be confined here, 1 if not.
+    Exit code 0 if programs can be confined here (and nothing got through), 1 if not.
     """
+    if tier is not None and not test:
+        raise ValueError("--tier is for --self-test")
     diagnosis = examine()
+    tiers = [tier] if tier is not None else diagnosis.tiers if test else []
+    trials = [trial for each in tiers for trial in self_test(each)]
     with _printing():
         if as_json:
-            print(json.dumps(dataclasses.asdict(diagnosis)))
+            told = dataclasses.asdict(diagnosis)
+            if test:
+                told["self_test"] = [dataclasses.asdict(trial) for trial in trials]
+            print(json.dumps(told))
         else:
             render.diagnosis(diagnosis)
-    raise _Ended(0 if diagnosis.tier else 1)
+            if test:
+                render.trials(trials)
+    broken = any(trial.outcome is Outcome.NOT_HELD for trial in trials)
+    raise _Ended(1 if broken or not diagnosis.tier else 0)
 
 
 def exit_code(result: Result) -> int:

@@ -51,12 +51,14 @@ class Confinement:
         families: bool = False,
         run_filter: bytes = b"",
         process_filter: bytes = b"",
+        shown: bool = False,
     ) -> None:
         self.tier = tier
         self.family = ""  # of a keeper: the folder of its family's scratches, if they have one
         self._families = families
         self._run_filter = run_filter
         self._process_filter = process_filter
+        self._shown = shown
         self.stand_in(scratch)
         self._mount_point = scratch.encode()
         self._signature: list[tuple[int, ...]] = []
@@ -87,7 +89,7 @@ class Confinement:
             self._steps(("mounts", lambda: kernel.harden_mounts(self._devices)))
         self._steps(
             ("rlimits", rlimits.apply_fixed),
-            ("undumpable", lambda: kernel.prctl(kernel.PR_SET_DUMPABLE, 0)),
+            ("undumpable", lambda: kernel.prctl(kernel.PR_SET_DUMPABLE, int(self._shown))),
             ("no_new_privs", kernel.no_new_privs),
             ("bounding set", _empty_bounding_set_if_privileged),
             ("capabilities", lambda: capabilities.apply(keep)),
@@ -332,5 +334,5 @@ def _empty_bounding_set_if_privileged() -> None:
     try:
         capabilities.empty_bounding_set()
     except PermissionError:
-        if capabilities.probe():
+        if capabilities.probe(capabilities.CAP_SETPCAP):
             raise

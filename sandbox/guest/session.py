@@ -152,6 +152,7 @@ class Head:
         """In a branch: stand in its own files, give up what its user namespace gave it, let the
         keeper look at it, and draw its own random numbers.
         """
+        _silence()  # anew: the keeper knows /dev/null by the mounts that are the branch's own
         where: Any = wire.decode(self._receive()[1])
         here, old = os.getcwd(), self._confinement.scratch
         if where is not None:

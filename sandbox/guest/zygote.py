@@ -98,6 +98,7 @@ class Zygote:
             families=self.families,
             run_filter=config.get("run_filter", b""),
             process_filter=config.get("process_filter", b""),
+            shown=config.get("shown", False),
         )
         self.serial = 0
         self.orphans_s = 0.0
