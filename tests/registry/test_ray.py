@@ -97,8 +97,8 @@ def test_more_than_any_machine_has_is_refused_at_once(services):
 
 def test_what_is_taken_is_waited_for_with_a_limit(connect):
     """CPUs that others hold: StartTimeout tells what was asked and what is free."""
+    connect().register("all", Counter, num_cpus=CPUS)
     services = connect(start_timeout=1.5)
-    services.register("all", Counter, num_cpus=CPUS)
     with pytest.raises(StartTimeout, match="asks for 2 CPU; free now in the whole cluster: 0 CPU"):
         services.register("more", Counter, num_cpus=2)
     assert services.list() == ["all"]
