@@ -36,7 +36,7 @@ bench: $(TESTS_STAMP)
 
 # TorchRL's own tests, of a checkout, against ours.
 peers: $(TESTS_STAMP)
-	$(VENV)/bin/python tests/peers/torchrl.py "$(TORCHRL_SRC)"
+	$(VENV)/bin/python tests/peers/run_torchrl.py "$(TORCHRL_SRC)"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

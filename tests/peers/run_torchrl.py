@@ -1,6 +1,6 @@
 """Runs TorchRL's own tests against ours: the same files, with nothing but what they import mapped.
 
-    python tests/peers/torchrl.py CHECKOUT [pytest's options]      (make peers TORCHRL_SRC=CHECKOUT)
+    python tests/peers/run_torchrl.py CHECKOUT [pytest's options]      (make peers TORCHRL_SRC=CHECKOUT)
 
 The mapped files are in a temporary folder, and gone afterwards. They want more CPUs than a small
 machine has: they run beside a Ray that offers 16, whatever this machine has. The tokenizer that some
