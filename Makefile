@@ -5,7 +5,7 @@ PYTHON ?= python3
 FILE ?= examples/hello.py
 STAMP := $(VENV)/.installed
 
-.PHONY: run test soak check bench clean
+.PHONY: run test soak check bench peers clean
 
 run: $(STAMP)
 	$(VENV)/bin/pool run $(FILE)
@@ -27,6 +27,13 @@ bench: $(STAMP)
 	$(VENV)/bin/python -m bench.latency --preload numpy
 	$(VENV)/bin/python -m bench.load
 	$(VENV)/bin/python -m bench.start
+	$(VENV)/bin/python -m bench.judge
+	$(VENV)/bin/python -m bench.services
+	$(VENV)/bin/python -m bench.chat
+
+# TorchRL's own tests, of a checkout, against ours.
+peers: $(STAMP)
+	$(VENV)/bin/python tests/peers/torchrl.py "$(TORCHRL_SRC)"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

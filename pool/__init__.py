@@ -15,16 +15,23 @@ from .errors import (
     SessionLost,
 )
 from .function import Function
+from .judge import Asserts, Call, CaseResult, Stdio, Verdict
+from .persistent import PersistentPythonProcess
 from .pool import Pool
 from .program import Program
+from .service import PythonExecutorService
 from .session import Session
 from .snapshot import Snapshot
 from .stats import Stats
 from .task import RunFuture
 
 __all__ = [
+    "Asserts",
+    "Call",
+    "CaseResult",
     "Function",
     "LimitExceeded",
+    "PersistentPythonProcess",
     "Pool",
     "PoolClosed",
     "PoolError",
@@ -32,9 +39,12 @@ __all__ = [
     "PoolTimeout",
     "Program",
     "ProgramError",
+    "PythonExecutorService",
     "RunFuture",
     "Session",
     "SessionLost",
     "Snapshot",
     "Stats",
+    "Stdio",
+    "Verdict",
 ]

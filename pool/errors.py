@@ -2,6 +2,8 @@
 other way to say that it did not return, it is told by an error.
 """
 
+from typing import Any
+
 from sandbox.errors import SandboxError
 from sandbox.result import Result
 
@@ -32,6 +34,9 @@ class ProgramError(PoolError):
         self.traceback = traceback
         self.result = result
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ProgramError, (self.type, self.message, self.traceback, self.result)
+
 
 class LimitExceeded(PoolError):
     """A called function was ended by a limit, or by the sandbox. reason: which, an `ExitReason`;
@@ -42,6 +47,9 @@ class LimitExceeded(PoolError):
         super().__init__(f"{result.reason}: {result.detail}".rstrip(": "))
         self.reason = result.reason
         self.result = result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LimitExceeded, (self.result,)
 
 
 class SessionLost(PoolError):

@@ -7,9 +7,11 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Unpack
 
+from sandbox import descriptors
 from sandbox.cpus import usable_cpus
 from sandbox.errors import PolicyError
 from sandbox.family import Family
@@ -25,7 +27,12 @@ from . import lifecycle
 from .checks import expiry, names_of, require_count, require_seconds
 from .engine import Engine
 from .errors import PoolClosed, PoolError
-from .function import Function, check_name, require_loaded
+from .function import Function, check_name
+from .judge.cases import Case
+from .judge.judging import Judging, OnResult
+from .judge.plan import Item, Work, judging_limits
+from .judge.verdict import Verdict
+from .loaded import Loaded
 from .ordered import in_order
 from .program import Options, Program
 from .queue import Queue
@@ -208,8 +215,12 @@ class Pool:
         program = Program.of(code, options)
         return self._queue_up(program, options.get("timeout"), queue_timeout, on_output)
 
+    def _is_ours(self) -> bool:
+        """Whether this is the process that made it, and not a fork of that."""
+        return os.getpid() == self._pid
+
     def _require_room(self) -> None:
-        if os.getpid() != self._pid:
+        if not self._is_ours():
             raise PoolClosed(f"this pool belongs to process {self._pid}; make one in this process")
         self._queue.require_room()
 
@@ -291,21 +302,109 @@ class Pool:
             raise PolicyError(f"shared_load=True takes no {what}; timeout and limits only")
         check_name(name)
         limits = options.get("limits") or self.limits
-        loaded = self.session(limits=limits, history=0, rollback=False)
+        loaded = Loaded(
+            lambda: self.session(limits=limits, history=0, rollback=False),
+            source,
+            {"timeout": options.get("timeout"), "queue_timeout": queue_timeout},
+        )
+        return Function(loaded.call, name, loaded.close)
+
+    def judge(
+        self,
+        source: str | bytes | Program,
+        cases: Iterable[Case],
+        *,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+        shuffle: bool | int = False,
+        stop_at_first_failure: bool = False,
+    ) -> Verdict:
+        """Return the verdict on an untrusted program, by its cases: `Stdio`, `Call`, `Asserts`.
+
+        Every case has a fresh process; expected values, tests, checkers and comparisons never are
+        in it.
+        timeout: CPU seconds that each case may take; None: as many as the pool's limits give, of
+            wall time if they name no CPU time. By the wall, six times as long is allowed.
+        limits: in place of both, and of the pool's. A program's own limits win over all.
+        shuffle: judge in a random order; a whole number (but no bool): in the same one every time.
+        stop_at_first_failure: leave out the cases that come after the first that does not pass.
+
+        A program never makes it raise; ValueError or TypeError are for cases that make no sense.
+        Waits where the queue is full. If the wait is interrupted, all that runs is killed.
+        """
+        (verdict,) = self.judge_many(
+            [(source, cases)],
+            limits=limits,
+            timeout=timeout,
+            shuffle=shuffle,
+            stop_at_first_failure=stop_at_first_failure,
+        )
+        return verdict
+
+    def judge_many(
+        self,
+        items: Iterable[tuple[str | bytes | Program, Iterable[Case]]],
+        *,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+        shuffle: bool | int = False,
+        stop_at_first_failure: bool = False,
+    ) -> list[Verdict]:
+        """Return a verdict for each of `items`, pairs of a program and its cases, in their order.
+        The cases of all of them share the pool; arguments as for `judge`.
+        """
+        return self._judging(items, limits, timeout, shuffle, stop_at_first_failure).run()
+
+    async def ajudge(
+        self,
+        source: str | bytes | Program,
+        cases: Iterable[Case],
+        *,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+        shuffle: bool | int = False,
+        stop_at_first_failure: bool = False,
+    ) -> Verdict:
+        """`judge` for asyncio, in a thread of the loop's; cancelling the task kills what runs."""
+        items = [(source, cases)]
+        judging = self._judging(items, limits, timeout, shuffle, stop_at_first_failure)
         try:
-            require_loaded(loaded.run(source))
-            loaded.fork().close()  # here, rather than at the first call, it is refused
-        except BaseException:
-            loaded.close()
+            (verdict,) = await asyncio.to_thread(judging.run)
+        except asyncio.CancelledError:
+            judging.cancel()
             raise
+        return verdict
 
-        def run(call: bytes) -> Result:
-            with loaded.fork() as branch:
-                return branch._make(
-                    b"", call, {"timeout": options.get("timeout"), "queue_timeout": queue_timeout}
-                )
+    def _judging(
+        self,
+        items: Iterable[tuple[str | bytes | Program, Iterable[Case]]],
+        limits: Limits | None,
+        timeout: float | None = None,
+        shuffle: bool | int = False,
+        stop_at_first_failure: bool = False,
+        on_result: OnResult | None = None,
+    ) -> Judging:
+        own = judging_limits(self.limits, limits, timeout)
+        planned = [
+            Item(
+                source,
+                cases,
+                limits=own,
+                shuffle=shuffle,
+                stop_at_first_failure=stop_at_first_failure,
+            )
+            for source, cases in items
+        ]
+        for item in planned:
+            item.require_fit(self.tier)
+        ahead = _LOOK_AHEAD * len(self._engine.workers)
+        return Judging(self._queue_work, planned, ahead, on_result)
 
-        return Function(run, name, loaded.close)
+    def _queue_work(self, work: Work) -> RunFuture:
+        self._require_room()
+        task = Task(work.job, None, trial=work.trial)
+        self._queue.put(task)
+        return task.future
 
     def session(
         self, *, limits: Limits | None = None, history: int = 16, rollback: bool = True
@@ -333,9 +432,9 @@ class Pool:
         if self.tier == "none":
             raise PolicyError('session: tier="none" has no sessions; use another tier')
         self._require_room()
-        self._require_sessions(1)
-        family, head = self._new_family(limits)
-        return self._adopt(Session(self, family, head, history=history, rollback=rollback))
+        with self._engine.sessions.room(1) as adopt:
+            family, head = self._new_family(limits)
+            return adopt(Session(self, family, head, history=history, rollback=rollback))
 
     def snapshot(self, setup: str | bytes, *, timeout: float | None = 60.0) -> Snapshot:
         """Run **trusted** code once, and return what it made, to fork runs from.
@@ -362,24 +461,28 @@ class Pool:
         return Snapshot(self, origin)
 
     def _new_family(self, limits: Limits) -> tuple[Family, State]:
-        """Return a family, and a first head of it, which is parked."""
-        try:
-            family = Family(self._engine.nursery(), limits)
+        """Return a family, and a first head of it, which is parked. Raises `PoolError`."""
+        for last in (False, True):  # the first try may find that the jail of sessions is dead
             try:
-                head = family.first()
-            except BaseException:
-                family.close()
-                raise
-        except JailLost as lost:
-            raise PoolError(f"a session could not be made: {lost}") from None
+                return self._try_new_family(limits)
+            except JailLost as lost:
+                if last:
+                    raise PoolError(f"a session could not be made: {lost}") from None
+        raise AssertionError
+
+    def _try_new_family(self, limits: Limits) -> tuple[Family, State]:
+        descriptors.require()
+        family = Family(self._engine.nursery(), limits)
+        try:
+            head = family.first()
+        except BaseException:
+            family.close()
+            raise
         head.park()
         return family, head
 
-    def _require_sessions(self, count: int) -> None:
-        self._engine.sessions.require_room(count)
-
-    def _adopt(self, session: Session) -> Session:
-        return self._engine.sessions.add(session)
+    def _session_room(self, count: int) -> AbstractContextManager[Callable[[Session], Session]]:
+        return self._engine.sessions.room(count)
 
     def _forget(self, session: Session) -> None:
         self._engine.sessions.discard(session)
@@ -417,7 +520,7 @@ class Pool:
         Idempotent, also from several threads: each returns when all is done.
         """
         self._finalizer()
-        if os.getpid() == self._pid:
+        if self._is_ours():
             self._engine.closed.wait()
 
     def __enter__(self) -> "Pool":

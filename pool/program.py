@@ -98,10 +98,10 @@ class Program:
             raise ValueError("a program must have the field 'code'")
         for name in ("code", "stdin"):
             if name in fields:
-                fields[name] = _from_json(name, fields[name])
+                fields[name] = bytes_from_json(name, fields[name])
         if isinstance(fields.get("files"), dict):
             fields["files"] = {
-                name: _from_json(f"files[{name!r}]", content)
+                name: bytes_from_json(f"files[{name!r}]", content)
                 for name, content in fields["files"].items()
             }
         if fields.get("limits") is not None:
@@ -192,7 +192,8 @@ def _environment(env: object) -> dict[str, str]:
     return dict(env)
 
 
-def _from_json(name: str, value: object) -> object:
+def bytes_from_json(name: str, value: object) -> object:
+    """Return bytes from {"base64": "..."}, anything else as it is; `name` is for the error."""
     if isinstance(value, dict) and value.keys() == {"base64"}:
         try:
             return base64.b64decode(value["base64"], validate=True)

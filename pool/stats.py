@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 from collections import Counter
+from collections.abc import Callable
 
 from sandbox.result import Result
 
@@ -37,9 +38,13 @@ class Stats:
 
 
 class Counters:
-    """What a pool counts; safe to use from any thread."""
+    """What a pool counts; safe to use from any thread.
+
+    on_ended: called with every result, in the thread that has it.
+    """
 
     def __init__(self) -> None:
+        self.on_ended: Callable[[Result], None] | None = None
         self._lock = threading.Lock()
         self.by_reason: Counter[str] = Counter()  # guarded by _lock, as is everything below
         self.replaced = 0
@@ -54,6 +59,8 @@ class Counters:
             self.queue_s += result.queue_s
             self.run_s += result.wall_s
             self.cpu_s += result.cpu_s or 0.0
+        if self.on_ended is not None:
+            self.on_ended(result)
 
     def was_replaced(self) -> None:
         with self._lock:

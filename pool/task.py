@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from sandbox.job import Job
+from sandbox.pair import Record
 from sandbox.reasons import ExitReason
 from sandbox.result import Result
 from sandbox.stop import Stop
@@ -42,12 +43,23 @@ class RunFuture(concurrent.futures.Future[Result]):
             raise
 
 
+class Trial:
+    """A test that calls a program, in a process of its own. job: the test's; record: what is known
+    of it when the program's future has a result; None where neither of them could be run.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.record: Record | None = None
+
+
 class Task:
     """One run, from `submit` to its result.
 
     on_output: the caller's, called with "stdout" or "stderr" and each piece of output. What it
     raises ends the run, and is what the future then raises.
     call: of a session, what makes it, in a worker's thread; None for a run.
+    trial: of a program that a test calls, the test; None for a run on its own.
 
     lost: how often a jail fell while the program ran in it. unstarted: how often it could not
     be started at all, which the program is not to blame for.
@@ -59,8 +71,10 @@ class Task:
         expires_at: float | None,
         on_output: OnOutput | None = None,
         call: "Callable[[Task], Result] | None" = None,
+        trial: "Trial | None" = None,
     ) -> None:
         self.job = job
+        self.trial = trial
         self.call = call
         self.on_output = None if on_output is None else self._pass_on
         self._on_output = on_output

@@ -10,9 +10,13 @@ import logging
 import threading
 from collections.abc import Callable
 
-from sandbox.errors import SandboxError
+from sandbox.dialogue import Fault
+from sandbox.errors import SandboxError, SetupError
+from sandbox.guest.protocol import Shape
 from sandbox.jail import JailLost
+from sandbox.job import Job
 from sandbox.limits import Limits
+from sandbox.pair import Pair, Record
 from sandbox.plan import Plan, shape_of
 from sandbox.reasons import ExitReason
 from sandbox.result import Result
@@ -65,9 +69,11 @@ class Worker:
         self._hopeless = hopeless
         self._jail = jail
         self._spare: Spare | None = None
+        self._partner: RunJail | None = None  # for tests, made when the first one comes
+        self._partner_spare: Spare | None = None
         self._life = Lifecycle()
         self._lock = threading.Lock()
-        self._task: Task | None = None  # guarded by _lock, as _jail is: `end` is for any thread
+        self._task: Task | None = None  # guarded by _lock, as jails are: `end` is for any thread
         self._thread = threading.Thread(target=self._live, name=f"worker-{id(self):x}", daemon=True)
 
     def __repr__(self) -> str:
@@ -95,8 +101,9 @@ class Worker:
         with self._lock:
             if self._task is not None:
                 self._task.stop(ExitReason.CANCELLED)
-            if self._jail is not None:
-                self._jail.kill()
+            for jail in (self._jail, self._partner):
+                if jail is not None:
+                    jail.kill()
 
     # ---- the thread
 
@@ -151,6 +158,7 @@ class Worker:
         assert self._jail is not None
         if self._spare is None:
             self._spare = self._jail.next_spare()
+        self._settle_partner()
         if self._life.state is State.SETTLING:
             self._life.to(State.IDLE)
         task = self._queue.take(_HEARTBEAT_S)
@@ -175,11 +183,12 @@ class Worker:
         if task.call is not None:
             self._call(task, task.call)
             return
+        run: Run | Pair | None = None
         try:
-            run = Run(jail, self._fitting_spare(task, jail), task.job, task.stop, task.on_output)
+            run = self._prepare(task, jail)
             result = run.drive(task.queue_s())
         except RunLost as lost:
-            self._retry_lost(task, lost)
+            self._retry_lost(task, lost, run.lost if isinstance(run, Pair) else None)
             raise JailLost(str(lost)) from None
         except (NotStarted, JailLost) as error:
             self._retry_unstarted(task, str(error))
@@ -189,6 +198,9 @@ class Worker:
             logger.exception("a run failed inside the host")
             self._answer(task, self._internal(task, f"{type(error).__name__}: {error}"))
             raise JailLost(f"{type(error).__name__}: {error}") from error
+        if task.trial is not None and isinstance(run, Pair) and run.record is not None:
+            task.trial.record = run.record
+            self._counters.ended(run.record.test)
         self._answer(task, result)
         if run.jail_lost:
             raise JailLost(result.detail)
@@ -205,10 +217,26 @@ class Worker:
         else:
             self._answer(task, result)
 
-    def _fitting_spare(self, task: Task, jail: RunJail) -> Spare:
+    def _prepare(self, task: Task, jail: RunJail) -> Run | Pair:
+        """What is to be driven for a task: a run, or, where a test calls it, a pair of them."""
+        if task.trial is None:
+            return Run(jail, self._take_spare(task, jail), task.job, task.stop, task.on_output)
+        test = task.trial.job
+        # First: to make the second jail may take a while, and fail.
+        partner = self._partner_jail(self._shape_of(test))
+        assert self._partner_spare is not None
+        theirs, self._partner_spare = self._partner_spare, None
+        try:
+            spare = self._take_spare(task, jail)
+        except BaseException:
+            theirs.close()
+            raise
+        return Pair((jail, spare, task.job), (partner, theirs, test), task.stop)
+
+    def _take_spare(self, task: Task, jail: RunJail) -> Spare:
         """The spare that waits, or another one where the task's limits want another shape."""
         assert self._spare is not None
-        shape = shape_of(task.job.limits, len(task.job.source), self._plan)
+        shape = self._shape_of(task.job)
         if shape != jail.shape:
             self._spare.close()
             jail.reshape(shape)
@@ -216,8 +244,48 @@ class Worker:
         spare, self._spare = self._spare, None
         return spare
 
-    def _retry_lost(self, task: Task, lost: RunLost) -> None:
-        """Try a lost run once more; the second jail that it brings down is charged to it."""
+    def _shape_of(self, job: Job) -> Shape:
+        return shape_of(job.limits, len(job.source), self._plan)
+
+    def _partner_jail(self, shape: Shape) -> RunJail:
+        """The second jail, made where there is none that lives, with a spare of `shape`."""
+        if self._partner is not None and not self._partner.is_alive():
+            self._drop_partner()
+        jail = self._partner
+        if jail is None:
+            jail = RunJail(self._plan)
+            with self._lock:
+                self._partner = jail
+                if self._closing.is_set():
+                    jail.kill()
+            try:
+                jail.start(shape)
+            except SetupError as error:
+                self._drop_partner()
+                raise NotStarted(str(error)) from None
+        elif jail.shape != shape:
+            if self._partner_spare is not None:
+                self._partner_spare.close()
+                self._partner_spare = None
+            jail.reshape(shape)
+        if self._partner_spare is None:
+            self._partner_spare = jail.next_spare()
+        return jail
+
+    def _settle_partner(self) -> None:
+        """Wait for the second jail's next spare, too, where there is one: a worker that is idle has
+        nothing left to do. A jail that is lost is made again when it is wanted.
+        """
+        if self._partner is not None and self._partner_spare is None:
+            try:
+                self._partner_spare = self._partner.next_spare()
+            except JailLost:
+                self._drop_partner()
+
+    def _retry_lost(self, task: Task, lost: RunLost, whose: Fault | None) -> None:
+        """Try a lost run once more; the second jail that it brings down is charged to it, or to the
+        test if that was `whose` run it was.
+        """
         task.lost += 1
         if task.lost < 2:
             self._counters.was_retried()
@@ -225,6 +293,8 @@ class Worker:
             return
         detail = f"brought down its worker twice: {lost}"
         result = dataclasses.replace(lost.so_far, reason=ExitReason.DENIED, detail=detail)
+        if task.trial is not None:
+            task.trial.record = Record(result, lost=whose)
         self._answer(task, result)
 
     def _retry_unstarted(self, task: Task, why: str) -> None:
@@ -258,6 +328,16 @@ class Worker:
         if self._jail is not None:
             self._jail.close()
             self._hold(None)
+        self._drop_partner()
+
+    def _drop_partner(self) -> None:
+        if self._partner_spare is not None:
+            self._partner_spare.close()
+            self._partner_spare = None
+        if self._partner is not None:
+            self._partner.close()
+            with self._lock:
+                self._partner = None
 
     def _hold(self, jail: RunJail | None) -> None:
         with self._lock:

@@ -16,6 +16,9 @@ class SetupError(SandboxError):
         self.step = step
         self.text = message
 
+    def __reduce__(self) -> tuple[type["SetupError"], tuple[str, str]]:
+        return SetupError, (self.step, self.text)  # callers of a service are in other processes
+
 
 class PolicyError(SandboxError, ValueError):
     """The caller asked for something that this host, tier or version does not allow."""

@@ -228,6 +228,9 @@ class Family:
 
     def close(self) -> None:
         """End every process of the family."""
+        with contextlib.suppress(OSError):
+            # Not by closing alone: a process that the host has forked may have a copy of it.
+            self._keeper.shutdown(socket.SHUT_RDWR)
         self._keeper.close()
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)

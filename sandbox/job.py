@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from .files import Pattern
 from .guest import protocol
+from .guest.dialogue import Role
 from .jail import Jail
 from .limits import Limits
 
@@ -28,7 +29,8 @@ class Job:
 
     files: contents by name, to be written below its working directory; collect: what is taken out
     of there when it has ended. env: its whole environment, None for the usual one. id: passed on
-    to the result. call: what to call when the source is loaded (`guest.furnish.call`).
+    to the result. call: what to call when the source is loaded (`guest.furnish.call`). role: what
+    it is to another process that it talks to (`pair.py`).
     """
 
     source: bytes
@@ -41,11 +43,12 @@ class Job:
     seed: int | None = None
     id: str | None = None
     call: bytes | None = None
+    role: Role | None = None
 
     def pack(self, limits: protocol.JobLimits) -> bytes:
         """The job's first message, less its descriptors."""
         sizes = tuple((name, len(content)) for name, content in self.files.items())
-        extras = protocol.Extras(sizes, self.env, self.seed, self.call)
+        extras = protocol.Extras(sizes, self.env, self.seed, self.call, self.role)
         return protocol.pack_job(self.source, self.argv, limits, extras)
 
     @contextlib.contextmanager

@@ -19,6 +19,9 @@ class Nursery(Jail):
         super().__init__(plan)
         self._forking = threading.Lock()
 
+    def is_alive(self) -> bool:
+        return not self._killed and super().is_alive()
+
     def _settle(self) -> None:
         self._join_cgroup()
 
@@ -55,16 +58,20 @@ class Nursery(Jail):
         }
         return self._fork(message, control.fileno())
 
-    def fork_template(self, control: socket.socket, setup: int) -> int:
+    def fork_template(self, control: socket.socket, setup: int, folder: str) -> int:
         """Have a template forked that serves the other end of `control` when it has run the code in
-        the file `setup`; return its pidfd.
+        the file `setup`; return its pidfd. folder: as for a keeper.
         """
-        return self._fork({}, control.fileno(), setup)
+        return self._fork({"folder": folder}, control.fileno(), setup)
 
     def _fork(self, message: wire.Value, *descriptors: int) -> int:
         with self._forking:
-            self._say(wire.encode(message), *descriptors)
-            data, ancillary = self._receive(START_PATIENCE_S)
+            try:
+                self._say(wire.encode(message), *descriptors)
+                data, ancillary = self._receive(START_PATIENCE_S)
+            except JailLost:
+                self.kill()  # it may not be dead yet, but nothing more comes of it
+                raise
         found = descriptors_in(ancillary)
         if len(found) != 1:
             close_all(found)

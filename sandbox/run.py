@@ -51,6 +51,7 @@ class Run:
 
     on_output: called from here with "stdout" or "stderr" and each piece of output as it comes; it
     must not raise.
+    stream: of a job that has a role, its end of the stream to the host; the caller closes it.
     """
 
     def __init__(
@@ -60,40 +61,49 @@ class Run:
         job: Job,
         stop: Stop,
         on_output: Callable[[str, bytes], object] | None = None,
+        stream: int | None = None,
     ) -> None:
         self.jail = jail
         self.spare = spare
         self.job = job
         self.stop = stop
         self.on_output = on_output
+        self.stream = stream
         self.detail = ""
         self.jail_lost = False
         self.members: Members | None = None  # of a run that may have several processes
         self.guard = Guard(job.limits, stop, self._has_started)
 
     def drive(self, queue_s: float = 0.0) -> Result:
-        limits = self.job.limits
         with contextlib.ExitStack() as owned:
-            owned.callback(self.jail.report.clear)
-            owned.callback(self.spare.close)
-            self.out = owned.enter_context(contextlib.closing(self._capture("stdout")))
-            self.err = owned.enter_context(contextlib.closing(self._capture("stderr")))
-            owned.callback(self.stop.detach)  # first of all: it holds the spare's pidfd
-            folder = self._hold(owned) if self.job.collect else None
-            self._begin()
-            status, cpu_s = self._wait()
-            wall_s = time.monotonic() - self.guard.began
-            self.out.drain()
-            self.err.drain()
-            if self.out.truncated or self.err.truncated:
-                self.stop(ExitReason.OUTPUT)
-            if _backstop_fired(status, cpu_s, limits):
-                self.stop(ExitReason.CPU_TIMEOUT)
-            if cpu_s is not None and self.members is not None:
-                # The kernel adds a process's time to who waits for it: some are waited for by none.
-                cpu_s = max(cpu_s, self.members.cpu_s())
-            result = self._result(status, cpu_s, wall_s, queue_s)
-            return result if folder is None else self._with_files(result, folder)
+            self.begin(owned)
+            return self.end(self._wait(), queue_s)
+
+    def begin(self, owned: contextlib.ExitStack) -> None:
+        """Hand over the job. What is held for the run is given back with `owned`."""
+        owned.callback(self.jail.report.clear)
+        owned.callback(self.spare.close)
+        self.out = owned.enter_context(contextlib.closing(self._capture("stdout")))
+        self.err = owned.enter_context(contextlib.closing(self._capture("stderr")))
+        owned.callback(self.stop.detach)  # first of all: it holds the spare's pidfd
+        self._folder = self._hold(owned) if self.job.collect else None
+        self._begin()
+
+    def end(self, ended: tuple[int | None, float | None], queue_s: float) -> Result:
+        """Return the result of a run that has ended with this wait status and CPU time."""
+        status, cpu_s = ended
+        wall_s = time.monotonic() - self.guard.began
+        self.out.drain()
+        self.err.drain()
+        if self.out.truncated or self.err.truncated:
+            self.stop(ExitReason.OUTPUT)
+        if _backstop_fired(status, cpu_s, self.job.limits):
+            self.stop(ExitReason.CPU_TIMEOUT)
+        if cpu_s is not None and self.members is not None:
+            # The kernel adds a process's time to who waits for it: some are waited for by none.
+            cpu_s = max(cpu_s, self.members.cpu_s())
+        result = self._result(status, cpu_s, wall_s, queue_s)
+        return result if self._folder is None else self._with_files(result, self._folder)
 
     def _capture(self, name: str) -> Capture:
         on_output = self.on_output
@@ -145,6 +155,8 @@ class Run:
         limits = rlimits_for(self.job.limits, self.jail, counted=self.jail.group is not None)
         data = memoryview(self.job.pack(limits))
         with self.job.descriptors(self.out.write_end, self.err.write_end) as descriptors:
+            if self.stream is not None:
+                descriptors.append(self.stream)
             of_all = None if self.members is None else self.members.cpu_s
             self.guard.begin(lambda: self.spare.pid, watch, of_all=of_all)
             self.stop.attach(self.spare.pidfd)

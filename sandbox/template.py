@@ -51,11 +51,13 @@ class Template:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         self._pidfd = -1
+        folder = secrets.token_hex(8)
+        self._scratch = None if nursery.scratch is None else f"{nursery.scratch}/{folder}"
         try:
             with theirs:
                 file = in_memory("setup", [setup])
                 try:
-                    self._pidfd = nursery.fork_template(theirs, file)
+                    self._pidfd = nursery.fork_template(theirs, file, folder)
                 finally:
                     os.close(file)
             self._meet(timeout_s)
@@ -117,6 +119,10 @@ class Template:
             poll.poll(2000)
             os.close(self._pidfd)
             self._pidfd = -1
+        if self._scratch is not None:
+            with contextlib.suppress(OSError):
+                wipe(self._scratch)
+                os.rmdir(self._scratch)
 
 
 class TemplateJail(RunJail):

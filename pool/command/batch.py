@@ -22,6 +22,7 @@ from sandbox.result import Result
 from ..pool import Pool
 from ..program import Program
 from ..task import RunFuture
+from ..wording import escape
 from . import render
 from .results import ResultsFile
 
@@ -189,11 +190,9 @@ class Batch:
 
     def _say(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(
-                f"pool: {render.escape(text)}", style="bold yellow", markup=False
-            )
+            self._bar.console.print(f"pool: {escape(text)}", style="bold yellow", markup=False)
         else:
-            render.notice(render.escape(text))
+            render.notice(escape(text))
 
     def _summary(self) -> None:
         took_s = time.monotonic() - self._began

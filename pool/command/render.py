@@ -3,7 +3,6 @@
 import codecs
 import os
 import sys
-import unicodedata
 from typing import TextIO
 
 from rich.console import Console
@@ -13,6 +12,8 @@ from rich.text import Text
 from sandbox.doctor import Diagnosis
 from sandbox.reasons import ExitReason
 from sandbox.result import Result
+
+from ..wording import ending, escape
 
 _OWN_END = (ExitReason.OK, ExitReason.EXIT, ExitReason.EXCEPTION)
 
@@ -71,41 +72,6 @@ def notice(text: str) -> None:
     Console(stderr=True, highlight=False).print(
         Text(f"pool: {text}", style="bold yellow"), soft_wrap=True
     )
-
-
-def ending(result: Result) -> str:
-    """How a run ended, in a line.
-
-    >>> from sandbox.result import Result
-    >>> ending(Result.internal("no worker", tier="none", queue_s=0.0))
-    'internal error, not the program (no worker)'
-    """
-    text = {
-        ExitReason.WALL_TIMEOUT: f"wall time is over ({result.wall_s:.1f} s)",
-        ExitReason.CPU_TIMEOUT: f"CPU time is over ({result.cpu_s or 0:.1f} s)",
-        ExitReason.MEMORY: "out of memory",
-        ExitReason.OUTPUT: "too much output",
-        ExitReason.DENIED: "denied",
-        ExitReason.CANCELLED: "cancelled",
-        ExitReason.SIGNAL: f"died of signal {result.signal}",
-        ExitReason.INTERNAL: "internal error, not the program",
-    }.get(result.reason, str(result.reason))
-    return f"{text} ({result.detail})" if result.detail else text
-
-
-def escape(text: str) -> str:
-    """Make control and format characters visible; newlines and tabs stay.
-
-    A terminal would obey them: they move the cursor, rename windows, turn text around.
-    """
-    return "".join(
-        each if each in "\n\t" or unicodedata.category(each)[0] != "C" else _visible(each)
-        for each in text
-    )
-
-
-def _visible(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def diagnosis(diagnosis: Diagnosis) -> None:

@@ -215,6 +215,17 @@ class Confinement:
         os.chdir(self.home)
         return folder
 
+    def lay_out_alone(self, name: str) -> None:
+        """Make a scratch beside others, and stand in it."""
+        self.stand_in(os.path.join(self.top, name))
+        for each in (self.scratch, *self._folders):
+            os.mkdir(each, 0o700)
+        os.chdir(self.home)
+
+    def leave_mounted(self) -> None:
+        """In a fork with mounts of its own: let go of the scratch that it was forked with."""
+        self._unmount()
+
     @property
     def top(self) -> str:
         """The folder that all scratches lie in."""

@@ -55,20 +55,32 @@ def call(namespace: dict[str, Any], request: bytes) -> bytes:
     """
     decoded: Any = wire.decode(request)
     name, args, kwargs = decoded
-    parts = name.split(".")
-    if parts[0].removesuffix("()") not in namespace:
-        raise NameError(f"name {parts[0].removesuffix('()')!r} is not defined")
-    target: Any = None
-    for place, part in enumerate(parts):
-        plain = part.removesuffix("()")
-        target = getattr(target, plain) if place else namespace[plain]
-        if plain != part:
-            target = target()
+    target = find(namespace, name)
     value = target(*args, **kwargs)
     try:
         return wire.encode(value, max_bytes=MAX_VALUE, bases=True)
     except wire.WireError as error:
         raise TypeError(f"{name} returned what can't cross: {error}") from None
+
+
+def require(namespace: dict[str, Any], name: str) -> str:
+    """Return the first part of a dotted name, which must be there."""
+    first: str = name.partition(".")[0].removesuffix("()")
+    if first not in namespace:
+        raise NameError(f"name {first!r} is not defined")
+    return first
+
+
+def find(namespace: dict[str, Any], name: str) -> Any:
+    """Return what a dotted name leads to; a part that ends in () is called on the way."""
+    target: Any = namespace[require(namespace, name)]
+    for place, part in enumerate(name.split(".")):
+        plain = part.removesuffix("()")
+        if place:
+            target = getattr(target, plain)
+        if plain != part:
+            target = target()
+    return target
 
 
 class _SeedWhenImported:

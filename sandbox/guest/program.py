@@ -24,7 +24,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from . import furnish
+from . import dialogue, furnish
 from .confine import PROGRAM_FILE
 from .protocol import Extras
 from .report import Claim, Report
@@ -45,7 +45,7 @@ finally:
 
 _NOTHING = Claim()
 
-_OURS = (__file__, furnish.__file__)
+_OURS = (__file__, furnish.__file__, dialogue.__file__)
 
 MODULE = "program"
 """What a source is called that is loaded for a call, so that its main part does not run."""
@@ -121,27 +121,44 @@ class Program:
         os.write(file, source)
         os.close(file)
 
-    def furnish(self, extras: Extras, files_fd: int) -> None:
+    def furnish(self, extras: Extras, descriptors: list[int]) -> None:
         """Give the program what few have: files, an environment, a seed."""
-        furnish.place(extras.files, files_fd)
+        if extras.files:
+            furnish.place(extras.files, descriptors[0])
         if extras.env is not None:
             furnish.set_environment(extras.env)
         if extras.seed is not None:
             furnish.seed(extras.seed)
 
-    def run(self, source: bytes, argv: list[str], call: bytes | None = None) -> None:
+    def run(
+        self,
+        source: bytes,
+        argv: list[str],
+        call: bytes | None = None,
+        role: dialogue.Role | None = None,
+    ) -> None:
         """Run the program as `__main__`; never return. With a `call`, load it as a module, make
-        the call, and leave what it returns in the report.
+        the call, and leave what it returns in the report. With a `role`, be a test that calls, or
+        a module that answers.
         """
-        if call is not None:
-            self.main.__dict__["__name__"] = MODULE
-            sys.modules[MODULE] = self.main
         sys.argv = [PROGRAM_FILE, *argv]
         sys.orig_argv = ["python", PROGRAM_FILE, *argv]
         namespace = self.main.__dict__
-        made = None if call is None else functools.partial(self._make, namespace, call)
         leader = _own_id()
-        exit_code, error = _execute(source, self.path, namespace, made)
+        first: Callable[[], object] | None = None
+        then: Callable[[], object] | None = None
+        test = None
+        if call is not None:
+            then = functools.partial(self._make, namespace, call)
+        elif role is not None and role[0] == dialogue.TEST:
+            test = dialogue.Test(role, namespace, self.path)
+            first, then = test.before, test.after
+        elif role is not None:
+            then = functools.partial(dialogue.serve, role[1], namespace)
+        if then is not None and test is None:
+            namespace["__name__"] = MODULE
+            sys.modules[MODULE] = self.main
+        exit_code, error = _execute(source, self.path, namespace, then, first)
         try:
             sys.settrace(None)  # the program's own: from here on it would trace us
         except BaseException:  # an audit hook's opinion
@@ -149,6 +166,8 @@ class Program:
         exit_code = _finish(exit_code, namespace)
         if _own_id() != leader:  # a process that the program has forked
             _leave(exit_code & 0xFF)
+        if test is not None:
+            test.end(error)
         self.report.write(_NOTHING if error is None else _describe(error))
         if isinstance(error, KeyboardInterrupt):
             # Python dies of the signal, so that a shell sees an interrupted program.
@@ -207,11 +226,14 @@ def _execute(
     path: str,
     namespace: dict[str, Any],
     then: Callable[[], object] | None = None,
+    first: Callable[[], object] | None = None,
 ) -> _Ended:
-    """Compile and run, and do what is to be done `then`; return the exit code and the uncaught
-    exception, which is printed.
+    """Compile and run, and do what is to be done `first` and `then`; return the exit code and the
+    uncaught exception, which is printed.
     """
     try:
+        if first is not None:
+            first()
         try:
             code = compile(source, path, "exec", dont_inherit=True)
         except ValueError as error:  # before 3.12 a NUL is a ValueError here, for files it is not

@@ -57,12 +57,14 @@ class Extras(NamedTuple):
     """What few jobs have. files: names and sizes, in the order in which they stand in the file that
     comes as the fourth descriptor. env: the whole environment, None for the usual one. call: what
     to call when the source has been loaded (`furnish.Call`, as wire data), None for a program.
+    role: of one of two processes that talk (`dialogue.Role`); the last descriptor is its stream.
     """
 
     files: tuple[tuple[str, int], ...] = ()
     env: Mapping[str, str] | None = None
     seed: int | None = None
     call: bytes | None = None
+    role: tuple[str, str, str] | None = None
 
 
 NO_EXTRAS = Extras()
@@ -110,7 +112,7 @@ def pack_job(
     rest = b""
     if extras != NO_EXTRAS:
         env = None if extras.env is None else dict(extras.env)
-        rest = wire.encode((tuple(extras.files), env, extras.seed, extras.call))
+        rest = wire.encode((tuple(extras.files), env, extras.seed, extras.call, extras.role))
     sizes = _JOB.size + len(source) + len(text) + len(rest), len(source), len(text)
     return _JOB.pack(*sizes, *limits) + source + text + rest
 

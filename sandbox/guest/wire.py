@@ -42,6 +42,10 @@ class WireError(ValueError):
     """The bytes are no value, or the value is no plain data, or a cap was passed."""
 
 
+class TooMuch(WireError):
+    """A value passes a cap."""
+
+
 def encode(
     value: Value,
     *,
@@ -62,9 +66,9 @@ def encode(
         item, depth = stack.pop()
         nodes += 1
         if nodes > max_nodes:
-            raise WireError(f"more than {max_nodes} values")
+            raise TooMuch(f"more than {max_nodes} values")
         if depth > max_depth:
-            raise WireError(f"nested deeper than {max_depth} (or cyclic)")
+            raise TooMuch(f"nested deeper than {max_depth} (or cyclic)")
         # type() is, not isinstance(): a subclass may lie about its contents.
         kind = _base(type(item)) if bases else type(item)
         children: list[object] | None = None
@@ -97,7 +101,7 @@ def encode(
             raise WireError(f"{kind.__name__} is no plain data")
         size += len(piece)
         if size > max_bytes:
-            raise WireError(f"larger than {max_bytes} bytes")
+            raise TooMuch(f"larger than {max_bytes} bytes")
         out.append(piece)
         if children is not None:
             stack.extend((child, depth + 1) for child in reversed(children))
@@ -249,12 +253,12 @@ _CONTAINER_TAGS: dict[type, bytes] = {list: b"l", tuple: b"t", set: b"S", frozen
 
 def _pack_length(length: int, max_bytes: int) -> bytes:
     if length > max_bytes:
-        raise WireError(f"larger than {max_bytes} bytes")
+        raise TooMuch(f"larger than {max_bytes} bytes")
     return _LENGTH.pack(length)
 
 
 def _int_bytes(value: int, max_bytes: int) -> bytes:
     length = (value.bit_length() + 8) // 8  # one bit for the sign
     if length > max(max_bytes, 1):
-        raise WireError(f"larger than {max_bytes} bytes")
+        raise TooMuch(f"larger than {max_bytes} bytes")
     return value.to_bytes(length, "little", signed=True)

@@ -41,7 +41,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from . import confine, kernel, landlock, nursery, program, protocol, rlimits, wire
+from . import confine, dialogue, kernel, landlock, nursery, program, protocol, rlimits, wire
 from .report import Report
 
 FAULT_EXIT_CODE = 121
@@ -53,7 +53,7 @@ first run after a pause quicker; under load it would only cost."""
 _REAP_EVERY_MS = 50
 """How often process 1 looks for orphans that have ended: they count as processes until it does."""
 
-_THREE_INTS, _LAST_INT = struct.Struct("iii"), struct.Struct("12xi")
+_THREE_INTS = struct.Struct("iii")
 
 WARM_MODULES = (
     # What most model-written programs import, or what running any program needs.
@@ -247,10 +247,10 @@ class Zygote:
             self.program.prepare()
             if not select.select((jobs,), (), (), _IDLE_S)[0]:
                 self.program.rehearse()
-            source, argv, limits, extras, files_fd = _receive_job(jobs)
+            source, argv, limits, extras, more = _receive_job(jobs)
             self.program.write(source)
             if extras is not protocol.NO_EXTRAS:
-                self.program.furnish(extras, files_fd)
+                self.program.furnish(extras, more)
             jobs.send(protocol.STARTED)
         except EOFError:
             os._exit(0)  # the host no longer wants this spare
@@ -261,10 +261,13 @@ class Zygote:
             finally:
                 os._exit(FAULT_EXIT_CODE)
         try:
-            os.closerange(3, 1 << 20)
+            kept = 3
+            if extras.role is not None:
+                kept = os.dup2(more[-1], dialogue.FD) + 1
+            os.closerange(kept, 1 << 20)
             # Only now: what fails for a limit from here on is the program's, not ours.
             rlimits.apply(limits)
-            self.program.run(source, argv, extras.call)
+            self.program.run(source, argv, extras.call, extras.role)
         finally:
             os._exit(1)
 
@@ -329,26 +332,26 @@ def _receive_configuration(control: socket.socket) -> tuple[dict[str, Any], int]
     return wire.decode(data), report_fd  # type: ignore[return-value]
 
 
-_Job = tuple[bytes, list[str], list[int], protocol.Extras, int]
+_Job = tuple[bytes, list[str], list[int], protocol.Extras, list[int]]
 
 
 def _receive_job(jobs: socket.socket) -> _Job:
-    """Take the job, and with it the three standard descriptors, in place of our own; what it brings
-    in files is behind the descriptor returned last (-1: none).
+    """Take the job, and with it the three standard descriptors, in place of our own; the others
+    that it brings are returned last.
     """
-    room = socket.CMSG_SPACE(4 * 4)
+    room = socket.CMSG_SPACE(5 * 4)
     data, ancillary, _, _ = jobs.recvmsg(protocol.FIRST_READ, room)
     if not data:
         raise EOFError
     descriptors = ancillary[0][2]
     stdin, stdout, stderr = _THREE_INTS.unpack_from(descriptors)
-    files_fd = -1 if len(descriptors) == _THREE_INTS.size else _LAST_INT.unpack(descriptors)[0]
+    more = [] if len(descriptors) == _THREE_INTS.size else list(array.array("i", descriptors)[3:])
     os.dup2(stdin, 0)
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     missing = protocol.job_size(data) - len(data)
     if not missing:
-        return *protocol.unpack_job(data), files_fd
+        return *protocol.unpack_job(data), more
     pieces = [data]
     while missing > 0:
         piece = jobs.recv(min(missing, 1 << 20))
@@ -356,7 +359,7 @@ def _receive_job(jobs: socket.socket) -> _Job:
             raise EOFError
         pieces.append(piece)
         missing -= len(piece)
-    return *protocol.unpack_job(b"".join(pieces)), files_fd
+    return *protocol.unpack_job(b"".join(pieces)), more
 
 
 def _kill(pid: int) -> None:

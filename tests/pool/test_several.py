@@ -17,6 +17,7 @@ LIMITS = Limits(processes=6, wall_s=30)
 def pool():
     """Only the namespaces tier can hold several processes."""
     with Pool(1, tier="namespaces", limits=LIMITS) as pool:
+        pool.session(limits=Limits()).close()  # the jail of sessions stays
         yield pool
 
 

@@ -1,0 +1,15 @@
+"""Judging programs: expected values, checkers and comparison stay in the trusted process."""
+
+from .cases import Asserts, Call, Case, Stdio, case_from_dict
+from .verdict import CaseResult, Outcome, Verdict
+
+__all__ = [
+    "Asserts",
+    "Call",
+    "Case",
+    "CaseResult",
+    "Outcome",
+    "Stdio",
+    "Verdict",
+    "case_from_dict",
+]

@@ -1,0 +1,94 @@
+"""Whose fault it is that a test of asserts did not come to a good end.
+
+The test's own, before the program has answered anything: no answer can have led it astray. After
+that, what the test does with an answer is the answer's doing: a wrong one raises AssertionError, or
+TypeError, or makes it loop. Otherwise a program could choose to be left out of the count. The one
+exception are names that the test's own text uses, and that nobody has defined or installed.
+"""
+
+from sandbox.dialogue import Fault, LastWord
+from sandbox.pair import Record
+from sandbox.reasons import ExitReason
+from sandbox.result import Result
+
+from .finding import PASSED, Finding, ending
+from .verdict import Outcome
+
+
+def judge(name: str, program: Result, record: Record | None) -> Finding:
+    """Return what a test says about a program.
+
+    name: of the entry point. program: the result of the program's run. record: what became of the
+    test, and of their dialogue; None where they could not be run.
+    """
+    if record is None or ExitReason.INTERNAL in (program.reason, record.test.reason):
+        return Finding(Outcome.INFRA_ERROR, "internal", program.detail or str(program.reason))
+    test = record.test
+    if record.lost is not None:
+        if record.lost is Fault.TEST:
+            return _harness(f"the test {ending(test)}")
+        return Finding(Outcome.FAIL, str(program.reason), ending(program))
+    if record.fault is Fault.TEST:
+        return _harness(record.why)
+    if record.fault is Fault.PROGRAM:
+        return Finding(Outcome.FAIL, "wrong_value", f"{name}: {record.why}")
+    if program.reason is ExitReason.CANCELLED:  # by neither of them: the pool is closing
+        return Finding(Outcome.INFRA_ERROR, "internal", "cancelled")
+    if not record.calls:
+        if record.last_word is LastWord.WELL and test.ok:
+            return _harness(f"the test never called {name}: it judges nothing")
+        return _harness(f"the test itself {ending(test)}, before it called {name}")
+    if record.asked:
+        return _unanswered(name, program, record)
+    if record.last_word is LastWord.WELL and test.ok and test.completed:
+        if record.let_go:
+            return PASSED
+        return Finding(
+            Outcome.FAIL, _reason(program), f"the program {ending(program)}, before the test ended"
+        )
+    if record.last_word is LastWord.OWN:
+        return _harness(f"the test itself {ending(test)}")
+    if record.last_word is None and test.ok:
+        return _harness("the test left with status 0 before it came to its end")
+    assertion = test.exception is not None and test.exception.type == "AssertionError"
+    return Finding(
+        Outcome.FAIL,
+        "assertion" if assertion else str(test.reason),
+        f"the test {ending(test)}, after {_times(record.answers)} of {name}",
+        _line(test),
+    )
+
+
+def _unanswered(name: str, program: Result, record: Record) -> Finding:
+    """Of a call that was never answered."""
+    test = record.test
+    if record.let_go:  # the test's own time was over while it waited
+        return Finding(
+            Outcome.FAIL, str(test.reason), f"{name} had not returned when the test {ending(test)}"
+        )
+    return Finding(
+        Outcome.FAIL, _reason(program), f"the program {ending(program)} instead of returning"
+    )
+
+
+def _harness(why: str) -> Finding:
+    return Finding(Outcome.HARNESS_ERROR, "harness", why)
+
+
+def _reason(result: Result) -> str:
+    return "incomplete" if result.ok else str(result.reason)
+
+
+def _times(answers: int) -> str:
+    return "an answer" if answers == 1 else f"{answers} answers"
+
+
+def _line(test: Result) -> str:
+    """The line of the test that raised: the last that its traceback shows of it."""
+    if test.exception is None:
+        return ""
+    lines = test.exception.traceback.splitlines()
+    for place in range(len(lines) - 2, -1, -1):
+        if 'main.py", line ' in lines[place]:
+            return f"{lines[place].partition(', ')[2]}: {lines[place + 1].strip()}"
+    return ""

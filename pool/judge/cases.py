@@ -1,0 +1,247 @@
+"""Cases: what a program is asked, and what is expected of it. Checked when they are made."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sandbox.guest import wire
+
+from ..function import check_name, pack_call
+from ..program import bytes_from_json
+from .text import COMPARISONS
+from .values import Rule
+
+Checker = Callable[[Any, Any], object]
+"""Called in the trusted process with what came out (text, or a value) and what was expected;
+returns whether it is right, or a number from 0 to 1: how right it is."""
+
+_MISSING: Any = object()
+
+_FLOAT_TOLERANCE = 1e-6
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stdio:
+    """The program is run with `input` and must write `expected` to its standard output, and come
+    to its own end with status 0.
+
+    compare: what counts as equal.
+        "exact": byte for byte.
+        "lines": but for white space at the ends of lines and blank lines at the end.
+        "whitespace": and any white space within a line is as good as one blank.
+        "tokens": and lines are as good as blanks: words are compared.
+        "floats": words, of which numbers may be `abs_tol` or `rel_tol` apart (1e-6 each), unless
+            both are whole.
+    checker: decides instead; see `Checker`. It is given text, with invalid UTF-8 replaced.
+        `expected` is then anything that it wants to know.
+    """
+
+    input: str | bytes
+    expected: Any = _MISSING
+    _: dataclasses.KW_ONLY
+    compare: str = "lines"
+    abs_tol: float | None = None
+    rel_tol: float | None = None
+    checker: Checker | None = None
+
+    def __post_init__(self) -> None:
+        _require_text("input", self.input)
+        _settle_expected(self)
+        if self.checker is None:
+            _require_text("expected", self.expected)
+        if self.compare not in COMPARISONS:
+            raise ValueError(f"compare={self.compare!r}: there are {', '.join(COMPARISONS)}")
+        for name in ("abs_tol", "rel_tol"):
+            value = getattr(self, name)
+            if value is not None and self.compare != "floats":
+                raise ValueError(
+                    f'{name} has no effect with compare={self.compare!r}; use "floats"'
+                )
+            _require_tolerance(name, _FLOAT_TOLERANCE if value is None else value)
+            if value is None and self.compare == "floats":
+                object.__setattr__(self, name, _FLOAT_TOLERANCE)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Stdio":
+        """Return a case from JSON data: its fields by name, bytes as {"base64": "..."}."""
+        fields = _fields(cls, data)
+        for name in ("input", "expected"):
+            if name in fields:
+                fields[name] = bytes_from_json(name, fields[name])
+        return cls(**fields)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Call:
+    """The program is loaded as a module, `function` is called once, and must return `expected`.
+
+    function: its name; it may lead through attributes and constructors: "Solution().method".
+    args, kwargs, expected: plain data, as for `Pool.function`.
+    Equal are values of the same types: 2 is not 2.0 or True, (1,) is not [1]; nan is nan.
+    numeric: whole numbers and floats of the same value are equal (bool is no number).
+    abs_tol, rel_tol: numbers of which one is a float (or complex) may be so far apart, as in
+        `math.isclose`; implies `numeric`.
+    ordered: False: the elements of a list or tuple that is returned may come in any order.
+    as_json: tuples are as good as lists, keys of dicts as the strings that JSON makes of them.
+    checker: decides instead; see `Checker`. `expected` is then anything that it wants to know.
+    """
+
+    function: str
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] | None = None
+    expected: Any = _MISSING
+    _: dataclasses.KW_ONLY
+    numeric: bool = False
+    abs_tol: float = 0.0
+    rel_tol: float = 0.0
+    ordered: bool = True
+    as_json: bool = False
+    checker: Checker | None = None
+    request: bytes = dataclasses.field(init=False, repr=False, compare=False)
+    rule: Rule = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _checked_name("function", self.function)
+        if isinstance(self.args, (str, bytes)) or not isinstance(self.args, Sequence):
+            raise TypeError(f"args must be a list or tuple of arguments, not {self.args!r:.80}")
+        kwargs = {} if self.kwargs is None else self.kwargs
+        if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
+            raise TypeError(f"kwargs must map names to arguments, not {self.kwargs!r:.80}")
+        for name in ("numeric", "ordered", "as_json"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r:.80}")
+        for name in ("abs_tol", "rel_tol"):
+            _require_tolerance(name, getattr(self, name))
+        # Packed at once: what the caller does to its arguments later changes nothing.
+        request = pack_call(self.function, tuple(self.args), dict(kwargs))
+        object.__setattr__(self, "request", request)
+        object.__setattr__(
+            self,
+            "rule",
+            Rule(
+                numeric=self.numeric or self.abs_tol > 0 or self.rel_tol > 0,
+                abs_tol=self.abs_tol,
+                rel_tol=self.rel_tol,
+                ordered=self.ordered,
+                as_json=self.as_json,
+            ),
+        )
+        _settle_expected(self)
+        if self.checker is None:
+            try:
+                plain = wire.decode(wire.encode(self.expected, bases=True))
+            except wire.WireError as error:
+                raise TypeError(
+                    f"expected can't be compared ({error}); give plain data, or a checker"
+                ) from None
+            self.rule.require_possible(plain)
+            object.__setattr__(self, "expected", plain)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Call":
+        """Return a case from JSON data: its fields by name; `as_json` is the default there."""
+        return cls(**{"as_json": True, **_fields(cls, data)})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asserts:
+    """A test full of asserts, as those of HumanEval and MBPP, which must run to its end.
+
+    Test and program run in a confined process each. In the test, `entry_point` is a stand-in whose
+    calls go to the program's process: arguments and results cross as plain data, by value, so that
+    what the program does to an argument is not seen by the test. Exceptions cross as the built-in
+    type that they are of. A test that defines `check` is called with the stand-in:
+    `check(candidate)`. A test that never calls it judges nothing, and is at fault itself.
+
+    prelude: what the test needs besides, such as helpers that the task's text defines. It is run
+        before the test, and not in the program's process, which has its own source only.
+    entry_point: "f", or "Solution().method".
+    """
+
+    test_source: str
+    entry_point: str
+    prelude: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("test_source", "prelude"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} must be text, not {getattr(self, name)!r:.80}")
+        if not self.test_source.strip():
+            raise ValueError("test_source is empty: it asserts nothing")
+        _checked_name("entry_point", self.entry_point)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Asserts":
+        """Return a case from JSON data: its fields by name."""
+        return cls(**_fields(cls, data))
+
+
+Case = Stdio | Call | Asserts
+
+KINDS: dict[str, type[Case]] = {"stdio": Stdio, "call": Call, "asserts": Asserts}
+
+
+def case_from_dict(data: object) -> Case:
+    """Return a case from JSON data: {"kind": "stdio", "call" or "asserts", and its fields}.
+
+    >>> case_from_dict({"kind": "stdio", "input": "1", "expected": "2"}).expected
+    '2'
+    """
+    if not isinstance(data, dict):
+        raise TypeError(f"a case must be a JSON object, not {data!r:.80}")
+    fields = dict(data)
+    kind = fields.pop("kind", None)
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"kind={kind!r:.80}: a case's kind is one of {', '.join(KINDS)}")
+    return KINDS[kind].from_dict(fields)
+
+
+def _fields(cls: type[Case], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that JSON may give, all of which must be known."""
+    known = [field.name for field in dataclasses.fields(cls) if field.init]
+    known = [name for name in known if name != "checker"]
+    unknown = data.keys() - set(known)
+    if unknown:
+        raise ValueError(
+            f"{cls.__name__}: unknown field {min(unknown)!r}; there are {', '.join(known)}"
+        )
+    required = [
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.init and field.default is dataclasses.MISSING
+    ]
+    for name in required:
+        if name not in data:
+            raise ValueError(f"{cls.__name__}: the field {name!r} is missing")
+    return dict(data)
+
+
+def _settle_expected(case: Stdio | Call) -> None:
+    if case.checker is not None and not callable(case.checker):
+        raise TypeError(f"checker must be callable, not {case.checker!r:.80}")
+    if case.expected is _MISSING:
+        if case.checker is None:
+            raise ValueError(
+                f"{type(case).__name__}: expected is missing; give what must come out, or a checker"
+            )
+        object.__setattr__(case, "expected", None)
+
+
+def _require_text(name: str, value: object) -> None:
+    if not isinstance(value, (str, bytes)):
+        raise TypeError(f"{name} must be str or bytes, not {value!r:.80}")
+
+
+def _require_tolerance(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {value!r:.80}")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name}={value!r}: must be 0 or more, and finite")
+
+
+def _checked_name(field: str, name: object) -> None:
+    try:
+        check_name(name)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{field}: {error}") from None

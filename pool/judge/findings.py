@@ -1,0 +1,103 @@
+"""From how a case's run ended to what the case says about the program."""
+
+import dataclasses
+import math
+from typing import Any
+
+from sandbox.reasons import ExitReason
+from sandbox.result import Result
+
+from ..errors import LimitExceeded, PoolError, ProgramError
+from ..function import value_of
+from ..task import Trial
+from . import asserts, text, values
+from .cases import Asserts, Call, Checker, Stdio
+from .excerpt import shorten
+from .finding import PASSED, Finding, ending
+from .plan import Item
+from .verdict import CaseResult, Outcome
+
+
+def find(item: Item, index: int, result: Result, trial: Trial | None = None) -> CaseResult:
+    """Return the result of the case `index`, whose run ended with `result`; trial: of asserts, what
+    became of the test.
+    """
+    case = item.cases[index]
+    if isinstance(case, Asserts):
+        found = asserts.judge(case.entry_point, result, trial.record if trial else None)
+    elif result.reason in (ExitReason.INTERNAL, ExitReason.CANCELLED):
+        # Cancelled by somebody else: the pool is closing.
+        found = Finding(Outcome.INFRA_ERROR, "internal", result.detail or str(result.reason))
+    elif isinstance(case, Stdio):
+        found = _of_stdio(case, result)
+    else:
+        found = _of_call(case, result)
+    return dataclasses.replace(
+        item.case_result(index, found.outcome, found.reason, shorten(found.detail)),
+        diff=shorten(found.diff),
+        score=found.score,
+        wall_s=result.wall_s,
+        cpu_s=result.cpu_s,
+        queue_s=result.queue_s,
+        peak_memory_bytes=result.peak_memory_bytes,
+    )
+
+
+def _of_stdio(case: Stdio, result: Result) -> Finding:
+    if not result.ok:
+        return Finding(Outcome.FAIL, str(result.reason), ending(result))
+    if not result.completed:
+        return Finding(Outcome.FAIL, "incomplete", "left with status 0 before its end (os._exit)")
+    if case.checker is not None:
+        return _checked(case.checker, result.stdout, case.expected, "wrong_output")
+    diff = text.difference(
+        result.stdout_bytes,
+        text.to_bytes(case.expected),
+        case.compare,
+        case.abs_tol or 0.0,
+        case.rel_tol or 0.0,
+    )
+    if diff is None:
+        return PASSED
+    return Finding(Outcome.FAIL, "wrong_output", "the output is not what was expected", diff)
+
+
+def _of_call(case: Call, result: Result) -> Finding:
+    try:
+        value = value_of(result)
+    except LimitExceeded:
+        return Finding(Outcome.FAIL, str(result.reason), ending(result))
+    except ProgramError as error:
+        incomplete = error.type == "SystemExit" and result.ok
+        reason = "incomplete" if incomplete else str(result.reason)
+        if result.ok and not incomplete:  # it wrote what is no value into its report
+            reason = "wrong_value"
+        return Finding(Outcome.FAIL, reason, f"{case.function} did not return: {error}")
+    except PoolError as error:
+        return Finding(Outcome.INFRA_ERROR, "internal", str(error))
+    if case.checker is not None:
+        return _checked(case.checker, value, case.expected, "wrong_value")
+    diff = values.difference(value, case.expected, case.rule)
+    if diff is None:
+        return PASSED
+    return Finding(Outcome.FAIL, "wrong_value", f"{case.function} returned another value", diff)
+
+
+def _checked(checker: Checker, got: Any, expected: Any, reason: str) -> Finding:
+    """Ask a checker, which runs here, in the trusted process; what it raises is its own failure."""
+    try:
+        answer = checker(got, expected)
+        if answer is None:
+            raise TypeError("it returned None, neither True nor False nor a number")
+        score = float(answer)  # type: ignore[arg-type]
+    except Exception as error:  # noqa: BLE001  (whatever a caller's own code raises)
+        said = f"the checker failed: {type(error).__name__}: {error}"
+        return Finding(Outcome.HARNESS_ERROR, "harness", said)
+    if not math.isfinite(score):
+        return Finding(Outcome.FAIL, reason, f"the checker gave {score}")
+    if not 0 <= score <= 1:
+        said = f"the checker gave {score:g}, which is not from 0 to 1"
+        return Finding(Outcome.HARNESS_ERROR, "harness", said)
+    if score == 1:
+        return PASSED
+    return Finding(Outcome.FAIL, reason, f"the checker gave {score:g}", score=score)

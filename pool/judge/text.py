@@ -1,0 +1,81 @@
+"""Comparing what a program wrote with what it should have written. Time is linear in the output,
+whatever is in it.
+"""
+
+import math
+import re
+from collections.abc import Callable
+
+from .excerpt import line
+
+COMPARISONS = ("exact", "lines", "whitespace", "tokens", "floats")
+
+_NUMBER = re.compile(rb"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+_WHOLE = re.compile(rb"[+-]?\d+")
+
+_LONGEST_NUMBER = 400
+"""A longer token is compared as text: reading a number can take more than linear time."""
+
+
+def to_bytes(text: str | bytes) -> bytes:
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+
+
+def difference(
+    output: bytes, expected: bytes, compare: str, abs_tol: float = 0.0, rel_tol: float = 0.0
+) -> str | None:
+    """Return None if `output` is what was expected; else where it differs first, for people.
+
+    >>> difference(b"1 2 \\n", b"1 2", "lines")
+    >>> print(difference(b"1 3", b"1 2", "tokens"))
+    word 2: expected '2', got '3'
+    """
+    if output == expected:
+        return None
+    if compare == "exact":
+        ours, theirs = expected.split(b"\n"), output.split(b"\n")
+        return _first("line", ours, theirs, bytes.__eq__)
+    if compare == "lines":
+        ours, theirs = _lines(expected), _lines(output)
+        return _first("line", ours, theirs, bytes.__eq__)
+    if compare == "whitespace":
+        ours, theirs = ([b" ".join(each.split()) for each in _lines(x)] for x in (expected, output))
+        return _first("line", ours, theirs, bytes.__eq__)
+    ours, theirs = expected.split(), output.split()
+    if compare == "tokens":
+        return _first("word", ours, theirs, bytes.__eq__)
+    return _first("word", ours, theirs, lambda a, b: _close(a, b, abs_tol, rel_tol))
+
+
+def _lines(text: bytes) -> list[bytes]:
+    lines = [each.rstrip() for each in text.split(b"\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _close(expected: bytes, output: bytes, abs_tol: float, rel_tol: float) -> bool:
+    if expected == output:
+        return True
+    if max(len(expected), len(output)) > _LONGEST_NUMBER:
+        return False
+    if not (_NUMBER.fullmatch(expected) and _NUMBER.fullmatch(output)):
+        return False
+    if _WHOLE.fullmatch(expected) and _WHOLE.fullmatch(output):
+        return int(expected) == int(output)
+    return math.isclose(float(expected), float(output), rel_tol=rel_tol, abs_tol=abs_tol)
+
+
+def _first(
+    what: str, ours: list[bytes], theirs: list[bytes], equal: Callable[[bytes, bytes], bool]
+) -> str | None:
+    """The first place where two lists differ; None if there is none."""
+    for number, (expected, got) in enumerate(zip(ours, theirs, strict=False), 1):
+        if not equal(expected, got):
+            return f"{what} {number}: expected {line(expected)}, got {line(got)}"
+    number = min(len(ours), len(theirs)) + 1
+    if len(theirs) > len(ours):
+        return f"{what} {number}: expected the end, got {line(theirs[number - 1])}"
+    if len(theirs) < len(ours):
+        return f"{what} {number}: expected {line(ours[number - 1])}, got the end"
+    return None

@@ -1,0 +1,270 @@
+"""Comparing what a function returned with what it should have returned.
+
+Both are plain data, as `wire.decode` makes it: of exact built-in types, nested 64 levels deep at
+most, so that recursion is bounded and no method of a program's own is ever called. Time is about
+linear in what was returned, but for unordered comparison within a tolerance, which is bounded by
+what was expected.
+"""
+
+import cmath
+import dataclasses
+import math
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from .excerpt import value as excerpt
+
+_MOST_MATCHED = 300
+"""Elements that may be expected in any order and within a tolerance: each is compared with each."""
+
+_NUMBERS = (int, float, complex)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What counts as equal; the fields are those of `Call`."""
+
+    numeric: bool = False
+    abs_tol: float = 0.0
+    rel_tol: float = 0.0
+    ordered: bool = True
+    as_json: bool = False
+
+    def require_possible(self, expected: object) -> None:
+        """Raise ValueError where a comparison with `expected` could take too long."""
+        for each in _unordered_parts(expected, top=not self.ordered):
+            if self.is_tolerant and len(each) > _MOST_MATCHED and not _all_real(each):
+                raise ValueError(
+                    f"expected has {len(each)} elements that may come in any order and within a "
+                    f"tolerance; {_MOST_MATCHED} at most can be matched: give a checker"
+                )
+
+    @property
+    def is_tolerant(self) -> bool:
+        return self.abs_tol > 0 or self.rel_tol > 0
+
+
+def difference(value: Any, expected: Any, rule: Rule) -> str | None:
+    """Return None if `value` is what was expected; else where it differs first, for people.
+
+    >>> print(difference([1, 2.0], [1, 2], Rule()))
+    at [1]: expected 2, got 2.0
+    >>> difference([2.0, 1], [1, 2], Rule(numeric=True, ordered=False))
+    """
+    if _equal(value, expected, rule, top=True):
+        return None
+    where = ""
+    while (part := _first_difference(value, expected, rule, top=not where)) is not None:
+        step, value, expected = part
+        where += step
+    at = f"at {where}: " if where else ""
+    return f"{at}expected {excerpt(expected)}, got {excerpt(value)}"
+
+
+def _equal(value: Any, expected: Any, rule: Rule, *, top: bool = False) -> bool:
+    if not rule.is_tolerant:
+        return canonical(value, rule, top=top) == canonical(expected, rule, top=top)
+    return _close(value, expected, rule, top=top)
+
+
+# ---- exactly
+
+
+def canonical(value: Any, rule: Rule, *, top: bool = False) -> bytes:
+    """Return bytes that are the same for what the rule takes for equal, and for nothing else."""
+    out: list[bytes] = []
+    _write(value, rule, out, top=top)
+    return b"".join(out)
+
+
+def _write(value: Any, rule: Rule, out: list[bytes], *, top: bool) -> None:
+    kind = type(value)
+    if kind is tuple and rule.as_json:
+        kind = list
+    if kind is complex and rule.numeric and not value.imag:
+        value, kind = value.real, float
+    if kind is float and rule.numeric and value.is_integer():
+        value, kind = int(value), int
+    if kind is str:
+        _put(out, b"s", value.encode("utf-8", "surrogatepass"))
+    elif kind is bytes:
+        _put(out, b"b", value)
+    elif kind is int:
+        _put(out, b"i", value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True))
+    elif kind is float:
+        out.append(b"d" + _double(value))
+    elif kind is complex:
+        out.append(b"c" + _double(value.real) + _double(value.imag))
+    elif kind in (list, tuple):
+        parts: Iterator[bytes] | list[bytes] = [canonical(each, rule) for each in value]
+        if top and not rule.ordered:
+            parts = sorted(parts)
+        _put(out, b"l" if kind is list else b"t", *parts)
+    elif kind in (set, frozenset):
+        parts = sorted(canonical(each, rule) for each in value)
+        _put(out, b"S" if kind is set else b"Z", *parts)
+    elif kind is dict:
+        pairs = sorted(
+            (canonical(_key(key, rule), rule), canonical(each, rule)) for key, each in value.items()
+        )
+        _put(out, b"m", *(part for pair in pairs for part in pair))
+    else:  # None, True, False
+        out.append(repr(value).encode("ascii"))
+
+
+def _put(out: list[bytes], tag: bytes, *parts: bytes) -> None:
+    """Lengths before the parts: no two lists of parts come to the same bytes."""
+    out.append(tag)
+    out.append(b"%d:" % len(parts))
+    for part in parts:
+        out.append(b"%d:" % len(part))
+        out.append(part)
+
+
+def _double(number: float) -> bytes:
+    if math.isnan(number):
+        return b"nan"
+    return struct.pack("<d", number + 0.0)  # -0.0 becomes 0.0
+
+
+def _key(key: Any, rule: Rule) -> Any:
+    """A key as JSON makes it, where that is asked for."""
+    if not rule.as_json or type(key) is str:
+        return key
+    if key is None or type(key) is bool:
+        return {None: "null", True: "true", False: "false"}[key]
+    if type(key) is int and key.bit_length() <= 1024:
+        return str(key)
+    return repr(key) if type(key) is float else key
+
+
+# ---- within a tolerance
+
+
+def _close(value: Any, expected: Any, rule: Rule, *, top: bool = False) -> bool:
+    kind, wanted = type(value), type(expected)
+    if kind in _NUMBERS and wanted in _NUMBERS:
+        return _close_numbers(value, expected, rule)
+    if rule.as_json:
+        kind, wanted = (list if each is tuple else each for each in (kind, wanted))
+    if kind is not wanted:
+        return False
+    if kind in (list, tuple, set, frozenset, dict) and len(value) != len(expected):
+        return False
+    if kind in (list, tuple):
+        if top and not rule.ordered:
+            return _match(value, expected, rule)
+        return all(_close(a, b, rule) for a, b in zip(value, expected, strict=True))
+    if kind in (set, frozenset):
+        return _match(list(value), list(expected), rule)
+    if kind is dict:
+        ours = {canonical(_key(key, rule), rule): each for key, each in expected.items()}
+        theirs = {canonical(_key(key, rule), rule): each for key, each in value.items()}
+        return ours.keys() == theirs.keys() and all(
+            _close(theirs[key], each, rule) for key, each in ours.items()
+        )
+    return canonical(value, rule) == canonical(expected, rule)
+
+
+def _close_numbers(value: Any, expected: Any, rule: Rule) -> bool:
+    if type(value) is type(expected) is int:
+        return bool(value == expected)
+    if value != value and expected != expected:
+        return True
+    try:
+        if complex in (type(value), type(expected)):
+            return cmath.isclose(value, expected, rel_tol=rule.rel_tol, abs_tol=rule.abs_tol)
+        return math.isclose(value, expected, rel_tol=rule.rel_tol, abs_tol=rule.abs_tol)
+    except OverflowError:  # a whole number that no float can hold
+        return False
+
+
+def _match(values: Any, expected: Any, rule: Rule) -> bool:
+    """Whether each value has an expected one of its own that it is close to."""
+    values, expected = list(values), list(expected)
+    if _all_real(values) and _all_real(expected) and len(values) > _MOST_MATCHED:
+        # In order, the nearest are side by side.
+        pairs = zip(sorted(values), sorted(expected), strict=True)
+        return all(_close_numbers(a, b, rule) for a, b in pairs)
+    if Counter(canonical(a, rule) for a in values) == Counter(canonical(b, rule) for b in expected):
+        return True
+    return len(expected) <= _MOST_MATCHED and _pair(values, expected, rule)
+
+
+def _pair(values: list[Any], expected: list[Any], rule: Rule) -> bool:
+    """Find a partner for each value, moving earlier ones where need be (augmenting paths)."""
+    close = [[n for n, b in enumerate(expected) if _close(a, b, rule)] for a in values]
+    value_of: dict[int, int] = {}  # by partner
+    partner_of: dict[int, int] = {}  # by value
+    for start in range(len(values)):
+        reached_from: dict[int, int] = {}  # partner: the value that asked for it
+        asking = [start]
+        free = None
+        while asking and free is None:
+            at = asking.pop()
+            for partner in close[at]:
+                if partner not in reached_from:
+                    reached_from[partner] = at
+                    if partner not in value_of:
+                        free = partner
+                        break
+                    asking.append(value_of[partner])
+        if free is None:
+            return False
+        while True:  # back along the path, each takes the partner that it asked for
+            at = reached_from[free]
+            before = partner_of.get(at)
+            value_of[free], partner_of[at] = at, free
+            if at == start:
+                break
+            assert before is not None
+            free = before
+    return True
+
+
+# ---- helpers
+
+
+def _all_real(values: Any) -> bool:
+    """Whether all are numbers that can be put in order."""
+    return all(type(each) in (int, float) and each == each for each in values)
+
+
+def _unordered_parts(value: Any, *, top: bool) -> Iterator[Any]:
+    kind = type(value)
+    if kind in (set, frozenset) or (top and kind in (list, tuple)):
+        yield value
+    if kind in (list, tuple, set, frozenset):
+        for each in value:
+            yield from _unordered_parts(each, top=False)
+    elif kind is dict:
+        for each in value.values():
+            yield from _unordered_parts(each, top=False)
+
+
+def _first_difference(
+    value: Any, expected: Any, rule: Rule, *, top: bool
+) -> tuple[str, Any, Any] | None:
+    """The first part in which two containers differ, if that says more than the whole: how it is
+    reached, and both parts.
+    """
+    alike = type(value) is type(expected) or (
+        rule.as_json and {type(value), type(expected)} == {list, tuple}
+    )
+    if not alike or type(value) not in (list, tuple, dict) or len(value) != len(expected):
+        return None
+    if type(value) is dict:
+        if value.keys() != expected.keys():
+            return None
+        for key in expected:
+            if not _equal(value[key], expected[key], rule):
+                return f"[{excerpt(key)}]", value[key], expected[key]
+        return None
+    if top and not rule.ordered:
+        return None
+    for place, (a, b) in enumerate(zip(value, expected, strict=True)):
+        if not _equal(a, b, rule):
+            return f"[{place}]", a, b
+    return None

@@ -1,0 +1,220 @@
+"""A pool for many callers in other processes: what it takes and gives is plain data."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from sandbox.limits import Limits
+
+from .errors import SessionLost
+from .judge import Case, case_from_dict
+from .metrics import Metrics
+from .pool import Pool
+from .program import Program
+from .session import Session
+from .session_ids import SessionIds, require_count
+
+_SESSION_IDLE_S = 3600.0
+"""Whoever opened a session may have died: one that nobody has used for so long is taken away."""
+
+
+class PythonExecutorService:
+    """Runs programs for whoever calls. A plain class; as a Ray actor or a local service, give it
+    `max_concurrency`: so many calls are in it at once, the others wait before it.
+
+    pool_size: how many programs run at once. timeout: seconds for each, short for limits.wall_s
+        and wins over it; None: as `limits` say, which is 10 unless they say otherwise.
+    limits, packages, preload, python, tier, require, max_queue: as for `Pool`; limits also as a
+        mapping of their names.
+    max_sessions, session_idle_s, session_memory_bytes: as for `Pool`; a session that nobody used
+        for an hour is taken away, unless told otherwise.
+
+    What a program does is a dict (`Result.to_dict`), never an error. When its process is killed,
+    every process that it started ends by itself.
+
+    >>> service = PythonExecutorService(pool_size=1)
+    >>> service.execute("print(6 * 7)")["stdout"]
+    '42\\n'
+    >>> service.cleanup()
+    """
+
+    def __init__(
+        self,
+        pool_size: int = 32,
+        timeout: float | None = None,
+        *,
+        limits: Limits | Mapping[str, Any] | None = None,
+        packages: Sequence[str] = (),
+        preload: Sequence[str] = (),
+        python: str | os.PathLike[str] | None = None,
+        tier: str = "auto",
+        require: str | None = None,
+        max_queue: int | None = None,
+        max_sessions: int | None = None,
+        session_idle_s: float | None = _SESSION_IDLE_S,
+        session_memory_bytes: int | None = None,
+    ) -> None:
+        limits = _limits(limits) or Limits()
+        if timeout is not None:
+            limits = limits.replace(wall_s=timeout)
+        self._pool = Pool(
+            pool_size,
+            limits=limits,
+            packages=packages,
+            preload=preload,
+            python=python,
+            tier=tier,
+            require=require,
+            max_queue=max_queue,
+            max_sessions=max_sessions,
+            session_idle_s=session_idle_s,
+            session_memory_bytes=session_memory_bytes,
+        )
+        self._metrics = Metrics(self._pool.stats)
+        self._pool._counters.on_ended = self._metrics.ended
+        self._sessions = SessionIds()
+
+    def __repr__(self) -> str:
+        return f"<PythonExecutorService of {self._pool!r}>"
+
+    def execute(self, code: str | bytes | Mapping[str, Any], **options: Any) -> dict[str, Any]:
+        """Run a program and return its result, with at least success, stdout, stderr, returncode.
+
+        code: its source, or a program as `Program.from_dict` takes it. options: as for `Pool.run`;
+        limits also as a mapping.
+        """
+        return self._pool.run(_program(code), **_options(options)).to_dict()
+
+    def execute_many(
+        self, programs: Iterable[str | bytes | Mapping[str, Any]], **options: Any
+    ) -> list[dict[str, Any]]:
+        """Run programs, as many at once as the pool has workers, and return their results in
+        their order. One call for a batch costs far less than one for each program.
+
+        If one of them makes no sense, none is run.
+        """
+        if isinstance(programs, (str, bytes, Mapping)):
+            raise TypeError(f"programs must be a sequence of programs, not one: {programs!r:.80}")
+        checked = [_program(each, f"programs[{number}]") for number, each in enumerate(programs)]
+        return [result.to_dict() for result in self._pool.map(checked, **_options(options))]
+
+    def judge_many(
+        self,
+        items: Iterable[tuple[str | bytes | Mapping[str, Any], Iterable[Mapping[str, Any]]]],
+        **options: Any,
+    ) -> list[dict[str, Any]]:
+        """Return a verdict (`Verdict.to_dict`) for each of `items`, pairs of a program and its
+        cases, these as `case_from_dict` takes them. options: as for `Pool.judge_many`.
+        """
+        checked = [
+            (_program(code, f"items[{number}]"), [_case(case) for case in cases])
+            for number, (code, cases) in enumerate(items)
+        ]
+        verdicts = self._pool.judge_many(checked, **_options(options))
+        return [verdict.to_dict() for verdict in verdicts]
+
+    # ---- sessions: an interpreter whose state persists, by its id
+
+    def open_session(self, **options: Any) -> str:
+        """Return the id of a new session. options: as for `Pool.session`; limits also a mapping."""
+        return self._sessions.add(self._pool.session(**_options(options)))
+
+    def open_sessions(self, n: int, **options: Any) -> list[str]:
+        """Return the ids of `n` new sessions: of all, or of none if one can't be had."""
+        opened: list[str] = []
+        try:
+            for _ in range(require_count(n)):
+                opened.append(self.open_session(**options))
+        except BaseException:
+            self.close_sessions(opened)
+            raise
+        return opened
+
+    def execute_in(self, session_id: str, code: str | bytes, **options: Any) -> dict[str, Any]:
+        """Run `code` where the session's last call left off; options as for `Session.run`."""
+        return self._sessions[session_id].run(code, **_options(options)).to_dict()
+
+    def execute_in_many(
+        self, chains: Iterable[tuple[str, Sequence[str | bytes]]]
+    ) -> list[list[dict[str, Any]]]:
+        """Run each session's codes in their order, different sessions at the same time; return
+        their results in the same order. A session that is lost answers with infra errors.
+        """
+        found = self._sessions.run_chains(chains)
+        return [[result.to_dict() for result in results] for results in found]
+
+    def fork_session(self, session_id: str, n: int | None = None) -> str | list[str]:
+        """Return the ids of `n` sessions that go on from this one's state; without `n`, one id."""
+        branches = self._sessions[session_id].fork(n)
+        if isinstance(branches, Session):
+            return self._sessions.add(branches)
+        return [self._sessions.add(branch) for branch in branches]
+
+    def rollback_session(self, session_id: str, steps: int = 1) -> None:
+        """Go back to the state before the last `steps` calls."""
+        self._sessions[session_id].rollback(steps)
+
+    def reset_session(self, session_id: str) -> None:
+        """Begin anew, with an interpreter and files as of a new session."""
+        self._sessions[session_id].reset()
+
+    def close_session(self, session_id: str) -> None:
+        """End it. Raises `SessionLost` for one that is not there."""
+        self._sessions.close(session_id)
+
+    def close_sessions(self, session_ids: Iterable[str]) -> None:
+        """End those of them that are there."""
+        for session_id in session_ids:
+            with contextlib.suppress(SessionLost):
+                self._sessions.close(session_id)
+
+    # ---- all of it
+
+    def stats(self) -> dict[str, Any]:
+        """Return the pool's counters (`Stats`) and its times in buckets, as plain data."""
+        return dataclasses.asdict(self._pool.stats()) | self._metrics.to_dict()
+
+    def cleanup(self) -> None:
+        """End everything: the sessions, and all processes. Idempotent."""
+        self._pool.close()
+        self._sessions.clear()
+
+    def __enter__(self) -> "PythonExecutorService":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cleanup()
+
+
+def _limits(limits: Limits | Mapping[str, Any] | None) -> Limits | None:
+    return Limits(**limits) if isinstance(limits, Mapping) else limits
+
+
+def _options(options: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(options)
+    if "limits" in found:
+        found["limits"] = _limits(found["limits"])
+    return found
+
+
+def _program(code: object, where: str = "code") -> Program:
+    if isinstance(code, Program):
+        return code
+    try:
+        if isinstance(code, Mapping):
+            return Program.from_dict(dict(code))
+        return Program(code)  # type: ignore[arg-type]  # which it checks
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{where}: {error}") from None
+
+
+def _case(case: object) -> Case:
+    return case if isinstance(case, Case) else case_from_dict(case)

@@ -1,0 +1,87 @@
+"""Sessions for callers who can't hold them: each has an id, which nobody can guess."""
+
+import dataclasses
+import secrets
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from sandbox.errors import PolicyError
+from sandbox.reasons import ExitReason
+from sandbox.result import Result
+
+from .errors import PoolError, SessionLost
+from .session import Session
+
+_MOST_THREADS = 64
+"""That wait for sessions' calls; how many run at once is for the pool to say."""
+
+
+class SessionIds:
+    """The sessions of one service, by id; those that hold nothing any more are forgotten."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Session] = {}  # guarded by _lock
+
+    def add(self, session: Session) -> str:
+        session_id = secrets.token_hex(16)
+        with self._lock:
+            for other, kept in list(self._sessions.items()):
+                if not kept.states():
+                    del self._sessions[other]
+            self._sessions[session_id] = session
+        return session_id
+
+    def __getitem__(self, session_id: str) -> Session:
+        with self._lock:
+            session = self._sessions.get(session_id)
+        if session is None:
+            raise SessionLost(
+                f"there is no session {session_id!r}: it was closed or taken away, or the service "
+                f"was started again since"
+            )
+        return session
+
+    def close(self, session_id: str) -> None:
+        session = self[session_id]
+        with self._lock:
+            self._sessions.pop(session_id, None)
+        session.close()
+
+    def clear(self) -> None:
+        """Forget all of them; whoever calls has ended them."""
+        with self._lock:
+            self._sessions.clear()
+
+    def run_chains(self, chains: Iterable[tuple[str, Sequence[str | bytes]]]) -> list[list[Result]]:
+        """Run each session's codes in their order, different sessions at the same time."""
+        chains = list(chains)
+        if not chains:
+            return []
+        with ThreadPoolExecutor(min(len(chains), _MOST_THREADS)) as threads:
+            return list(threads.map(self._run_chain, chains))
+
+    def _run_chain(self, chain: tuple[str, Sequence[str | bytes]]) -> list[Result]:
+        session_id, codes = chain
+        return [self._run(session_id, code) for code in codes]
+
+    def _run(self, session_id: str, code: str | bytes) -> Result:
+        """One session's failure must not cost the others of its batch their results."""
+        try:
+            return self[session_id].run(code)
+        except PoolError as error:
+            return Result.internal(str(error), tier="", queue_s=0.0)
+        except PolicyError as error:  # the state's own doing, such as threads that it left
+            refused = Result.internal(str(error), tier="", queue_s=0.0)
+            text = f"{error}\n".encode()
+            return dataclasses.replace(refused, reason=ExitReason.DENIED, stderr_bytes=text)
+
+
+def require_count(n: Any) -> int:
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise TypeError(f"n must be a whole number, not {n!r}")
+    if not 0 <= n <= 100_000:
+        raise ValueError(f"n={n!r}: must be 0 to 100000")
+    return n

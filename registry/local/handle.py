@@ -1,0 +1,171 @@
+"""A handle on a service in another process: `handle.method.remote(...)` returns a `LocalRef`."""
+
+import os
+import pickle
+import socket
+import threading
+import weakref
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from ..errors import ServiceDied, ServiceError
+from . import wire
+
+
+class LocalRef:
+    """What a call has led to, or will: give it to `services.result`, or await it."""
+
+    def __init__(self, future: "Future[Any]", link: "Link") -> None:
+        self._future = future
+        self._link = link  # which must not be closed before the answer has come
+
+    def __repr__(self) -> str:
+        return f"<LocalRef {'done' if self._future.done() else 'pending'}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a LocalRef belongs to the process that made the call; send its result")
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        import asyncio
+
+        return asyncio.wrap_future(self._future).__await__()
+
+    def result(self, timeout: float | None = None) -> Any:
+        return self._future.result(timeout)
+
+
+class LocalMethod:
+    def __init__(self, name: str, call: Callable[..., LocalRef]) -> None:
+        self._name = name
+        self._call = call
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(f"{self._name} runs in another process: call {self._name}.remote(...)")
+
+    def remote(self, *args: Any, **kwargs: Any) -> LocalRef:
+        """Make the call, and return at once."""
+        return self._call(self._name, args, kwargs)
+
+
+class LocalHandle:
+    """A service. It can be pickled, and used after a fork: each process has its own connection.
+
+    Calls of one handle begin in their order; how many run at once, `max_concurrency` says.
+    """
+
+    def __init__(self, name: str, path: str, key: bytes, methods: Sequence[str]) -> None:
+        self._name = name
+        self._path = path
+        self._key = key
+        self._methods = frozenset(methods)
+        self._lock = threading.Lock()
+        self._link: Link | None = None  # guarded by _lock
+
+    def __repr__(self) -> str:
+        return f"<LocalHandle {self._name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LocalHandle, (self._name, self._path, self._key, sorted(self._methods))
+
+    def __getattr__(self, name: str) -> LocalMethod:
+        if name.startswith("__") or name not in self._methods:
+            there = ", ".join(sorted(self._methods))
+            raise AttributeError(f"service {self._name!r} has no method {name!r}; it has: {there}")
+        return LocalMethod(name, self._call)
+
+    def _call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LocalRef:
+        payload = pickle.dumps((method, args, kwargs), pickle.HIGHEST_PROTOCOL)
+        with self._lock:
+            link = self._link
+            if link is None or link.pid != os.getpid():
+                link = self._link = Link(self._name, self._path, self._key)
+        return LocalRef(link.call(payload), link)
+
+
+class Link:
+    """A connection of this process to a service, and the thread that takes its answers."""
+
+    def __init__(self, name: str, path: str, key: bytes) -> None:
+        self.pid = os.getpid()
+        self._answers = _Answers(name, wire.connect(path, key))
+        threading.Thread(target=self._answers.take, name=f"answers of {name}", daemon=True).start()
+        # When the last handle and the last call that wants an answer are gone.
+        weakref.finalize(self, self._answers.close, self.pid)
+
+    def call(self, payload: bytes) -> "Future[Any]":
+        return self._answers.call(payload)
+
+
+class _Answers:
+    """What a link and its thread share. Knows no `Link`, so that one can be collected."""
+
+    def __init__(self, name: str, link: socket.socket) -> None:
+        self._name = name
+        self._socket = link
+        self._sending = threading.Lock()  # one frame at a time
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Future[Any]] = {}  # guarded by _lock, as is all below
+        self._number = 0
+        self._lost = ""
+
+    def call(self, payload: bytes) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()  # a call can't be taken back
+        with self._lock:
+            if self._lost:
+                raise ServiceDied(f"service {self._name!r}: {self._lost}")
+            self._number += 1
+            number = self._number
+            self._waiting[number] = future
+        try:
+            with self._sending:
+                wire.send(self._socket, number, wire.Kind.CALL, payload)
+        except OSError as error:
+            self._lose(str(error))
+        return future
+
+    def take(self) -> None:
+        """In the thread: pass on answers until there will be no more."""
+        try:
+            while True:
+                number, kind, payload = wire.receive(self._socket)
+                with self._lock:
+                    future = self._waiting.pop(number)
+                _resolve(future, kind, payload)
+                del future
+        except OSError as error:
+            self._lose(str(error))
+        finally:
+            self._socket.close()
+
+    def close(self, pid: int) -> None:
+        if os.getpid() != pid:
+            self._socket.close()  # a copy: the parent's connection must live on
+            return
+        self._lose("the connection was closed")
+
+    def _lose(self, why: str) -> None:
+        with self._lock:
+            self._lost = self._lost or why
+            waiting, self._waiting = self._waiting, {}
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread, which closes it
+        except OSError:
+            pass
+        for future in waiting.values():
+            future.set_exception(ServiceDied(f"service {self._name!r} is gone: {why}"))
+
+
+def _resolve(future: "Future[Any]", kind: wire.Kind, payload: bytes) -> None:
+    try:
+        value = pickle.loads(payload)
+    except Exception as error:  # noqa: BLE001  (unpickling runs whatever a class has for it)
+        future.set_exception(
+            ServiceError(f"the answer can't be unpickled here: {type(error).__name__}: {error}")
+        )
+        return
+    if kind is wire.Kind.ERROR:
+        future.set_exception(value)
+    else:
+        future.set_result(value)

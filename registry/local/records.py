@@ -1,0 +1,188 @@
+"""The folder of a namespace: one file a name, locked by the process that stands for it."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import time
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import ServiceError
+
+_PATIENCE_S = 10.0
+"""Nobody holds the folder's lock for longer than a few reads and writes take."""
+
+_PAUSE_S = 0.002
+_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+_LOCK, _RECORD, _SOCKET = "lock", ".json", ".sock"
+
+_claims: "weakref.WeakSet[Claim]" = weakref.WeakSet()
+
+
+class Claim:
+    """A name that is taken, for as long as this or an inheriting process holds the descriptor."""
+
+    def __init__(self, fd: int, name: str, token: str, socket: str) -> None:
+        self.fd = fd
+        self.name = name
+        self.token = token
+        self.socket = socket
+        _claims.add(self)
+
+    def close(self) -> None:
+        """Let go of it. If nobody else holds it, the name is free. Idempotent."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class Records:
+    """The records of one namespace. Everything is done under the folder's lock, in no time."""
+
+    def __init__(self, namespace: str, folder: str | None = None) -> None:
+        base = default_folder() if folder is None else folder
+        require_private(base)
+        self.path = os.path.join(base, _short(namespace))
+        require_private(self.path)
+
+    def claim(self, name: str, token: str) -> Claim | None:
+        """Take `name`; None if it is taken. The record says nothing yet: see `write`."""
+        with self._locked():
+            if self._read(name) is not None:
+                return None
+            fd = os.open(self._path(name), _FLAGS | os.O_CREAT, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            socket = os.path.join(self.path, _short(f"{name}::{token}") + _SOCKET)
+            claim = Claim(fd, name, token, socket)
+            self._put(claim, {})
+            return claim
+
+    def write(self, claim: Claim, record: dict[str, Any]) -> bool:
+        """Say what the claimed name leads to; false if it was taken away meanwhile."""
+        with self._locked():
+            if os.fstat(claim.fd).st_nlink == 0:
+                return False
+            self._put(claim, record | {"ready": True})
+            return True
+
+    def find(self, name: str) -> dict[str, Any] | None:
+        """Return the record of `name`, if it is ready and lives."""
+        with self._locked():
+            record = self._read(name)
+        return record if record is not None and record.get("ready") else None
+
+    def all(self) -> list[dict[str, Any]]:
+        """Return every record that lives, those that are not ready included."""
+        with self._locked():
+            files = sorted(each for each in os.listdir(self.path) if each.endswith(_RECORD))
+            records = [self._read_file(os.path.join(self.path, each)) for each in files]
+        return [record for record in records if record is not None]
+
+    def remove(self, name: str, token: str) -> dict[str, Any] | None:
+        """Free the name, if it still is what `token` was given for; return what was there."""
+        with self._locked():
+            record = self._read(name)
+            if record is None or record["token"] != token:
+                return None
+            self._unlink(self._path(name), record)
+            return record
+
+    # ---- under the lock
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.path, _short(name) + _RECORD)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        return self._read_file(self._path(name))
+
+    def _read_file(self, path: str) -> dict[str, Any] | None:
+        """The record, or None; what a dead process has left is removed."""
+        try:
+            fd = os.open(path, _FLAGS)
+        except FileNotFoundError:
+            return None
+        with open(fd, "rb") as file:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _parsed(file.readline())
+            self._unlink(path, _parsed(file.readline()))
+            return None
+
+    def _unlink(self, path: str, record: dict[str, Any]) -> None:
+        os.unlink(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(record["socket"])
+
+    def _put(self, claim: Claim, record: dict[str, Any]) -> None:
+        # One line, which is whole at any moment: the writer may be killed between the two calls.
+        named = {"name": claim.name, "token": claim.token, "socket": claim.socket}
+        line = json.dumps(record | named).encode() + b"\n"
+        os.pwrite(claim.fd, line, 0)
+        os.ftruncate(claim.fd, len(line))
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        fd = os.open(os.path.join(self.path, _LOCK), _FLAGS | os.O_CREAT, 0o600)
+        try:
+            deadline = time.monotonic() + _PATIENCE_S
+            while True:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise ServiceError(
+                            f"{self.path} is locked for {_PATIENCE_S:g} s: a process that "
+                            f"registers or looks up a service seems to be stopped"
+                        ) from None
+                time.sleep(_PAUSE_S)
+            yield
+        finally:
+            os.close(fd)
+
+
+def default_folder() -> str:
+    """The same for all processes of this user, whatever their environment's $TMPDIR is."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.path.isdir(runtime) and os.stat(runtime).st_uid == os.geteuid():
+        return os.path.join(runtime, "interpreter-pool-services")
+    base = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()
+    return os.path.join(base, f"interpreter-pool-services-{os.geteuid()}")
+
+
+def require_private(path: str) -> None:
+    """Make the folder, or be sure that it is this user's and nobody else can enter it."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    found = os.lstat(path)
+    private = stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
+    if not private or found.st_uid != os.geteuid():
+        raise PermissionError(
+            f"{path} must be a folder of user {os.geteuid()} that nobody else can enter; remove "
+            f"it, or name another with folder="
+        )
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(line)
+    return record
+
+
+def _short(name: str) -> str:
+    """A file's name, whatever signs the name has."""
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _after_fork_in_child() -> None:
+    """A copy of the descriptor would keep the name taken after its owner's death."""
+    for claim in list(_claims):
+        claim.close()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

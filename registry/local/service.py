@@ -1,0 +1,262 @@
+"""The registry of local services: starts their processes, finds and ends them."""
+
+import base64
+import builtins
+import contextlib
+import os
+import pickle
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from multiprocessing import spawn
+from typing import Any
+
+from ..backend import Backend, Found
+from ..base import DEFAULT_NAMESPACE, Service
+from ..errors import ServiceError, StartTimeout
+from . import wire
+from .handle import LocalHandle, LocalRef
+from .records import Claim, Records
+
+_END_PATIENCE_S = 4.0
+"""More than a service grants itself for its end (`_GRACE_S` in server.py)."""
+
+_COMMAND = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from registry.local.server import main; main(*map(int, sys.argv[2:]))"
+)
+_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+"""Where `registry` is; the rest of `sys.path` a service is told later."""
+
+
+class LocalService(Backend):
+    """A registry of services on this machine, for all processes of this user.
+
+    A service is a process of its own, which ends with the process that registered it. A class, its
+    arguments and what its methods take and return must be picklable. Option: max_concurrency, the
+    number of calls that run at once (1; more must be safe in the class), as on Ray.
+
+    namespace: services in others are not seen.
+    start_timeout: seconds that a service may take until its constructor has returned.
+    folder: where the names are, instead of the user's usual place; nobody else may enter it.
+
+    `shutdown` ends what this object registered; `reset` ends everything in the namespace.
+    """
+
+    kind = "local"
+    options = frozenset({"max_concurrency"})
+
+    def __init__(
+        self,
+        namespace: str = DEFAULT_NAMESPACE,
+        start_timeout: float = 60.0,
+        folder: str | None = None,
+    ) -> None:
+        super().__init__(namespace, start_timeout)
+        self._folder = folder
+        self._records = Records(namespace, folder)
+        self._processes: dict[str, tuple[str, subprocess.Popen[bytes]]] = {}  # token and process
+        self._clients: dict[str, Claim] = {}  # names of owners registered here
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.namespace, self.start_timeout, self._folder)
+
+    def list(self) -> builtins.list[str]:
+        self._require_open()
+        return sorted(record["name"] for record in self._records.all() if record.get("ready"))
+
+    def reset(self) -> None:
+        self._require_open()
+        records = [
+            self._records.remove(record["name"], record["token"]) for record in self._records.all()
+        ]
+        _end([record["pid"] for record in records if record is not None and "pid" in record])
+        self._let_go()
+
+    def result(self, ref: Any, timeout: float | None = None) -> Any:
+        if isinstance(ref, LocalRef):
+            return ref.result(timeout)
+        if not isinstance(ref, (builtins.list, tuple)):
+            raise TypeError(f"ref must be what .remote(...) returned, or a list, not {ref!r}")
+        for each in ref:
+            if not isinstance(each, LocalRef):
+                raise TypeError(f"ref must hold what .remote(...) returned, not {each!r}")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return [
+            each.result(None if deadline is None else max(deadline - time.monotonic(), 0))
+            for each in ref
+        ]
+
+    # ---- for Backend
+
+    def _create(
+        self,
+        name: str,
+        cls: type,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        options: Mapping[str, Any],
+    ) -> Any:
+        most = options.get("max_concurrency")
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            raise ValueError(f"max_concurrency={most!r}: must be a whole number above 0")
+        try:
+            made = pickle.dumps((cls, args, dict(kwargs)))
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise TypeError(
+                f"service {name!r} can't go to a process of its own: {error}; its class must be "
+                f"importable, and its arguments picklable"
+            ) from error
+        token, key = secrets.token_hex(16), secrets.token_bytes(wire.KEY_BYTES)
+        # First, since it refuses a script that registers while it is imported by its own service.
+        preparation = spawn.get_preparation_data(name)
+        del preparation["authkey"]  # refuses to be pickled; there is nothing that wants it
+        if b"__main__" not in made:  # nothing of it comes from the script, which is then not run
+            preparation = {
+                key: preparation[key] for key in preparation if not key.startswith("init_main")
+            }
+        claim = self._records.claim(name, token)
+        if claim is None:
+            raise self.taken(name)
+        process = None
+        try:
+            process, channel = _launch(claim)
+            with channel:
+                order = pickle.dumps((preparation, made, claim.socket, key, most))
+                methods = self._await(name, process, channel, order)
+            record = {"pid": process.pid, "key": key.hex(), "methods": methods}
+            if not self._records.write(claim, record):
+                raise ServiceError(f"service {name!r} was taken away while it was started")
+        except BaseException:
+            self._records.remove(name, token)
+            if process is not None:
+                process.kill()
+                process.wait()
+            raise
+        finally:
+            claim.close()  # the service's process holds it now
+        self._processes[name] = (token, process)
+        return LocalHandle(name, claim.socket, key, methods)
+
+    def _publish(self, name: str, owner: Service[Any], client: Any) -> None:
+        data = base64.b64encode(pickle.dumps(client)).decode("ascii")
+        claim = self._records.claim(name, secrets.token_hex(16))
+        if claim is None:
+            raise self.taken(name)
+        self._records.write(claim, {"client": data})
+        gone = self._clients.pop(name, None)
+        if gone is not None:  # a peer's reset took the name away
+            gone.close()
+        self._clients[name] = claim
+
+    def _find(self, name: str) -> Found | None:
+        record = self._records.find(name)
+        if record is None:
+            return None
+        if "client" in record:
+            return Found(pickle.loads(base64.b64decode(record["client"])), True)
+        return Found(_handle(record), False)
+
+    def _let_go(self) -> None:
+        clients, self._clients = self._clients, {}
+        for name, claim in clients.items():
+            self._records.remove(name, claim.token)
+            claim.close()
+        processes, self._processes = self._processes, {}
+        for name, (token, _) in processes.items():
+            self._records.remove(name, token)
+        for _, process in processes.values():
+            process.terminate()
+        deadline = time.monotonic() + _END_PATIENCE_S
+        for _, process in processes.values():
+            try:
+                process.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _await(
+        self,
+        name: str,
+        process: "subprocess.Popen[bytes]",
+        channel: socket.socket,
+        order: bytes,
+    ) -> builtins.list[str]:
+        """Tell the new process what to be, and wait until it is; return its methods."""
+        channel.settimeout(self.start_timeout)
+        try:
+            wire.send(channel, 0, wire.Kind.CALL, order)
+            _, kind, payload = wire.receive(channel)
+        except TimeoutError:
+            raise StartTimeout(
+                f"service {name!r} was not ready within start_timeout={self.start_timeout:g} s"
+            ) from None
+        except OSError:
+            raise ServiceError(
+                f"service {name!r} could not be started: its process ended with status "
+                f"{process.wait()}"
+            ) from None
+        value = pickle.loads(payload)
+        if kind is wire.Kind.ERROR:
+            text = (
+                str(value)
+                if isinstance(value, ServiceError)
+                else f"{type(value).__name__}: {value}"
+            )
+            raise ServiceError(f"service {name!r} could not be started: {text}") from value
+        methods: builtins.list[str] = value
+        return methods
+
+
+def _launch(claim: Claim) -> "tuple[subprocess.Popen[bytes], socket.socket]":
+    """Start the process of a service, which knows this one by a pidfd: ids are used again."""
+    ours, theirs = socket.socketpair()
+    pidfd = os.pidfd_open(os.getpid())
+    try:
+        descriptors = (pidfd, claim.fd, theirs.fileno())
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _COMMAND, _HOME, *map(str, descriptors)],
+            pass_fds=descriptors,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+        os.close(pidfd)
+    # Reaps it, whenever it ends, whether or not this registry is still there then.
+    threading.Thread(target=process.wait, name=f"reaper of {process.pid}", daemon=True).start()
+    return process, ours
+
+
+def _handle(record: Mapping[str, Any]) -> LocalHandle:
+    key = bytes.fromhex(record["key"])
+    return LocalHandle(record["name"], record["socket"], key, record["methods"])
+
+
+def _end(pids: builtins.list[int]) -> None:
+    """End processes of services, whoever their owners are, and wait until they are gone."""
+    with contextlib.ExitStack() as stack:
+        pidfds = []
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                pidfd = os.pidfd_open(pid)
+                stack.callback(os.close, pidfd)
+                pidfds.append(pidfd)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pidfd in pidfds:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, number)
+            deadline = time.monotonic() + _END_PATIENCE_S
+            for pidfd in pidfds:
+                poll = select.poll()
+                poll.register(pidfd, select.POLLIN)
+                poll.poll(max(deadline - time.monotonic(), 0) * 1e3)

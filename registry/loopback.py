@@ -1,0 +1,101 @@
+"""Starting Ray for this machine alone: on the loopback interface, without dashboard or reports.
+
+Ray by itself listens on every interface and finds its address by asking which route leads to one
+outside; of 127.0.0.1 it makes that address, too. Only its switch for machines without clusters,
+meant for macOS and Windows, keeps it on the loopback interface everywhere; and who connects to a
+Ray that was started so needs the switch as well.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+ENVIRONMENT = {_SWITCH: "0", "RAY_USAGE_STATS_ENABLED": "0"}
+"""For a process that calls `ray.init` by itself, to do the same."""
+
+
+def import_ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError(
+            "the ray backend needs Ray: pip install 'interpreter-pool[ray]'"
+        ) from error
+    return ray
+
+
+def init(ray: Any, config: Mapping[str, Any]) -> None:
+    """`ray.init(**config)`: connect to the cluster that is named, else start one on loopback."""
+    config = dict(config)
+    address = config.get("address") or os.environ.get("RAY_ADDRESS")
+    if address:
+        with only() if _is_loopback(address) else contextlib.nullcontext():
+            ray.init(**config)
+        return
+    config.setdefault("include_dashboard", False)
+    if config.get("_node_ip_address") not in (None, LOOPBACK):
+        ray.init(**config)
+        return
+    config.pop("_node_ip_address", None)
+    with only(dashboard=config["include_dashboard"]):
+        ray.init(**config)
+    listens_on = ray.util.get_node_ip_address()
+    if listens_on != LOOPBACK:
+        logger.warning("Ray listens on %s, not on loopback alone as it was told to", listens_on)
+
+
+def _is_loopback(address: str) -> bool:
+    if address == "auto":  # the one that was started last on this machine
+        from ray._private.utils import read_ray_address
+
+        address = read_ray_address() or ""
+    return address.rpartition(":")[0] in (LOOPBACK, "localhost")
+
+
+@contextlib.contextmanager
+def only(*, dashboard: bool = False) -> Iterator[None]:
+    """Whatever of Ray is started or connected to within this keeps to the loopback interface."""
+    from ray._private import ray_constants
+
+    with contextlib.ExitStack() as stack:
+        for name, value in ENVIRONMENT.items():
+            stack.enter_context(_changed(os.environ, name, value))
+        # Ray's processes inherit the environment; this one has read it already.
+        stack.enter_context(_changed(vars(ray_constants), "ENABLE_RAY_CLUSTER", False))
+        if not dashboard:
+            stack.enter_context(_without_reports())
+        yield
+
+
+@contextlib.contextmanager
+def _without_reports() -> Iterator[None]:
+    """Without the process that would serve the dashboard: with neither that nor reports to make, it
+    still asks the metadata service of three clouds which of them this is.
+    """
+    from ray._private.node import Node
+
+    start = Node.start_api_server
+    Node.start_api_server = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        Node.start_api_server = start
+
+
+@contextlib.contextmanager
+def _changed(mapping: MutableMapping[str, Any], name: str, value: Any) -> Iterator[None]:
+    before = mapping.get(name)
+    mapping[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            mapping.pop(name, None)
+        else:
+            mapping[name] = before

@@ -1,0 +1,35 @@
+"""A Ray for a test module, and other processes that can import what is here."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+from registry import loopback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+@contextlib.contextmanager
+def ray_running(num_cpus: int, **config) -> Iterator[None]:
+    """A Ray of this process's own, on loopback, whose workers can import what is here."""
+    import ray
+
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([HERE, os.path.dirname(HERE)])
+    try:
+        loopback.init(ray, {"num_cpus": num_cpus, "log_to_driver": False, **config})
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def main_of(code: str) -> list[str]:
+    """The command of another process that can import what is here."""
+    return [sys.executable, "-c", f"import sys; sys.path[:0] = {[HERE]!r}\n{code}"]

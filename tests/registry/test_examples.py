@@ -1,0 +1,85 @@
+"""The examples of services run as they stand, in seconds."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+from clusters import ray_running
+
+from registry import loopback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+EXAMPLES = {
+    "basics": "most common: [('to', 2), ('be', 2)]",
+    "executor": "in a branch: 42",
+    "fast_and_heavy": "heavy ones: ['45\\n', '45\\n', '45\\n', '45\\n']",
+    "conditional": "on the service 42",
+}
+"""What each prints, among other things."""
+
+
+@pytest.fixture(scope="module", params=["local", "ray"])
+def backend(request):
+    if request.param == "local":
+        yield "local", {}
+        return
+    with ray_running(4):
+        ray = sys.modules["ray"]
+        yield "ray", {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+
+
+def run(name, *arguments, **environment) -> str:
+    path = os.path.join(ROOT, "examples", f"services_{name}.py")
+    done = subprocess.run(
+        [sys.executable, path, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env=os.environ | environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs_on_each_backend(backend, name):
+    """The same script, on this machine and on Ray."""
+    kind, environment = backend
+    assert EXAMPLES[name] in run(name, kind, **environment)
+
+
+def test_services_and_backends_of_ones_own():
+    """A service and a backend of a script's own; the same code uses both backends."""
+    lines = run("custom").splitlines()
+    assert lines == [f"{each} [[0, 1, 2, 0, 1], 3]" for each in ("LocalService", "InProcess")]
+
+
+def test_two_nodes_with_an_executor_on_each():
+    """A cluster of two nodes, reached from this machine alone."""
+    lines = run("two_nodes").splitlines()
+    assert lines[-2:] == ["left ['0', '1', '4', '9']", "right ['16', '25', '36', '49']"]
+
+
+def test_clusters_can_be_kept_on_loopback():
+    """loopback.only: also what Ray's own classes start listens there alone."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster()
+    try:
+        with loopback.only():
+            node = cluster.add_node(num_cpus=1, include_dashboard=False)
+        assert node.node_ip_address == "127.0.0.1"
+        pids = [each.process.pid for kind in node.all_processes.values() for each in kind]
+        ips = {
+            connection.laddr.ip.removeprefix("::ffff:")
+            for pid in pids
+            for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert ips == {"127.0.0.1"}
+    finally:
+        cluster.shutdown()

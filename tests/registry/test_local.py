@@ -1,0 +1,410 @@
+"""What is the local backend's own: owners, forks, private folders, other users, other processes."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+from clusters import HERE, main_of
+from conftest import wait_until
+from example_services import Broken, Counter, Meeting, Owner
+
+from pool import PythonExecutorService
+from registry import LocalService, ServiceDied, ServiceError, get_services
+from registry.local import wire
+from registry.local.records import Records, require_private
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return str(tmp_path / "services")
+
+
+@pytest.fixture
+def services(folder):
+    services = LocalService("test", folder=folder)
+    yield services
+    if not services._is_shut:
+        services.reset()
+        services.shutdown()
+
+
+def peer_code(folder: str) -> str:
+    return (
+        "import os, sys, time\n"
+        "from registry import get_services\n"
+        "from example_services import Counter, Owner, Slow\n"
+        "from pool import PythonExecutorService\n"
+        f"services = get_services('local', namespace='test', folder={folder!r})\n"
+    )
+
+
+def start(folder: str, code: str) -> "subprocess.Popen[str]":
+    """Another process of this user, which has said its first line."""
+    command = main_of(peer_code(folder) + code)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+
+
+def test_other_processes_find_a_service(services, folder):
+    """A process that has nothing to do with the owner calls the service by its name."""
+    services.register("counter", Counter, 40)
+    code = "print(services.result(services['counter'].add.remote(2), timeout=30))"
+    run = subprocess.run(
+        main_of(peer_code(folder) + code), capture_output=True, text=True, timeout=60
+    )
+    assert run.stdout == "42\n", run.stderr
+    assert services.result(services["counter"].get.remote(), timeout=30) == 42
+
+
+@pytest.mark.parametrize("end", ["kill", "exit", "error"])
+def test_services_go_with_their_owner(services, folder, end):
+    """Killed with SIGKILL, ended, or failed: its services' processes are gone, and their names."""
+    code = (
+        "handle = services.register('counter', Counter)\n"
+        "services.register('external', Owner(1).start())\n"
+        "print(services.result(handle.pid.remote(), timeout=30), flush=True)\n"
+        + {"kill": "time.sleep(60)", "exit": "", "error": "1 / 0"}[end]
+    )
+    with start(folder, code) as owner:
+        pid = int(owner.stdout.readline())
+        if end == "kill":
+            assert services.list() == ["counter", "external"]
+            handle = services["counter"]
+            owner.kill()
+            wait_until(lambda: not psutil.pid_exists(pid), 5)
+            with pytest.raises(ServiceDied):
+                services.result(handle.get.remote(), timeout=30)
+        owner.wait(30)
+    wait_until(lambda: not psutil.pid_exists(pid), 5)
+    assert services.list() == []
+    services.register("counter", Counter)
+
+
+def test_an_owner_that_dies_while_it_registers_leaves_nothing(services, folder, tmp_path):
+    """kill -9 while the constructor runs: the name is free, and the half-made process gone."""
+    note = tmp_path / "note"
+    with start(folder, f"services.register('model', Slow, 60, {str(note)!r})") as owner:
+        wait_until(note.exists, 30)
+        with pytest.raises(ValueError, match="already exists"):
+            services.register("model", Counter)
+        owner.kill()
+    wait_until(lambda: not psutil.pid_exists(int(note.read_text())), 5)
+    services.register("model", Counter)
+
+
+def test_nothing_survives_the_kill_of_an_executors_owner(services, folder):
+    """kill -9 of the owner of an executor: service, jails and runs are gone within 3 s."""
+    code = (
+        "executor = services.register('executor', PythonExecutorService, 2, max_concurrency=4)\n"
+        "refs = [executor.execute.remote('import time; time.sleep(60)') for _ in range(2)]\n"
+        "while services.result(executor.stats.remote())['workers_busy'] < 2: time.sleep(0.01)\n"
+        "print('busy', flush=True); time.sleep(60)"
+    )
+    with start(folder, code) as owner:
+        assert owner.stdout.readline() == "busy\n"
+        family = psutil.Process(owner.pid).children(recursive=True)
+        assert len(family) >= 5
+        owner.kill()
+        wait_until(lambda: not any(map(is_running, family)), 3)
+
+
+def is_running(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_an_executor_is_a_local_service(services):
+    """Programs, batches, sessions and the text of mistakes, as on Ray."""
+    executor = services.register("executor", PythonExecutorService, 2, max_concurrency=4)
+
+    def call(method, *args):
+        return services.result(getattr(executor, method).remote(*args), timeout=30)
+
+    assert call("execute", "print(6 * 7)")["stdout"] == "42\n"
+    assert [each["success"] for each in call("execute_many", ["1", "1 / 0"])] == [True, False]
+    session = call("open_session")
+    assert call("execute_in", session, "x = 1; x")["value"] == "1"
+    with pytest.raises(TypeError, match="code must be str or bytes, not int"):
+        call("execute", 3)
+    call("cleanup")
+
+
+def test_handles_cross_processes_and_forks(services):
+    """A handle that is pickled, or used in a forked child, makes a connection of its own."""
+    handle = services.register("counter", Counter, 1)
+    assert services.result(handle.add.remote(), timeout=30) == 2
+    copy = pickle.loads(pickle.dumps(handle))
+    assert services.result(copy.add.remote(), timeout=30) == 3
+
+    def child():
+        assert services.result(handle.add.remote(), timeout=30) == 4
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+    assert services.result(handle.get.remote(), timeout=30) == 4
+    with pytest.raises(TypeError, match="belongs to the process that made the call"):
+        pickle.dumps(handle.get.remote())
+
+
+def test_a_forked_child_keeps_no_name(services, folder):
+    """An owner's client is gone with its process, though a forked child of it lives on."""
+    code = (
+        "services.register('external', Owner(1).start())\n"
+        "child = os.fork()\n"
+        "if child == 0:\n    time.sleep(60)\n"
+        "print(child, flush=True); time.sleep(60)"
+    )
+    with start(folder, code) as owner:
+        child = int(owner.stdout.readline())
+        try:
+            assert services.list() == ["external"]
+            owner.kill()
+            owner.wait(10)
+            assert psutil.pid_exists(child)
+            assert services.list() == []
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_a_script_without_a_main_guard_does_not_start_services_without_end(folder, tmp_path):
+    """register at a script's top level is told how to write it; it does not multiply."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"from registry import get_services\n"
+        f"class Mine:\n    def get(self): return 7\n"
+        f"services = get_services('local', folder={folder!r})\n"
+        f"handle = services.register('mine', Mine)\n"
+    )
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert "__name__ == '__main__'" in run.stderr
+    script.write_text(
+        f"from registry import get_services\n"
+        f"class Mine:\n    def get(self): return 7\n"
+        f"if __name__ == '__main__':\n"
+        f"    services = get_services('local', folder={folder!r})\n"
+        f"    handle = services.register('mine', Mine)\n"
+        f"    print(services.result(handle.get.remote(), timeout=30))\n"
+    )
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert run.stdout == "7\n", run.stderr
+
+
+def test_a_script_is_not_run_again_for_a_class_of_a_module(folder, tmp_path):
+    """Only what comes from the script itself needs it to be importable."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path[:0] = {[HERE]!r}\n"
+        f"print('run')\n"
+        f"from registry import get_services\n"
+        f"from example_services import Counter\n"
+        f"with get_services('local', folder={folder!r}) as services:\n"
+        f"    handle = services.register('counter', Counter, 7)\n"
+        f"    print(services.result(handle.get.remote(), timeout=30))\n"
+    )
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert run.stdout == "run\n7\n", run.stderr
+
+
+def test_what_cannot_go_to_another_process_is_refused(services):
+    """A class that can't be imported, an argument that can't be pickled: TypeError, at once."""
+
+    class Inner:
+        pass
+
+    with pytest.raises(TypeError, match="'inner' can't go to a process of its own"):
+        services.register("inner", Inner)
+    with pytest.raises(TypeError, match="can't go to a process of its own"):
+        services.register("counter", Counter, threading.Lock())
+    assert services.list() == []
+
+
+def test_a_constructor_that_ends_its_process_is_told(services):
+    """os._exit in a constructor: ServiceError with the status, and no waiting."""
+    began = time.monotonic()
+    with pytest.raises(ServiceError, match="could not be started"):
+        services.register("exits", Exits)
+    assert time.monotonic() - began < 20
+    assert services.list() == []
+
+
+class Exits:
+    def __init__(self):
+        os._exit(3)
+
+
+def test_errors_carry_the_story_of_the_service(services):
+    """A note on the error holds the traceback in the service's process."""
+    handle = services.register("counter", Counter)
+    with pytest.raises(LookupError) as caught:
+        services.result(handle.fail.remote("here"), timeout=30)
+    assert "example_services.py" in "".join(caught.value.__notes__)
+    with pytest.raises(ServiceError) as caught:
+        services.register("broken", Broken)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize("option", ["num_cpus", "num_gpus", "max_restarts", "runtime_env"])
+def test_options_of_ray_are_refused_by_name(services, option):
+    """TypeError naming the option, whichever way it is given; the same for the registry's own."""
+    with pytest.raises(TypeError, match=f"local backend has no option {option}"):
+        services.register("counter", Counter, **{option: 1})
+    with pytest.raises(TypeError, match=f"local backend has no option {option}"):
+        services.register_with_options("counter", Counter, {option: 1})
+    assert services.list() == []
+
+
+def test_the_door_names_what_makes_no_sense():
+    """Unknown backends are a ValueError, options of another backend a TypeError naming them."""
+    for unknown in ("invalid", "", None, 3):
+        with pytest.raises(ValueError, match="Unsupported backend"):
+            get_services(backend=unknown)
+    with pytest.raises(TypeError, match="local backend has no option ray_init_config"):
+        get_services("local", ray_init_config={})
+    with pytest.raises(TypeError, match="ray backend has no option folder"):
+        get_services("ray", folder="x")
+    with pytest.raises(ValueError, match="max_concurrency=0"):
+        LocalService("door").register("x", Counter, max_concurrency=0)
+
+
+# ---- who may
+
+
+def test_the_folder_is_private(services, folder):
+    """0700 folders, 0600 records; a folder that others can enter, or a link, is refused."""
+    services.register("counter", Counter)
+    for path, _, names in os.walk(folder):
+        assert os.stat(path).st_mode & 0o077 == 0
+        for name in names:
+            if name.endswith(".json") or name == "lock":
+                assert os.stat(os.path.join(path, name)).st_mode & 0o077 == 0
+    os.chmod(folder, 0o755)
+    with pytest.raises(PermissionError, match="nobody else can enter"):
+        LocalService(folder=folder)
+    os.chmod(folder, 0o700)
+    os.symlink(folder, folder + "-link")
+    with pytest.raises(PermissionError):
+        require_private(folder + "-link")
+
+
+def test_nothing_is_left_in_the_folder(services, folder):
+    """Of services that ended, and of one that was killed, neither record nor socket stays."""
+    for name in ("a", "b"):
+        handle = services.register(name, Counter)
+    os.kill(services.result(handle.pid.remote(), timeout=30), signal.SIGKILL)
+    wait_until(lambda: services.list() == ["a"])
+    services.reset()
+    (namespace,) = os.listdir(folder)
+    assert os.listdir(os.path.join(folder, namespace)) == ["lock"]
+
+
+def test_who_does_not_know_the_key_is_not_served(services, folder):
+    """A wrong key ends the connection before anything is unpickled; a silent peer stops nobody."""
+    handle = services.register("counter", Counter)
+    record = Records("test", folder).find("counter")
+    with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as stranger:
+        stranger.settimeout(10)
+        with wire.short(record["socket"]) as name:
+            silent.connect(name)
+            stranger.connect(name)
+        stranger.sendall(bytes(wire.KEY_BYTES))
+        harm = pickle.dumps((os._exit, (1,)))
+        try:
+            wire.send(stranger, 1, wire.Kind.CALL, harm)
+            assert stranger.recv(1) == b""
+        except OSError:
+            pass  # it was closed before all was sent
+        assert services.result(handle.get.remote(), timeout=30) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_is_not_admitted():
+    """The kernel tells the user at the other end; the key does not help anybody else."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        wire.require_same_user(ours)
+    theirs.close()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("")  # an abstract name of the kernel's choice
+        listener.listen()
+        child = os.fork()
+        if child == 0:
+            os.setuid(65534)
+            link = socket.socket(socket.AF_UNIX)
+            link.connect(listener.getsockname())
+            time.sleep(10)
+            os._exit(0)
+        link, _ = listener.accept()
+        with link, pytest.raises(PermissionError, match="65534"):
+            wire.require_same_user(link)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+# ---- what hangs
+
+
+def test_a_stopped_holder_of_the_folder_does_not_hang_others(services, folder, monkeypatch):
+    """Whoever finds the folder locked for too long is told so."""
+    monkeypatch.setattr("registry.local.records._PATIENCE_S", 0.5)
+    records = Records("test", folder)
+    with records._locked(), pytest.raises(ServiceError, match="seems to be stopped"):
+        services.list()
+
+
+def test_a_service_that_does_not_end_is_ended(services):
+    """A call that runs on and on does not hold up reset for longer than a few seconds."""
+    handle = services.register("counter", Counter)
+    pid = services.result(handle.pid.remote(), timeout=30)
+    handle.sleep.remote(60)
+    began = time.monotonic()
+    services.reset()
+    assert time.monotonic() - began < 6
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_stopped_service_is_taken_away(services):
+    """SIGSTOP: calls wait as long as their callers want, and reset ends it all the same."""
+    handle = services.register("counter", Counter)
+    pid = services.result(handle.pid.remote(), timeout=30)
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    with pytest.raises(TimeoutError):
+        services.result(handle.get.remote(), timeout=0.2)
+    services.reset()
+    assert not psutil.pid_exists(pid)
+
+
+def test_callers_that_go_away_do_no_harm(services, folder):
+    """A caller killed in the midst of its calls: the service serves all others."""
+    services.register("meeting", Meeting, max_concurrency=2)
+    code = (
+        "for _ in range(20): services['meeting'].attend.remote(0.05)\n"
+        "print('called', flush=True); time.sleep(60)"
+    )
+    with start(folder, code) as caller:
+        assert caller.stdout.readline() == "called\n"
+        caller.kill()
+    handle = services["meeting"]
+    assert services.result(handle.attend.remote(0.01), timeout=30) <= 2
+
+
+def test_owners_of_the_same_name_are_told_apart(services, folder):
+    """After a peer's reset a name can be another's; the first one's shutdown leaves it alone."""
+    services.register("external", Owner(1).start())
+    peer = LocalService("test", folder=folder)
+    peer.reset()
+    peer.register("external", Owner(2).start())
+    services.shutdown()
+    assert peer.get_client("external").value == 2
+    peer.shutdown()

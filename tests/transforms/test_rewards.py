@@ -1,0 +1,200 @@
+"""Rewards as TRL asks for them: shares of cases passed, and None where nothing can be said."""
+
+import asyncio
+import inspect
+import json
+
+import pytest
+from hopeless import hopeless_pool
+
+from pool import Pool, PoolClosed, Stdio
+from sandbox import Limits
+from transforms import AsyncCodeRewardFunction, CodeRewardFunction, PythonEnvironment
+from transforms.rewards import last_block
+
+RIGHT = "Here:\n```python\nprint(int(input()) * 2)\n```"
+HALF = "```python\nprint(4)\n```"
+WRONG = "```python\nprint('no')\n```"
+NONE = "I don't know."
+DOUBLES = [
+    {"kind": "stdio", "input": "2", "expected": "4"},
+    {"kind": "stdio", "input": "3", "expected": "6"},
+]
+
+
+@pytest.fixture
+def hopeless(tier, monkeypatch):
+    """A pool of which every run is an infra error."""
+    yield from hopeless_pool(tier, monkeypatch)
+
+
+def ask(reward, completions, **columns):
+    """As TRL calls a reward function."""
+    return reward(
+        prompts=["?"] * len(completions),
+        completions=completions,
+        completion_ids=[[1]] * len(completions),
+        **columns,
+    )
+
+
+def test_a_reward_is_the_share_of_cases_passed(pool):
+    """Of a batch in one call; an answer without code gets 0, as does code that is wrong."""
+    rewards = ask(CodeRewardFunction(pool), [RIGHT, HALF, WRONG, NONE], cases=[DOUBLES] * 4)
+    assert rewards == [1.0, 0.5, 0.0, 0.0]
+    strict = CodeRewardFunction(pool, all_or_nothing=True)
+    assert ask(strict, [RIGHT, HALF, NONE], cases=[DOUBLES] * 3) == [1.0, 0.0, 0.0]
+
+
+def test_conversations_are_judged_by_their_last_answer(pool):
+    """Completions may be messages, with content as text, as parts, or none beside tool calls."""
+    user = {"role": "user", "content": RIGHT}
+    answers = [
+        [{"role": "assistant", "content": RIGHT}],
+        [{"role": "assistant", "content": RIGHT}, user, {"role": "assistant", "content": WRONG}],
+        [{"role": "assistant", "content": [{"type": "text", "text": RIGHT}]}],
+        [{"role": "assistant", "content": None, "tool_calls": []}],
+        [{"role": "assistant", "content": RIGHT}, {"role": "tool", "content": WRONG}],
+        [],
+    ]
+    rewards = ask(CodeRewardFunction(pool), answers, cases=[DOUBLES] * 6)
+    assert rewards == [1.0, 0.0, 1.0, 0.0, 1.0, 0.0]
+
+
+def test_an_infra_error_is_no_reward(hopeless):
+    """What our failure keeps from being judged gets None, never 0; a missing answer is the model's."""
+    seen = {}
+    rewards = ask(
+        CodeRewardFunction(hopeless),
+        [RIGHT, WRONG, NONE],
+        cases=[DOUBLES] * 3,
+        log_metric=seen.__setitem__,
+    )
+    assert rewards == [None, None, 0.0]
+    assert seen["code/inconclusive"] == pytest.approx(2 / 3)
+
+
+def test_a_test_that_fails_by_itself_is_no_reward(pool, caplog):
+    """A checker that raises says nothing of the program: None, and a warning that names the row."""
+
+    def cases(row, code):
+        return [Stdio("1", "", checker=row["checker"])]
+
+    def broken(value, expected):
+        raise RuntimeError("out of order")
+
+    reward = CodeRewardFunction(pool, cases=cases)
+    assert ask(reward, [RIGHT, RIGHT], checker=[broken, lambda *_: True]) == [None, 1.0]
+    assert "row 0: its test is at fault" in caplog.text and "out of order" in caplog.text
+
+
+def test_a_rollout_that_lost_a_call_is_no_reward(pool):
+    """An environment of ours that had an infra error spoils its sample, and no other."""
+    good, bad = PythonEnvironment(pool), PythonEnvironment(pool)
+    bad.infra_error = True
+    rewards = ask(
+        CodeRewardFunction(pool), [RIGHT, RIGHT], cases=[DOUBLES] * 2, environments=[good, bad]
+    )
+    assert rewards == [1.0, None]
+
+
+def test_rows_without_cases_are_no_reward(pool):
+    """In a mixture of tasks, a column may hold None: such a sample is another function's."""
+    assert ask(CodeRewardFunction(pool), [RIGHT, RIGHT], cases=[None, DOUBLES]) == [None, 1.0]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"cases": DOUBLES},
+        {"cases": json.dumps(DOUBLES)},
+        {"cases": [{**each, "function": None, "args": None} for each in DOUBLES]},
+        {"cases": [Stdio("2", "4")]},
+        {"ground_truth": {"inputs": ["2\n"], "outputs": ["4\n"], "fn_name": None}},
+        {"ground_truth": json.dumps({"inputs": ["2\n"], "outputs": ["4\n"]})},
+    ],
+)
+def test_columns_become_cases(pool, columns):
+    """Cases as dicts, as JSON, with a table's gaps, as objects; verl's ground truths."""
+    lists = {name: [value, value] for name, value in columns.items()}
+    assert ask(CodeRewardFunction(pool), [RIGHT, WRONG], **lists, other=[1, 2]) == [1.0, 0.0]
+
+
+def test_what_happened_is_logged(pool):
+    """Shares of the batch as metrics, and a word on each sample as a column."""
+    metrics, extra = {}, {}
+    ask(
+        CodeRewardFunction(pool),
+        [RIGHT, WRONG, NONE, RIGHT],
+        cases=[*[DOUBLES] * 3, None],
+        trainer_state=object(),
+        log_metric=metrics.__setitem__,
+        log_extra=extra.__setitem__,
+    )
+    assert metrics == {"code/passed": 0.25, "code/no_code": 0.25, "code/inconclusive": 0.0}
+    passed, failed, none, other = extra["code_verdict"]
+    assert "passed 2/2" in passed and "failed 0/2" in failed
+    assert (none, other) == ("no code", "not judged")
+
+
+def test_the_last_block_is_the_answer():
+    """Labelled ones before unlabelled ones; what was cut off counts."""
+    assert last_block("```python\n1\n```\n```python\n2\n```\n```\n3\n```") == "2\n"
+    assert last_block("```\n1\n```\n```bash\n2\n```") == "1\n"
+    assert last_block("```python\nprint(1") == "print(1"
+    assert last_block("none") is None
+
+
+def test_limits_are_passed_on(pool):
+    """A program that needs more than it may fails; that is its own doing."""
+    slow = "```python\nwhile True: pass\n```"
+    quick = CodeRewardFunction(pool, timeout=0.2)
+    assert ask(quick, [slow], cases=[DOUBLES[:1]]) == [0.0]
+    tight = CodeRewardFunction(pool, limits=Limits(wall_s=5, output_bytes=100))
+    assert ask(tight, ["```python\nprint('x' * 999)\n```"], cases=[DOUBLES[:1]]) == [0.0]
+
+
+def test_the_async_function_is_awaited(pool):
+    """TRL looks at the call for whether it is to be awaited; the rewards are the same."""
+    reward = AsyncCodeRewardFunction(pool)
+    assert inspect.iscoroutinefunction(reward.__call__)
+    assert not inspect.iscoroutinefunction(CodeRewardFunction(pool).__call__)
+
+    async def main():
+        return await ask(reward, [RIGHT, NONE], cases=[DOUBLES] * 2)
+
+    with asyncio.Runner() as runner:
+        assert runner.run(main()) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"cases": [DOUBLES, "["]}, "row 1: cases is no JSON"),
+        ({"cases": [DOUBLES, {"kind": "stdio"}]}, "row 1: cases must be a list of cases"),
+        ({"cases": [DOUBLES, [{"kind": "x"}]]}, "row 1: kind='x'"),
+        ({"cases": [DOUBLES, [{"kind": "stdio", "input": ""}]]}, "row 1: .*expected is missing"),
+        ({"cases": [DOUBLES]}, "'cases' must have a value for each of the 2 completions"),
+        ({"answer": [1, 2]}, "row 0: no column with cases: there must be cases; test"),
+        ({"ground_truth": [{"inputs": ["1"]}] * 2}, "row 0: ground_truth: 'outputs' is missing"),
+        ({"test_list": [["assert f(1)"], ["assert g(h(1))"]]}, "row 1: the tests call g, h: name"),
+    ],
+)
+def test_rows_that_make_no_sense_raise(pool, columns, message):
+    """A mistake in the data is told with the number of its row, before anything is run."""
+    before = pool.stats().runs_by_reason
+    with pytest.raises((TypeError, ValueError), match=message):
+        ask(CodeRewardFunction(pool), [RIGHT, RIGHT], **columns)
+    assert pool.stats().runs_by_reason == before
+
+
+def test_a_mistake_of_the_trainers_raises(pool, tier):
+    """No pool, a closed one, no list: these are nobody's 0."""
+    with pytest.raises(TypeError, match="pool must be a pool"):
+        CodeRewardFunction(None)
+    with pytest.raises(TypeError, match="completions must be a list, not 'text'"):
+        CodeRewardFunction(pool)(None, "text")
+    with Pool(1, tier=tier) as closed:
+        reward = CodeRewardFunction(closed)
+    with pytest.raises(PoolClosed):
+        ask(reward, [RIGHT], cases=[DOUBLES])

@@ -1,0 +1,290 @@
+"""A reward function of verl's.
+
+In verl's configuration, without a file of one's own:
+
+    reward.custom_reward_function.path=pkg://transforms.verl
+    reward.custom_reward_function.name=compute_score   # acompute_score; compute_scores (batch)
+    +reward.custom_reward_function.reward_kwargs.timeout=5
+
+(Versions before 0.9 know it without the `reward.` in front. Tried with the managers of 0.9.1.)
+
+verl has no reward that says "leave this sample out": what it is given is trained on. So where
+nothing can be said of a program, after a failure of ours or where its test fails by itself, it is
+judged once more, and then `Inconclusive` is raised: of verl's reward managers, naive, batch and
+dapo let it end the step; prime takes any exception for a score of 0, and starts a process for each
+of 64 samples, each with a pool: use another. Who masks samples by themselves gives
+`on_inconclusive=0.0` (or any number): that is the score then, and `infra_error` in the extra
+information is 1.
+"""
+
+import asyncio
+import functools
+import json
+import os
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from pool import Call, Pool, PoolError, Verdict
+from pool.judge import Case
+
+from .cases import cases_from_ground_truth
+from .rewards import Extract, last_block
+
+_NAMES = (
+    *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random"),
+    *("statistics", "itertools", "functools", "operator", "io", "sys", "json"),
+)
+_STARS = (
+    *("collections", "heapq", "bisect", "math", "itertools", "functools", "typing", "builtins"),
+)
+FUNCTION_IMPORTS = (
+    "import " + ", ".join(_NAMES) + "".join(f"; from {name} import *" for name in _STARS)
+)
+"""In one line: what sources of tasks with `fn_name` take for granted, `List` and `deque` included.
+The built-in functions come last, and stay what they are."""
+
+
+class Inconclusive(PoolError):
+    """Nothing can be said of a program, for a reason that is not its own."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(f"the program could not be judged: {verdict!r}")
+        self.verdict = verdict
+
+
+class Scorer:
+    """Scores answers by verl's ground truths. Makes its pool when it is first called, in the
+    process that calls; a process that was forked from there makes its own. A context manager.
+
+    pool: a pool to use, which is not closed then; or the arguments of one, by name; None: none.
+    timeout: as for `Pool.judge`. compare: as for `Stdio`, of standard output.
+    extract: called with the answer; returns the code, or None, which scores 0.
+    function_imports: put before programs of which a function is called.
+    all_or_nothing: the score is 1 if all cases pass, else 0; otherwise it is the share that passes.
+    on_inconclusive: the score where nothing can be said of the program; None: raise `Inconclusive`.
+    """
+
+    def __init__(
+        self,
+        pool: Pool | Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        compare: str = "lines",
+        extract: Extract = last_block,
+        function_imports: str = FUNCTION_IMPORTS,
+        all_or_nothing: bool = False,
+        on_inconclusive: float | None = None,
+    ) -> None:
+        if not (pool is None or isinstance(pool, (Pool, Mapping))):
+            raise TypeError(f"pool must be a pool.Pool, its arguments, or None, not {pool!r:.80}")
+        self._given = pool if isinstance(pool, Pool) else None
+        self._arguments = {} if pool is None or isinstance(pool, Pool) else dict(pool)
+        self._timeout = timeout
+        self._compare = compare
+        self._extract = extract
+        self._function_imports = function_imports
+        self._all_or_nothing = all_or_nothing
+        self._on_inconclusive = on_inconclusive
+        self._lock = threading.Lock()  # guards _own
+        self._own: Pool | None = None
+        os.register_at_fork(after_in_child=functools.partial(_start_anew, weakref.ref(self)))
+
+    def __call__(
+        self,
+        data_source: Any = None,
+        solution_str: str = "",
+        ground_truth: Any = None,
+        extra_info: Any = None,
+        **ignored: Any,
+    ) -> dict[str, float]:
+        """Return {"score": ..., "acc": 1.0 if all cases pass, "infra_error": 0.0}."""
+        (score,) = self.batch([data_source], [solution_str], [ground_truth])
+        return score
+
+    def batch(
+        self,
+        data_sources: Any = None,
+        solution_strs: Sequence[str] = (),
+        ground_truths: Sequence[Any] = (),
+        extra_infos: Any = None,
+        **ignored: Any,
+    ) -> list[dict[str, float]]:
+        """The same for many answers at once, as verl's batch reward manager asks for them."""
+        if len(solution_strs) != len(ground_truths):
+            raise ValueError(
+                f"{len(solution_strs)} solution_strs, but {len(ground_truths)} ground_truths"
+            )
+        items = {}
+        for number, (text, truth) in enumerate(zip(solution_strs, ground_truths, strict=True)):
+            code = self._extract(text)
+            cases = cases_from_ground_truth(truth, code or "", compare=self._compare)
+            if code is not None:
+                items[number] = (self._whole(code, cases), cases)
+        verdicts = self._judge(items)
+        again = {number: items[number] for number, it in verdicts.items() if not it.conclusive}
+        if again:
+            verdicts.update(self._judge(again))
+        return [self._score(verdicts.get(number)) for number in range(len(solution_strs))]
+
+    def close(self) -> None:
+        """Close the pool, if it is its own; the next call makes another. Idempotent."""
+        with self._lock:
+            pool, self._own = self._own, None
+        if pool is not None:
+            pool.close()
+
+    def __enter__(self) -> "Scorer":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _pool(self) -> Pool:
+        if self._given is not None:
+            return self._given
+        with self._lock:
+            if self._own is None:
+                self._own = Pool(**{"preload": _NAMES, **self._arguments})
+            return self._own
+
+    def _judge(self, items: Mapping[int, tuple[str, list[Case]]]) -> dict[int, Verdict]:
+        if not items:
+            return {}
+        verdicts = self._pool().judge_many(
+            items.values(), timeout=self._timeout, stop_at_first_failure=self._all_or_nothing
+        )
+        return dict(zip(items, verdicts, strict=True))
+
+    def _whole(self, code: str, cases: Sequence[Case]) -> str:
+        """The program, with what those whose functions are called take for granted."""
+        if not any(isinstance(case, Call) for case in cases) or "from __future__" in code:
+            return code
+        return f"{self._function_imports}\n{code}"
+
+    def _score(self, verdict: Verdict | None) -> dict[str, float]:
+        if verdict is None:
+            return {"score": 0.0, "acc": 0.0, "infra_error": 0.0}  # there was no code
+        if not verdict.conclusive:
+            if self._on_inconclusive is None:
+                raise Inconclusive(verdict)
+            return {"score": float(self._on_inconclusive), "acc": 0.0, "infra_error": 1.0}
+        passed = float(verdict.passed)
+        score = passed if self._all_or_nothing else verdict.score
+        return {"score": score, "acc": passed, "infra_error": 0.0}
+
+
+def _start_anew(scorer: "weakref.ref[Scorer]") -> None:
+    """In a forked child: a pool belongs to the process that made it, and the lock may be held by
+    a thread that is not here.
+    """
+    here = scorer()
+    if here is not None:
+        here._lock = threading.Lock()
+        here._own = None
+
+
+class _Scorers:
+    """The scorers of this process, one for each set of options that it was asked with."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards _by_options; nothing is waited for under it
+        self._by_options: dict[str, Scorer] = {}
+
+    def of(self, options: Mapping[str, Any]) -> Scorer:
+        key = json.dumps(options, sort_keys=True, default=_plain)
+        with self._lock:
+            scorer = self._by_options.get(key)
+            if scorer is None:
+                scorer = self._by_options[key] = Scorer(**options)
+            return scorer
+
+    def close(self) -> None:
+        with self._lock:
+            scorers = list(self._by_options.values())
+            self._by_options.clear()
+        for scorer in scorers:
+            scorer.close()
+
+
+_scorers = _Scorers()
+"""verl knows functions by module and name: nothing else could hold the pool from call to call. It
+is made by the first call, and closed by `close`, or when the process ends."""
+
+
+def compute_score(
+    data_source: Any,
+    solution_str: str,
+    ground_truth: Any,
+    extra_info: Any = None,
+    *,
+    pool: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    compare: str = "lines",
+    all_or_nothing: bool = False,
+    on_inconclusive: float | None = None,
+    **ignored: Any,
+) -> dict[str, float]:
+    """Return {"score": ..., "acc": 1.0 if all cases pass, "infra_error": 0.0} for an answer.
+
+    ground_truth: as for `cases_from_ground_truth`. Options as for `Scorer`; those that are not
+    known are left to others, since verl adds some. Calls with the same options share a pool.
+    """
+    options = {
+        "pool": pool,
+        "timeout": timeout,
+        "compare": compare,
+        "all_or_nothing": all_or_nothing,
+        "on_inconclusive": on_inconclusive,
+    }
+    return _scorers.of(options)(data_source, solution_str, ground_truth)
+
+
+async def acompute_score(
+    data_source: Any, solution_str: str, ground_truth: Any, extra_info: Any = None, **options: Any
+) -> dict[str, float]:
+    """`compute_score` for verl's reward loop, which awaits it, many at once."""
+    return await asyncio.to_thread(
+        compute_score, data_source, solution_str, ground_truth, extra_info, **options
+    )
+
+
+def compute_scores(
+    data_sources: Any,
+    solution_strs: Sequence[str],
+    ground_truths: Sequence[Any],
+    extra_infos: Any = None,
+    *,
+    pool: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+    compare: str = "lines",
+    all_or_nothing: bool = False,
+    on_inconclusive: float | None = None,
+    **ignored: Any,
+) -> list[dict[str, float]]:
+    """`compute_score` for verl's batch reward manager: all answers are judged side by side."""
+    options = {
+        "pool": pool,
+        "timeout": timeout,
+        "compare": compare,
+        "all_or_nothing": all_or_nothing,
+        "on_inconclusive": on_inconclusive,
+    }
+    return _scorers.of(options).batch(data_sources, solution_strs, ground_truths)
+
+
+def close() -> None:
+    """Close the pools of this process; the next call makes another."""
+    _scorers.close()
+
+
+def _plain(value: Any) -> Any:
+    """What a configuration has in place of dicts and lists, as JSON knows them."""
+    return dict(value) if isinstance(value, Mapping) else list(value)
