@@ -397,6 +397,8 @@ class Pool:
             )
             for source, cases in items
         ]
+        for item in planned:
+            item.require_fit(self.tier)
         ahead = _LOOK_AHEAD * len(self._engine.workers)
         return Judging(self._queue_work, planned, ahead, on_result)
 

@@ -143,7 +143,7 @@ def threads() -> list[str]:
 def cgroups() -> list[str]:
     """This process's cgroups, wherever they are; other pools on this machine have theirs."""
     found = []
-    for controller in ("memory", "pids", ""):
+    for controller in ("memory", "pids", "cpuacct", ""):
         for folder, names, _ in os.walk(os.path.join("/sys/fs/cgroup", controller)):
             found += [
                 os.path.join(folder, name) for name in names if name.startswith(PREFIX + _OURS)
