@@ -3,32 +3,40 @@
 VENV := .venv
 PYTHON ?= python3
 FILE ?= examples/hello.py
+MINUTES ?= 20
 STAMP := $(VENV)/.installed
+TESTS_STAMP := $(VENV)/.installed-with-tests
 
-.PHONY: run test check bench peers clean
+.PHONY: run test soak check bench peers clean
 
 run: $(STAMP)
 	$(VENV)/bin/pool run $(FILE)
 
-test: $(STAMP)
+test: $(TESTS_STAMP)
 	$(VENV)/bin/python -m pytest tests
 
-check: $(STAMP)
+soak: $(TESTS_STAMP)
+	$(VENV)/bin/python -m pytest tests -m soak --minutes $(MINUTES)
+
+check: $(TESTS_STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-bench: $(STAMP)
+bench: $(TESTS_STAMP)
 	$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[bench]'
 	$(VENV)/bin/python -m bench.latency
 	$(VENV)/bin/python -m bench.latency --preload numpy
 	$(VENV)/bin/python -m bench.load
 	$(VENV)/bin/python -m bench.start
+	$(VENV)/bin/python -m bench.judge
 	$(VENV)/bin/python -m bench.services
+	$(VENV)/bin/python -m bench.chat
+	$(VENV)/bin/python -m bench.sessions
 
 # TorchRL's own tests, of a checkout, against ours.
-peers: $(STAMP)
-	$(VENV)/bin/python tests/peers/torchrl.py "$(TORCHRL_SRC)"
+peers: $(TESTS_STAMP)
+	$(VENV)/bin/python tests/peers/run_torchrl.py "$(TORCHRL_SRC)"
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -36,8 +44,12 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 	  || { echo "this Python has no venv; install it (apt install python3-venv) or name another: make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[test]'
+	$(VENV)/bin/pip install -q --disable-pip-version-check -e .
 	@touch $(STAMP)
+
+$(TESTS_STAMP): $(STAMP)
+	$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[test]'
+	@touch $(TESTS_STAMP)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

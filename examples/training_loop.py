@@ -35,7 +35,7 @@ for step in range(5):
     state["history"].full = state["history"].prompt.extend(answers, dim=-1, inplace=False)
     after = env.step(state)["next"]
 
-    usable = ~after["verdict", "infra_error"].squeeze(-1)  # the rest says nothing
+    usable = ~after["infra_error"].squeeze(-1)  # the rest says nothing
     reward = after["reward"].squeeze(-1)[usable]
     loss = -(chosen.log_prob(actions)[usable] * (reward - reward.mean())).sum() / BATCH
     optimizer.zero_grad()

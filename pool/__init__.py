@@ -16,6 +16,7 @@ from .errors import (
 )
 from .function import Function
 from .judge import Asserts, Call, CaseResult, Stdio, Verdict
+from .persistent import PersistentPythonProcess
 from .pool import Pool
 from .program import Program
 from .service import PythonExecutorService
@@ -30,6 +31,7 @@ __all__ = [
     "CaseResult",
     "Function",
     "LimitExceeded",
+    "PersistentPythonProcess",
     "Pool",
     "PoolClosed",
     "PoolError",

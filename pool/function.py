@@ -83,9 +83,16 @@ def require_loaded(result: Result) -> None:
         error = result.exception
         raise ProgramError(error.type, error.message, error.traceback, result)
     if result.reason is ExitReason.SIGNAL:
-        raise ProgramError(signal.Signals(result.signal or 0).name, "", "", result)
+        raise ProgramError(_signal_name(result.signal or 0), "", "", result)
     if not result.ok or not result.completed:
         raise ProgramError("SystemExit", f"status {result.exit_code}", "", result)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals, which have no names
+        return f"signal {number}"
 
 
 def value_of(result: Result) -> Any:

@@ -7,11 +7,13 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Unpack
 
+from sandbox import descriptors
 from sandbox.cpus import usable_cpus
-from sandbox.errors import PolicyError
+from sandbox.errors import PolicyError, SetupError
 from sandbox.family import Family
 from sandbox.host import Wish, settle
 from sandbox.jail import JailLost
@@ -25,11 +27,12 @@ from . import lifecycle
 from .checks import expiry, names_of, require_count, require_seconds
 from .engine import Engine
 from .errors import PoolClosed, PoolError
-from .function import Function, check_name, require_loaded
+from .function import Function, check_name
 from .judge.cases import Case
-from .judge.judging import Judging
+from .judge.judging import Judging, OnResult
 from .judge.plan import Item, Work, judging_limits
 from .judge.verdict import Verdict
+from .loaded import Loaded
 from .ordered import in_order
 from .program import Options, Program
 from .queue import Queue
@@ -142,9 +145,11 @@ class Pool:
         try:
             for worker in engine.workers:
                 worker.start()
-        except BaseException:
+        except BaseException as error:
             engine.close(self._pid)
             ground.jail.close()
+            if isinstance(error, RuntimeError):  # no more threads
+                raise SetupError("workers", str(error)) from error
             raise
         self._engine = engine
         # For pools that nobody closes: at the interpreter's exit, or when they are collected.
@@ -212,8 +217,12 @@ class Pool:
         program = Program.of(code, options)
         return self._queue_up(program, options.get("timeout"), queue_timeout, on_output)
 
+    def _is_ours(self) -> bool:
+        """Whether this is the process that made it, and not a fork of that."""
+        return os.getpid() == self._pid
+
     def _require_room(self) -> None:
-        if os.getpid() != self._pid:
+        if not self._is_ours():
             raise PoolClosed(f"this pool belongs to process {self._pid}; make one in this process")
         self._queue.require_room()
 
@@ -235,6 +244,7 @@ class Pool:
 
     def _limits_of(self, program: Program, timeout: float | None) -> Limits:
         limits = self.limits if program.limits is None else program.limits
+        limits.require_fit(self.tier)
         return limits if timeout is None else limits.replace(wall_s=timeout)
 
     def map(
@@ -294,21 +304,12 @@ class Pool:
             raise PolicyError(f"shared_load=True takes no {what}; timeout and limits only")
         check_name(name)
         limits = options.get("limits") or self.limits
-        loaded = self.session(limits=limits, history=0, rollback=False)
-        try:
-            require_loaded(loaded.run(source))
-            loaded.fork().close()  # here, rather than at the first call, it is refused
-        except BaseException:
-            loaded.close()
-            raise
-
-        def run(call: bytes) -> Result:
-            with loaded.fork() as branch:
-                return branch._make(
-                    b"", call, {"timeout": options.get("timeout"), "queue_timeout": queue_timeout}
-                )
-
-        return Function(run, name, loaded.close)
+        loaded = Loaded(
+            lambda: self.session(limits=limits, history=0, rollback=False),
+            source,
+            {"timeout": options.get("timeout"), "queue_timeout": queue_timeout},
+        )
+        return Function(loaded.call, name, loaded.close)
 
     def judge(
         self,
@@ -380,9 +381,10 @@ class Pool:
         self,
         items: Iterable[tuple[str | bytes | Program, Iterable[Case]]],
         limits: Limits | None,
-        timeout: float | None,
-        shuffle: bool | int,
-        stop_at_first_failure: bool,
+        timeout: float | None = None,
+        shuffle: bool | int = False,
+        stop_at_first_failure: bool = False,
+        on_result: OnResult | None = None,
     ) -> Judging:
         own = judging_limits(self.limits, limits, timeout)
         planned = [
@@ -395,7 +397,10 @@ class Pool:
             )
             for source, cases in items
         ]
-        return Judging(self._queue_work, planned, _LOOK_AHEAD * len(self._engine.workers))
+        for item in planned:
+            item.require_fit(self.tier)
+        ahead = _LOOK_AHEAD * len(self._engine.workers)
+        return Judging(self._queue_work, planned, ahead, on_result)
 
     def _queue_work(self, work: Work) -> RunFuture:
         self._require_room()
@@ -421,12 +426,17 @@ class Pool:
             raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
         if not isinstance(rollback, bool):
             raise TypeError(f"rollback must be True or False, not {rollback!r}")
+        if not limits.one_process:
+            raise PolicyError(
+                f"processes={limits.processes!r}: a session is one process, in every tier, as its "
+                "states are forked; give it limits with processes=1"
+            )
         if self.tier == "none":
             raise PolicyError('session: tier="none" has no sessions; use another tier')
         self._require_room()
-        self._require_sessions(1)
-        family, head = self._new_family(limits)
-        return self._adopt(Session(self, family, head, history=history, rollback=rollback))
+        with self._engine.sessions.room(1) as adopt:
+            family, head = self._new_family(limits)
+            return adopt(Session(self, family, head, history=history, rollback=rollback))
 
     def snapshot(self, setup: str | bytes, *, timeout: float | None = 60.0) -> Snapshot:
         """Run **trusted** code once, and return what it made, to fork runs from.
@@ -453,24 +463,28 @@ class Pool:
         return Snapshot(self, origin)
 
     def _new_family(self, limits: Limits) -> tuple[Family, State]:
-        """Return a family, and a first head of it, which is parked."""
-        try:
-            family = Family(self._engine.nursery(), limits)
+        """Return a family, and a first head of it, which is parked. Raises `PoolError`."""
+        for last in (False, True):  # the first try may find that the jail of sessions is dead
             try:
-                head = family.first()
-            except BaseException:
-                family.close()
-                raise
-        except JailLost as lost:
-            raise PoolError(f"a session could not be made: {lost}") from None
+                return self._try_new_family(limits)
+            except JailLost as lost:
+                if last:
+                    raise PoolError(f"a session could not be made: {lost}") from None
+        raise AssertionError
+
+    def _try_new_family(self, limits: Limits) -> tuple[Family, State]:
+        descriptors.require()
+        family = Family(self._engine.nursery(), limits)
+        try:
+            head = family.first()
+        except BaseException:
+            family.close()
+            raise
         head.park()
         return family, head
 
-    def _require_sessions(self, count: int) -> None:
-        self._engine.sessions.require_room(count)
-
-    def _adopt(self, session: Session) -> Session:
-        return self._engine.sessions.add(session)
+    def _session_room(self, count: int) -> AbstractContextManager[Callable[[Session], Session]]:
+        return self._engine.sessions.room(count)
 
     def _forget(self, session: Session) -> None:
         self._engine.sessions.discard(session)
@@ -508,7 +522,7 @@ class Pool:
         Idempotent, also from several threads: each returns when all is done.
         """
         self._finalizer()
-        if os.getpid() == self._pid:
+        if self._is_ours():
             self._engine.closed.wait()
 
     def __enter__(self) -> "Pool":

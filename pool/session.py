@@ -2,12 +2,15 @@
 
 import asyncio
 import dataclasses
+import functools
 import threading
 import time
 from collections import deque
+from concurrent.futures import wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
+from sandbox import descriptors
 from sandbox.call import Call
 from sandbox.errors import PolicyError
 from sandbox.family import Family
@@ -17,10 +20,10 @@ from sandbox.reasons import ExitReason
 from sandbox.result import Result
 from sandbox.state import State, StateLost, Unfaithful
 
-from .errors import SessionLost
+from .errors import PoolClosed, SessionLost
 from .function import check_name, pack_call, value_of
 from .program import Program
-from .task import OnOutput, Task
+from .task import OnOutput, RunFuture, Task
 
 if TYPE_CHECKING:
     from .pool import Pool
@@ -58,6 +61,7 @@ class Session:
         self._turn = threading.Lock()  # one call, or change of state, at a time
         self._past: deque[State] = deque()
         self._closed = False
+        self._future: RunFuture | None = None  # of the call that is made
         self._head: State | None = None
         self._take(family, head)
 
@@ -127,9 +131,11 @@ class Session:
         with self._turn:
             head = self._require_head()
             try:
-                for _ in range(count):
-                    branches.append(self._branch(head))
-                self._family.move_away(head.home)
+                with self._pool._session_room(count) as adopt:
+                    for _ in range(count):
+                        descriptors.require()
+                        branches.append(adopt(self._branch(head)))
+                    self._family.move_away(head.home)
             except BaseException as error:
                 for branch in branches:
                     branch.close()
@@ -143,18 +149,25 @@ class Session:
     def reset(self) -> None:
         """Begin anew, with an interpreter and files as of a new session; also where it was lost."""
         with self._turn:
-            if self._closed:
-                self._require_head()
-            family, head = self._pool._new_family(self._limits)
-            self._drop("it is reset")
-            self._take(family, head)
-            self._pool._adopt(self)
+            self._require_open()
+            with self._pool._session_room(0 if self._head is not None else 1) as adopt:
+                family, head = self._pool._new_family(self._limits)
+                self._drop("it is reset")
+                self._take(family, head)
+                adopt(self)
 
     def close(self) -> None:
-        """End it, and give back all that it holds. Its branches live on. Idempotent."""
+        """End it, and give back all that it holds; a call under way is cancelled. Its branches live
+        on. Idempotent.
+        """
+        if not self._pool._is_ours():
+            return  # a forked child: the processes are its parent's
+        self._closed = True
+        future = self._future
+        if future is not None:
+            future.cancel()
         with self._turn:
             self._drop("it was closed")
-            self._closed = True
 
     def __enter__(self) -> "Session":
         return self
@@ -178,6 +191,10 @@ class Session:
         head = self._head
         return [] if head is None else [*self._past, head]
 
+    def zygote_pid(self) -> int:
+        """The process that all of them have their first pages from."""
+        return self._family.nursery.zygote_pid
+
     def evict(self, why: str) -> bool:
         """Take away what it holds, unless it is in use; tell whether that was done."""
         if not self._turn.acquire(blocking=False):
@@ -191,19 +208,41 @@ class Session:
 
     # ---- calls
 
-    def _make(self, code: str | bytes, call: bytes | None, options: CallOptions) -> Result:
+    def _make(
+        self,
+        code: str | bytes,
+        call: bytes | None,
+        options: CallOptions,
+        *,
+        insist: bool = True,
+    ) -> Result:
+        """Have a worker make one call. insist: on a state to go back to, where one is kept."""
         limits = self._limits_of(options)
         program = Program(code, stdin=options.get("stdin", b""))
         job = dataclasses.replace(program.job(limits), call=call)
         with self._turn:
             self._require_head()
-            future = self._pool._queue_call(
-                job, options.get("queue_timeout"), options.get("on_output"), self._call
+            self._future = future = self._pool._queue_call(
+                job,
+                options.get("queue_timeout"),
+                options.get("on_output"),
+                functools.partial(self._call, insist=insist),
             )
             try:
+                if self._closed:
+                    future.cancel()
                 return future.wait()
             finally:
+                wait([future])  # where we were interrupted: a worker may still be at it
+                self._future = None
                 self._used_at = time.monotonic()
+
+    def _run_anyway(self, code: str) -> Result:
+        """`run`, also where no state can be kept to go back to; what is lost then begins anew."""
+        result = self._make(code, None, {}, insist=False)
+        if self._head is None and not self._closed:
+            self.reset()
+        return result
 
     def _limits_of(self, options: CallOptions) -> Limits:
         unknown = options.keys() - CallOptions.__annotations__.keys()
@@ -224,13 +263,14 @@ class Session:
                 )
         return limits
 
-    def _call(self, task: Task) -> Result:
+    def _call(self, task: Task, *, insist: bool) -> Result:
         """In a worker's thread: make one call; a fork of the state is kept, if one is wanted."""
         head = self._require_head()
+        descriptors.require()
         twin = None
         try:
             if self._keeps:
-                twin = self._family.fork(head)
+                twin = self._twin(head, insist)
             call = Call(self._family, head, task.job, task.stop, on_output=task.on_output)
             result = call.drive(task.queue_s())
         except Unfaithful as error:
@@ -258,6 +298,14 @@ class Session:
         self._head = twin
         return dataclasses.replace(result, rolled_back=True)
 
+    def _twin(self, head: State, insist: bool) -> State | None:
+        try:
+            return self._family.fork(head)
+        except Unfaithful:
+            if insist:
+                raise
+            return None
+
     # ---- what it holds
 
     def _take(self, family: Family, head: State) -> None:
@@ -269,16 +317,19 @@ class Session:
         self._used_at = time.monotonic()
 
     def _branch(self, head: State) -> "Session":
-        self._pool._require_sessions(1)
         state = self._family.branch(head)
-        return self._pool._adopt(
-            Session(self._pool, self._family, state, history=self._history, rollback=self._keeps)
-        )
+        return Session(self._pool, self._family, state, history=self._history, rollback=self._keeps)
+
+    def _require_open(self) -> None:
+        if not self._pool._is_ours():
+            raise PoolClosed("this session belongs to another process; make one in this process")
+        if self._closed:
+            raise SessionLost("this session is gone: it was closed")
 
     def _require_head(self) -> State:
+        self._require_open()
         if self._head is None:
-            way_out = "" if self._closed else "; `reset` begins anew"
-            raise SessionLost(f"this session is gone: {self._why_lost}{way_out}")
+            raise SessionLost(f"this session is gone: {self._why_lost}; `reset` begins anew")
         return self._head
 
     def _lose(self, why: str) -> SessionLost:

@@ -1,16 +1,17 @@
 """All sessions of a pool: how many there may be, for how long, and which has to go."""
 
+import contextlib
 import dataclasses
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .checks import require_count, require_seconds
 from .errors import PoolClosed, PoolFull
 from .session import Session
 
-PARKED_BYTES = 600 << 10
-"""What a parked process costs in tables and copied pages, measured with 1,000 of them."""
+PARKED_BYTES = 1 << 20
+"""What a parked process, or a keeper, costs in tables and copied pages, measured with 1,000."""
 
 _PERIOD_S = 1.0
 """How often memory is looked at; sessions that are idle too long go within a quarter of their time,
@@ -50,6 +51,7 @@ class Sessions:
         self._held_bytes = held_bytes
         self._lock = threading.Lock()
         self._open: set[Session] = set()  # guarded by _lock, as is everything below
+        self._coming = 0  # sessions that are being made, and have been given room
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
         self.evicted = 0
@@ -57,21 +59,43 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._open)
 
-    def require_room(self, count: int) -> None:
-        """Make room for `count` more sessions; raise `PoolFull` where all are in use."""
+    @contextlib.contextmanager
+    def room(self, count: int) -> Iterator[Callable[[Session], Session]]:
+        """Hold room for `count` more sessions, and yield what takes one in. Raises `PoolFull` where
+        all are in use.
+        """
+        self._make_room(count)
+        left = count
+
+        def add(session: Session) -> Session:
+            nonlocal left
+            with self._lock:
+                if not self._closed.is_set():
+                    self._open.add(session)
+                    self._coming -= left > 0
+                    left -= left > 0
+                    self._watch()
+                    return session
+            session._drop("its pool was closed")
+            raise PoolClosed("the pool is closed")
+
+        try:
+            yield add
+        finally:
+            with self._lock:
+                self._coming -= left
+
+    def _make_room(self, count: int) -> None:
         most = self._policy.most
-        while most is not None and len(self._open) + count > most:
+        if most is not None and count > most:
+            raise PoolFull(f"{count} more sessions, but max_sessions={most}")
+        while True:
+            with self._lock:
+                if most is None or len(self._open) + self._coming + count <= most:
+                    self._coming += count
+                    return
             if not self._evict_oldest(f"the pool has max_sessions={most}, and this one was idle"):
                 raise PoolFull(f"max_sessions={most} are in use; close some, or give the pool more")
-
-    def add(self, session: Session) -> Session:
-        with self._lock:
-            if not self._closed.is_set():
-                self._open.add(session)
-                self._watch()
-                return session
-        session.close()
-        raise PoolClosed("the pool is closed")
 
     def discard(self, session: Session) -> None:
         with self._lock:
@@ -99,9 +123,24 @@ class Sessions:
 
     def _evict_oldest(self, why: str) -> bool:
         """Evict the session that was used longest ago and is not in use; tell whether one was."""
+        return any(self._evict(session, why) for session in self._oldest_first())
+
+    def _trim(self, memory_bytes: int) -> None:
+        """Evict the oldest sessions, until what they held makes up for what is too much. What is
+        freed shows late: to look again after each would evict too many.
+        """
+        excess = self.bytes() - memory_bytes
+        why = f"all sessions held more than session_memory_bytes={memory_bytes}"
+        for session in self._oldest_first() if excess > 0 else ():
+            held = _estimate(session)
+            if self._evict(session, why):
+                excess -= held
+            if excess <= 0:
+                return
+
+    def _oldest_first(self) -> list[Session]:
         with self._lock:
-            sessions = sorted(self._open, key=Session.idle_s, reverse=True)
-        return any(self._evict(session, why) for session in sessions)
+            return sorted(self._open, key=Session.idle_s, reverse=True)
 
     def _evict(self, session: Session, why: str) -> bool:
         gone = session.evict(f"it was evicted: {why}")
@@ -127,17 +166,20 @@ class Sessions:
                     if session.idle_s() > idle_s:
                         self._evict(session, f"it was idle for session_idle_s={idle_s:g}")
             if memory_bytes is not None:
-                why = f"all sessions held more than session_memory_bytes={memory_bytes}"
-                while self.bytes() > memory_bytes and self._evict_oldest(why):
-                    pass
+                self._trim(memory_bytes)
 
 
 def _estimate(session: Session) -> int:
-    """What a session holds, where no cgroup counts it: its largest state's private memory (the
-    others share most of theirs with it), and what each process costs.
+    """What a session holds, where no cgroup counts it: what its largest state has beyond the zygote
+    that all were forked from (its other states share most of theirs with it), and what each
+    process costs.
     """
-    held = [_private_bytes(state.pid) for state in session.states()]
-    return max(held, default=0) + PARKED_BYTES * len(held)
+    states = session.states()
+    if not states:
+        return 0
+    base = _private_bytes(session.zygote_pid())
+    held = max(_private_bytes(state.pid) for state in states)
+    return max(held - base, 0) + PARKED_BYTES * (len(states) + 1)
 
 
 def _private_bytes(pid: int) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
+from sandbox import descriptors
 from sandbox.errors import PolicyError, SetupError
 from sandbox.jail import JailLost
 from sandbox.nursery import Nursery
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_TRIES = 3
-"""Zygotes on which a run may fail to start before it is answered as an infra error."""
+_TRIES = 5
+"""Of a run, before it is answered as an error of ours: an idle zygote, its template, and the jail
+of them all may be found dead one after the other."""
 
 
 class Snapshot:
@@ -78,7 +80,8 @@ class Snapshot:
         """End it, and give back all that it holds; runs that have begun come to their end.
         Idempotent.
         """
-        self._origin.close()
+        if self._pool._is_ours():  # else the processes are its parent's
+            self._origin.close()
 
     def __enter__(self) -> "Snapshot":
         return self
@@ -126,9 +129,13 @@ class Origin:
         self._template: Template | None = None
         self.closed = False
         with self._lock:
-            self._make()
+            try:
+                self._make()
+            except JailLost as lost:
+                raise PoolError(f"a snapshot could not be made: {lost}") from None
 
     def _make(self) -> Template:
+        descriptors.require()
         try:
             self._template = Template(self._nursery(), self._setup, self._timeout_s)
         except SetupFailed as failed:
@@ -141,8 +148,6 @@ class Origin:
             raise PolicyError(f"what the set-up code made can't be shared: {refused}") from None
         except SetupTimeout as timeout:
             raise PoolError(f"timeout={self._timeout_s!r}: {timeout}") from None
-        except JailLost as lost:
-            raise PoolError(f"a snapshot could not be made: {lost}") from None
         return self._template
 
     def require_open(self) -> None:
@@ -186,12 +191,17 @@ class Origin:
     def _jail(self, task: Task) -> TemplateJail:
         """A jail of this snapshot, with a spare for the task under way."""
         self.require_open()
+        descriptors.require()
         jail = self._origins.take(self)
         plan = self._nursery().plan
         shape = shape_of(task.job.limits, len(task.job.source), plan)
         if jail is not None:
-            if jail.shape != shape:
-                jail.reshape(shape)
+            try:
+                if jail.shape != shape:
+                    jail.reshape(shape)
+            except JailLost:
+                jail.close()
+                raise
             return jail
         with self._lock:
             self.require_open()

@@ -70,7 +70,10 @@ class Worker:
         self._jail = jail
         self._spare: Spare | None = None
         self._partner: RunJail | None = None  # for tests, made when the first one comes
+        self._partner_spare: Spare | None = None
         self._life = Lifecycle()
+        self._proven = False  # this jail has had a spare
+        self._failures = 0  # in a row: jails that never had one
         self._lock = threading.Lock()
         self._task: Task | None = None  # guarded by _lock, as jails are: `end` is for any thread
         self._thread = threading.Thread(target=self._live, name=f"worker-{id(self):x}", daemon=True)
@@ -118,6 +121,8 @@ class Worker:
                 except JailLost as lost:
                     logger.info("a jail was lost and is replaced: %s", lost)
                     self._discard()
+                    if not self._proven:
+                        self._failed(str(lost))
                 except PoolClosed:
                     raise
                 except Exception:
@@ -131,32 +136,37 @@ class Worker:
 
     def _start_jail(self) -> bool:
         """Make a jail, with pauses that double; False if the pool was closed meanwhile."""
-        pause_s = _FIRST_PAUSE_S
-        failures = 0
         shape = shape_of(self._limits, 0, self._plan)
         while not self._closing.is_set():
             try:
                 jail = RunJail(self._plan)
                 self._hold(jail)
+                self._proven = False
                 jail.start(shape)
                 return True
             except Exception as error:  # noqa: BLE001  (out of threads, of memory: it may pass)
                 self._drop_jail()
                 if self._closing.is_set():
                     break
-                failures += 1
-                logger.warning("a jail could not be started (try %d): %s", failures, error)
-                if failures >= _HOPELESS:
-                    self._hopeless(str(error))
-            self._closing.wait(pause_s)
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                self._failed(str(error))
         return False
+
+    def _failed(self, why: str) -> None:
+        """Count a jail that could not be started, or not fork, and pause before the next."""
+        self._failures += 1
+        logger.warning("a jail could not be started (try %d): %s", self._failures, why)
+        if self._failures >= _HOPELESS:
+            self._hopeless(why)
+        doublings = min(self._failures - 1, 10)
+        self._closing.wait(min(_FIRST_PAUSE_S * 2**doublings, _LONGEST_PAUSE_S))
 
     def _serve(self) -> None:
         """Serve one task, or notice that the jail has died while there was none."""
         assert self._jail is not None
         if self._spare is None:
             self._spare = self._jail.next_spare()
+            self._proven, self._failures = True, 0
+        self._settle_partner()
         if self._life.state is State.SETTLING:
             self._life.to(State.IDLE)
         task = self._queue.take(_HEARTBEAT_S)
@@ -217,12 +227,22 @@ class Worker:
 
     def _prepare(self, task: Task, jail: RunJail) -> Run | Pair:
         """What is to be driven for a task: a run, or, where a test calls it, a pair of them."""
-        partner = None
-        if task.trial is not None:
-            # First: it may take a while, and our own spare dies with a failure of this.
-            test = task.trial.job
-            partner = self._partner_jail(self._shape_of(test))
-            theirs = partner.next_spare()
+        if task.trial is None:
+            return Run(jail, self._take_spare(task, jail), task.job, task.stop, task.on_output)
+        test = task.trial.job
+        # First: to make the second jail may take a while, and fail.
+        partner = self._partner_jail(self._shape_of(test))
+        assert self._partner_spare is not None
+        theirs, self._partner_spare = self._partner_spare, None
+        try:
+            spare = self._take_spare(task, jail)
+        except BaseException:
+            theirs.close()
+            raise
+        return Pair((jail, spare, task.job), (partner, theirs, test), task.stop)
+
+    def _take_spare(self, task: Task, jail: RunJail) -> Spare:
+        """The spare that waits, or another one where the task's limits want another shape."""
         assert self._spare is not None
         shape = self._shape_of(task.job)
         if shape != jail.shape:
@@ -230,18 +250,17 @@ class Worker:
             jail.reshape(shape)
             self._spare = jail.next_spare()
         spare, self._spare = self._spare, None
-        if partner is None:
-            return Run(jail, spare, task.job, task.stop, task.on_output)
-        return Pair((jail, spare, task.job), (partner, theirs, test), task.stop)
+        return spare
 
     def _shape_of(self, job: Job) -> Shape:
         return shape_of(job.limits, len(job.source), self._plan)
 
     def _partner_jail(self, shape: Shape) -> RunJail:
-        """The second jail, made where there is none that lives, with a spare of `shape` to come."""
+        """The second jail, made where there is none that lives, with a spare of `shape`."""
         if self._partner is not None and not self._partner.is_alive():
             self._drop_partner()
-        if self._partner is None:
+        jail = self._partner
+        if jail is None:
             jail = RunJail(self._plan)
             with self._lock:
                 self._partner = jail
@@ -252,9 +271,24 @@ class Worker:
             except SetupError as error:
                 self._drop_partner()
                 raise NotStarted(str(error)) from None
-        elif self._partner.shape != shape:
-            self._partner.reshape(shape)
-        return self._partner
+        elif jail.shape != shape:
+            if self._partner_spare is not None:
+                self._partner_spare.close()
+                self._partner_spare = None
+            jail.reshape(shape)
+        if self._partner_spare is None:
+            self._partner_spare = jail.next_spare()
+        return jail
+
+    def _settle_partner(self) -> None:
+        """Wait for the second jail's next spare, too, where there is one: a worker that is idle has
+        nothing left to do. A jail that is lost is made again when it is wanted.
+        """
+        if self._partner is not None and self._partner_spare is None:
+            try:
+                self._partner_spare = self._partner.next_spare()
+            except JailLost:
+                self._drop_partner()
 
     def _retry_lost(self, task: Task, lost: RunLost, whose: Fault | None) -> None:
         """Try a lost run once more; the second jail that it brings down is charged to it, or to the
@@ -305,6 +339,9 @@ class Worker:
         self._drop_partner()
 
     def _drop_partner(self) -> None:
+        if self._partner_spare is not None:
+            self._partner_spare.close()
+            self._partner_spare = None
         if self._partner is not None:
             self._partner.close()
             with self._lock:

@@ -123,7 +123,8 @@ class Call:
             self.stop.attach(self.state.pidfd)
             self.state.wake()
             jobs = self.state.jobs
-            jobs.settimeout(10)
+            # Of a state that does not take it, the clock has begun all the same.
+            jobs.settimeout(min(10.0, self.job.limits.wall_s or 10.0))
             with contextlib.suppress(OSError):  # it is gone: what is found from here on tells
                 self.family.tell_home(self.state)
                 socket.send_fds(jobs, [HEADER.pack(JOB, len(payload))], descriptors)

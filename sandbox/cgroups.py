@@ -41,6 +41,12 @@ class Group(Protocol):
     def held_bytes(self) -> int:
         """What everything in the group holds now."""
 
+    def pids(self) -> list[int]:
+        """The processes in the group that live."""
+
+    def cpu_s(self) -> float | None:
+        """CPU seconds used since `begin` by all that is or was in the group; None: unknown."""
+
     def remove(self) -> None: ...
     def describe(self) -> str: ...
 
@@ -52,6 +58,7 @@ class Parents:
     version: int
     memory: str | None
     tasks: str | None
+    cpu: str | None = None
 
 
 def find(proc: str = "/proc/self") -> list[Parents]:
@@ -63,9 +70,9 @@ def find(proc: str = "/proc/self") -> list[Parents]:
             path = next((path for _, names, path in own if names == ""), None)
             if path is not None:
                 found += list(_v2_parents(mount, path))
-    memory, tasks = (_v1_folder(mounts, own, name) for name in ("memory", "pids"))
+    memory, tasks, cpu = (_v1_folder(mounts, own, name) for name in ("memory", "pids", "cpuacct"))
     if memory is not None:
-        found.append(Parents(1, memory, tasks))
+        found.append(Parents(1, memory, tasks, cpu))
     return found
 
 
@@ -162,13 +169,11 @@ class _V1:
         assert parents.memory is not None
         self.memory = os.path.join(parents.memory, name)
         self.tasks = os.path.join(parents.tasks, name) if parents.tasks else None
+        self.cpu = os.path.join(parents.cpu, name) if parents.cpu else None
         os.mkdir(self.memory)
         try:
-            if self.tasks:
-                try:
-                    os.mkdir(self.tasks)
-                except OSError:
-                    self.tasks = None
+            self.tasks, self.cpu = _made(self.tasks), _made(self.cpu)
+            self._cpu_ns = _File(self.cpu, "cpuacct.usage") if self.cpu else None
             self._limit = _File(self.memory, "memory.limit_in_bytes")
             self._peak = _File(self.memory, "memory.max_usage_in_bytes")
             self._idle = _Idle(_File(self.memory, "memory.usage_in_bytes"))
@@ -180,11 +185,11 @@ class _V1:
             self.remove()
             raise
         self._settings: tuple[int | None, int | None, int] | None = None
-        self._base = 0
+        self._base = self._cpu_before_ns = 0
         self._kills = 0
 
     def add(self, pid: int) -> None:
-        for folder in filter(None, (self.memory, self.tasks)):
+        for folder in filter(None, (self.memory, self.tasks, self.cpu)):
             with open(f"{folder}/cgroup.procs", "w", encoding="ascii") as file:
                 file.write(str(pid))
 
@@ -197,6 +202,8 @@ class _V1:
             self._settings = (memory_bytes, tasks, self._base >> 20)
         self._kills = self._oom.read_field("oom_kill")
         self._peak.write("0")
+        if self._cpu_ns is not None:
+            self._cpu_before_ns = self._cpu_ns.read_int()
 
     def _set_memory(self, memory_bytes: int | None) -> None:
         text = _UNLIMITED_V1 if memory_bytes is None else str(memory_bytes + self._base)
@@ -210,6 +217,14 @@ class _V1:
     def held_bytes(self) -> int:
         return self._idle.held_bytes()
 
+    def pids(self) -> list[int]:
+        return _pids(self.memory)
+
+    def cpu_s(self) -> float | None:
+        if self._cpu_ns is None:
+            return None
+        return (self._cpu_ns.read_int() - self._cpu_before_ns) / 1e9
+
     def end(self) -> Usage:
         peak = max(self._peak.read_int() - self._base, 0)
         return Usage(peak, self._oom.read_field("oom_kill") > self._kills)
@@ -218,7 +233,7 @@ class _V1:
         for file in vars(self).values():
             if isinstance(file, (_File, _Idle)):
                 file.close()
-        for folder in filter(None, (self.memory, self.tasks)):
+        for folder in filter(None, (self.memory, self.tasks, self.cpu)):
             remove(folder)
 
     def describe(self) -> str:
@@ -239,11 +254,12 @@ class _V2:
             self._swap = _File.if_there(self.folder, "memory.swap.max")
             self._peak = _File.if_there(self.folder, "memory.peak")
             self._tasks_max = _File(self.folder, "pids.max") if parents.tasks else None
+            self._cpu = _File.if_there(self.folder, "cpu.stat")
         except OSError:
             self.remove()
             raise
         self._settings: tuple[int | None, int | None, int] | None = None
-        self._base = 0
+        self._base = self._cpu_before_us = 0
         self._kills = 0
         self._peak_resets = False
 
@@ -262,11 +278,21 @@ class _V2:
                 self._tasks_max.write(str(tasks) if tasks else _UNLIMITED_V2)
             self._settings = (memory_bytes, tasks, self._base >> 20)
         self._kills = self._events.read_field("oom_kill")
+        if self._cpu is not None:
+            self._cpu_before_us = self._cpu.read_field("usage_usec")
         # Since 6.12 a write resets the peak as this descriptor sees it; before, it can't be.
         self._peak_resets = self._peak is not None and self._peak.try_write("reset")
 
     def held_bytes(self) -> int:
         return self._idle.held_bytes()
+
+    def pids(self) -> list[int]:
+        return _pids(self.folder)
+
+    def cpu_s(self) -> float | None:
+        if self._cpu is None:
+            return None
+        return (self._cpu.read_field("usage_usec") - self._cpu_before_us) / 1e6
 
     def end(self) -> Usage:
         peak = None
@@ -282,6 +308,22 @@ class _V2:
 
     def describe(self) -> str:
         return "cgroup v2: " + ("memory, pids" if self._tasks_max else "memory")
+
+
+def _made(folder: str | None) -> str | None:
+    """The folder, once it is made; None where it can't be."""
+    try:
+        if folder is not None:
+            os.mkdir(folder)
+    except OSError:
+        return None
+    return folder
+
+
+def _pids(folder: str) -> list[int]:
+    """The processes of a group; those outside of our pid namespace, which show as 0, left out."""
+    with open(f"{folder}/cgroup.procs", encoding="ascii") as file:
+        return [pid for pid in map(int, file) if pid]
 
 
 class _Idle:
@@ -377,8 +419,6 @@ def remove(folder: str, patience_s: float = 2.0) -> bool:
             if time.monotonic() > deadline:
                 return False
         with contextlib.suppress(OSError, ValueError):
-            with open(f"{folder}/cgroup.procs", encoding="ascii") as file:
-                for pid in map(int, file):
-                    if pid > 0:  # 0 stands for a process outside of our pid namespace
-                        os.kill(pid, signal.SIGKILL)
+            for pid in _pids(folder):
+                os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)

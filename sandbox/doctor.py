@@ -33,6 +33,12 @@ class Diagnosis:
     tier: str | None
     findings: tuple[Finding, ...]
 
+    @property
+    def tiers(self) -> list[str]:
+        """The tiers that work here, the strongest first."""
+        held = {finding.name for finding in self.findings if finding.held}
+        return [tier for tier in TIERS if f"tier {tier}" in held]
+
 
 _NAMESPACE_ADVICE = (
     "as root outside a container nothing is needed; in a container allow user namespaces "
@@ -88,12 +94,12 @@ def _landlock() -> Finding:
 
 
 def _seccomp() -> Finding:
+    if not syscall_filter.probe():
+        advice = "use a kernel with CONFIG_SECCOMP_FILTER, and a container that lets it be used"
+        return Finding("seccomp", False, "system calls can't be filtered here", advice)
     missing = seccomp.probe()
     if missing:
         return Finding("seccomp", False, missing, _SECCOMP_ADVICE)
-    if not syscall_filter.probe():
-        advice = "use a kernel with CONFIG_SECCOMP_FILTER"
-        return Finding("seccomp", False, "this kernel does not filter system calls", advice)
     return Finding(
         "seccomp", True, f"filters of {len(seccomp.build('namespaces')) // 8} instructions"
     )

@@ -14,20 +14,27 @@ from collections.abc import Callable
 from .guest import kernel, wire
 from .guest.scratch import wipe
 from .guest.session import ARRIVED, BRANCH, FAULT, FORK, HEADER, HELLO, MOVED, PLACED, SETTLED
-from .jail import JailLost, pid_of
+from .jail import JailLost, close_all, pid_of, quoted, understood
 from .limits import Limits
 from .nursery import Nursery
+from .patience import Patience
 from .questions import CLONE, KILL, PRCTL, TGKILL, Question, Questions
 from .state import Home, State, StateLost, Unfaithful, status_of
 
-_PATIENCE_S = 10.0
-"""A fork, or a keeper's answer, that takes longer will never come."""
+_PATIENCE_S = 60.0
+"""A keeper's answer that takes longer will never come; it may have to copy many files."""
+
+_LOOK_S = 0.1
+"""How often a process that does not answer is looked at."""
 
 _GLANCE_S = 0.002
 """What is waited for may have been taken by another thread that attends to the family."""
 
 _MOST_QUESTIONS = 64
 """Answered at a time: who asks without end must not keep us from our clocks."""
+
+_MOST_WORDS = 100
+"""Taken at a time, and kept unasked for; a keeper says one for each process that ends."""
 
 _OWN_NAMESPACES = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS
 _CLONE_FLAGS = signal.SIGCHLD | kernel.CLONE_PARENT | kernel.CLONE_SETS_TID
@@ -100,9 +107,15 @@ class Family:
                 pass
             case _:
                 ours.close()
-                raise JailLost(f"a keeper said {word!r:.80}")
-        data, fds, _, _ = socket.recv_fds(ours, HEADER.size, 1)
+                raise JailLost(f"a keeper said {quoted(word)}")
+        ours.settimeout(_PATIENCE_S)
+        try:
+            data, fds, _, _ = socket.recv_fds(ours, HEADER.size, 1)
+        except OSError as error:
+            ours.close()
+            raise JailLost(f"the first head is gone, or silent ({error})") from None
         if len(fds) != 1:
+            close_all(fds)
             text = _fault(ours, data)
             ours.close()
             raise JailLost(f"the first head was not confined: {text}")
@@ -110,18 +123,13 @@ class Family:
         return self._know(State(self._host_pid(inner), inner, ours, self._home))
 
     def fork(self, state: State) -> State:
-        """Fork a parked state; return its twin. Both are parked afterwards."""
+        """Fork a parked state; return its twin, which is parked. The state is awake afterwards."""
         with self._forking:
             state.require_one_thread()
+            self._settle(state)
             twin = self._fork(state, FORK, _CLONE_FLAGS)
             twin.park()
             twin.settled = False
-            if self._scratch is not None:  # only then it dies with its keeper, come what may
-                try:
-                    self._settle(twin)
-                except BaseException:
-                    twin.close()
-                    raise
             return twin
 
     def _settle(self, state: State) -> None:
@@ -158,7 +166,11 @@ class Family:
         return None if self._scratch is None else f"{self._scratch}/{state.home.name}"
 
     def _branch(self, state: State, home: Home, flags: int) -> State:
-        branch = self._fork(state, BRANCH, flags, home)
+        self._settle(state)
+        try:
+            branch = self._fork(state, BRANCH, flags, home)
+        finally:
+            state.park()
         where = self.scratch_of(branch)
         try:
             if where is None:
@@ -176,8 +188,8 @@ class Family:
                 self._ask(("hidden?", branch.inner), "hidden")
         except BaseException as error:
             branch.close()
-            if isinstance(error, OSError):
-                raise StateLost(f"a branch is gone ({error})") from None
+            if isinstance(error, (OSError, StateLost)):  # it is not the forerunner that is lost
+                raise Unfaithful(f"a branch of it did not settle ({error})") from None
             raise
         finally:
             self._on_view = None
@@ -219,6 +231,9 @@ class Family:
 
     def close(self) -> None:
         """End every process of the family."""
+        with contextlib.suppress(OSError):
+            # Not by closing alone: a process that the host has forked may have a copy of it.
+            self._keeper.shutdown(socket.SHUT_RDWR)
         self._keeper.close()
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)
@@ -257,7 +272,7 @@ class Family:
             return order.begun
         if question.call == PRCTL:
             return self._on_view is not None and question.thread == self._on_view.pid
-        own = _inner_id(status_of(question.thread), "NStgid")
+        own = _inner_id(question.thread, "NStgid")
         return question.call in (KILL, TGKILL) and question.arguments[0] == own
 
     def _take_in(self, question: Question) -> bool:
@@ -277,25 +292,44 @@ class Family:
         return True
 
     def _new_process(self, pid: int) -> int:
-        """Its id in its own namespace, if it is a process, not a thread of one, and a child of the
-        keeper; else 0.
+        """Its id in its own namespace, if it is a process, not a thread of one, a child of the
+        keeper, and not one that has arrived before; else 0. All others have: `_end_strangers`.
         """
-        status = status_of(pid)
-        if (status.get("Tgid"), status.get("PPid")) != (str(pid), str(self._pid)):
+        if any(state.pid == pid for state in self._states.values()):
             return 0
-        return _inner_id(status, "NSpid")
+        group, parent, ids = status_of(pid, "Tgid", "PPid", "NSpid")
+        if (group, parent) != (str(pid), str(self._pid)):
+            return 0
+        return int(ids.split()[-1])
+
+    def _end_strangers(self) -> None:
+        """Kill what has been forked and did not arrive: nobody would ever stop it. Among what is
+        left, one that arrives is the one that was ordered.
+        """
+        known = {state.pid for state in self._states.values()}
+        for pid in self._children():
+            with contextlib.suppress(OSError):
+                pidfd = os.pidfd_open(pid)
+                try:
+                    if pid not in known and status_of(pid, "PPid") == [str(self._pid)]:
+                        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                finally:
+                    os.close(pidfd)
+
+    def _children(self) -> list[int]:
+        """The keeper's, by their ids on the host."""
+        with open(f"/proc/{self._pid}/task/{self._pid}/children", encoding="ascii") as file:
+            return [int(pid) for pid in file.read().split()]
 
     def _host_pid(self, inner: int) -> int:
-        with open(f"/proc/{self._pid}/task/{self._pid}/children", encoding="ascii") as file:
-            for pid in map(int, file.read().split()):
-                if _inner_id(status_of(pid), "NSpid") == inner:
-                    return pid
+        for pid in self._children():
+            if _inner_id(pid, "NSpid") == inner:
+                return pid
         raise JailLost("a keeper's child can't be found")
 
     # ---- forks
 
     def _fork(self, state: State, kind: bytes, flags: int, home: Home | None = None) -> State:
-        self._settle(state)
         self._order = order = _Order(state, flags, home or state.home)
         try:
             state.wake()
@@ -307,13 +341,18 @@ class Family:
             self._wait(lambda: order.child is not None, state)
             assert order.child is not None
             return order.child
+        except BaseException:
+            with self._attending:
+                self._order = None
+                if order.begun:
+                    self._end_strangers()
+            raise
         finally:
             self._order = None
-            state.park()
 
     def _wait(self, done: Callable[[], bool], state: State) -> None:
         """Attend to the family until `done`; `StateLost` where `state` says a fault, or goes."""
-        deadline = time.monotonic() + _PATIENCE_S
+        patience = Patience(state.pid)
         poll = select.poll()
         for fd in (*self.fds(), state.pidfd, state.jobs.fileno()):
             poll.register(fd, select.POLLIN)
@@ -324,7 +363,7 @@ class Family:
                 return
             if state.jobs.fileno() in ready:
                 raise StateLost(f"it was not forked: {_fault(state.jobs)}")
-            if state.pidfd in ready or time.monotonic() > deadline:
+            if state.pidfd in ready or patience.is_over():
                 raise StateLost("it was not forked: it is gone, or does not answer")
 
     def _expect(self, state: State, kind: bytes) -> None:
@@ -333,16 +372,19 @@ class Family:
         poll.register(state.jobs, select.POLLIN)
         for fd in self.fds():
             poll.register(fd, select.POLLIN)
-        deadline = time.monotonic() + _PATIENCE_S
+        patience = Patience(state.pid)
         while True:
-            ready = dict(poll.poll(max(deadline - time.monotonic(), 0) * 1e3))
+            ready = dict(poll.poll(_LOOK_S * 1e3))
             self.attend()
             if state.jobs.fileno() in ready:
-                data = state.jobs.recv(HEADER.size)
+                try:
+                    data = state.jobs.recv(HEADER.size)
+                except OSError as error:
+                    raise StateLost(f"a new state is gone ({error})") from None
                 if data == HEADER.pack(kind, 0):
                     return
                 raise StateLost(f"a new state did not settle: {_fault(state.jobs, data)}")
-            if not ready:
+            if patience.is_over():
                 raise StateLost("a new state does not answer")
 
     # ---- the keeper
@@ -375,10 +417,10 @@ class Family:
             case ("refused", str(why)):
                 raise Unfaithful(why)
             case other:
-                raise JailLost(f"a keeper said {other!r:.80}")
+                raise JailLost(f"a keeper said {quoted(other)}")
 
     def _take_words(self) -> None:
-        while True:
+        for _ in range(_MOST_WORDS):
             try:
                 data = self._keeper.recv(4096)
             except BlockingIOError:
@@ -387,15 +429,22 @@ class Family:
                 raise JailLost(f"a keeper is gone ({error})") from None
             if not data:
                 raise JailLost("a keeper is gone")
-            match wire.decode(data, max_nodes=100):
-                case ("exit", int(inner), int(status), int(cpu_us)):
+            match understood(data, 100):
+                case ("exit", int(inner), int(status), int(cpu_us)) if _is_end(status, cpu_us):
                     state = self._states.pop(inner, None)
                     if state is not None:
                         state.ended = (status, cpu_us / 1e6)
                 case ("fault", str(step), str(text)):
                     raise JailLost(f"{step}: {text}")
-                case word:
+                case word if len(self._words) < _MOST_WORDS:
                     self._words.append(word)
+                case word:
+                    raise JailLost(f"a keeper says more than it was asked: {quoted(word)}")
+
+
+def _is_end(status: int, cpu_us: int) -> bool:
+    """Whether these can be a wait status and a CPU time."""
+    return 0 <= status < 1 << 16 and 0 <= cpu_us < 1 << 63
 
 
 def _fault(jobs: socket.socket, data: bytes | None = None) -> str:
@@ -406,13 +455,14 @@ def _fault(jobs: socket.socket, data: bytes | None = None) -> str:
         if len(data) == HEADER.size:
             kind, size = HEADER.unpack(data)
             if kind == FAULT and size < 4096:
-                return str(wire.decode(jobs.recv(size)))
+                text = wire.decode(jobs.recv(size))
+                return text if isinstance(text, str) else quoted(text)
     return "it does not say why"
 
 
-def _inner_id(status: dict[str, str], name: str) -> int:
-    """The innermost of a process's ids (NSpid, NStgid)."""
-    return int((status.get(name) or "0").split()[-1])
+def _inner_id(pid: int, name: str) -> int:
+    """The innermost of a process's ids (NSpid, NStgid); 0 where it is gone."""
+    return int((status_of(pid, name)[0] or "0").split()[-1])
 
 
 def _new_name() -> str:

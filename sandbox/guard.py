@@ -11,33 +11,55 @@ from .reasons import ExitReason
 from .stop import Stop
 from .watch import Watch
 
+_LONGEST_LOOK_S = 60.0
+"""Between two looks at a run that has no limit: its end is told, and wakes us."""
+
+_REPORT_PATIENCE_S = 5.0
+"""A run that has ended, and whose zygote has not said how by then, is lost with its jail."""
+
 
 class Guard:
     """Enforces the limits on time, and what a `Watch` sees, on the process `pid` (on the host).
 
     has_started: whether the program has been given control; before that, its time has not begun.
+    has_ended: whether its process has: then it can pass no limit, and only the word is missing.
     The clock starts with `begin`; `look` is to be called at least every `until_next_look` seconds.
     """
 
     def __init__(
-        self, limits: Limits, stop: Stop, has_started: Callable[[], bool] = lambda: True
+        self,
+        limits: Limits,
+        stop: Stop,
+        has_started: Callable[[], bool] = lambda: True,
+        has_ended: Callable[[], bool] = lambda: False,
     ) -> None:
         self._limits = limits
         self._stop = stop
         self._has_started = has_started
+        self._has_ended = has_ended
+        self._ended_at: float | None = None  # when that was first seen
         self._pid = 0
         self._watch: Watch | None = None
         self._deadline = math.inf
         self._give_up_at: float | None = None
+        self._of_all: Callable[[], float] | None = None
         self.began = 0.0
         self.before_s = 0.0  # CPU time that is not this run's
         self.detail = ""
 
     def begin(
-        self, pid: Callable[[], int], watch: Watch | None, *, used_before: bool = False
+        self,
+        pid: Callable[[], int],
+        watch: Watch | None,
+        *,
+        used_before: bool = False,
+        of_all: Callable[[], float] | None = None,
     ) -> None:
-        """Start the clocks. used_before: of a process that has used CPU time for others already."""
+        """Start the clocks. used_before: of a process that has used CPU time for others already.
+        of_all: tells the CPU seconds of a run that may have several processes.
+        """
         self._pid_of = pid
+        self._of_all = of_all
         self._watch = watch
         if used_before:
             self.before_s = self.cpu_s()
@@ -51,7 +73,9 @@ class Guard:
         now = time.monotonic()
         if self._stop.reason is not None:
             return max(self._patience_ends() - now, 0.0)
-        waits = [60.0, self._deadline - now]
+        waits = [_LONGEST_LOOK_S, self._deadline - now]
+        if self._ended_at is not None:
+            return 0.02
         if limits.cpu_s is not None:
             # With every CPU at work, the limit can't come sooner than this.
             waits.append(max((limits.cpu_s - self.cpu_s()) / (os.cpu_count() or 1), 0.001))
@@ -66,6 +90,10 @@ class Guard:
         if self._stop.reason is not None:
             if now >= self._patience_ends():
                 raise JailLost(f"killed, but not gone after {KILL_PATIENCE_S:g} s")
+        elif self._has_ended():
+            self._ended_at = self._ended_at or now
+            if now >= self._ended_at + _REPORT_PATIENCE_S:
+                raise JailLost("the zygote does not say how the run ended")
         elif now >= self._deadline:
             if self._has_started():
                 self._stop(ExitReason.WALL_TIMEOUT)
@@ -87,6 +115,8 @@ class Guard:
 
     def cpu_s(self) -> float:
         """CPU time of the run so far; of a process that has just gone, none is known."""
+        if self._of_all is not None:
+            return self._of_all()
         if not self._pid:
             self._pid = self._pid_of()
         try:

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 from . import cgroups, layout, seccomp
 from .errors import PolicyError, SetupError
-from .guest import landlock
+from .guest import capabilities, landlock
 from .interpreter import Interpreter, current, find
-from .jail import JailLost
+from .jail import HIDDEN, JailLost
 from .job import Job
 from .launch import Launcher, is_reachable, is_readable
 from .limits import Limits
@@ -96,6 +96,7 @@ def settle(wish: Wish, limits: Limits, runtime: Runtime) -> Ground:
     packages = find_packages(wish.packages, interpreter)
     failures: list[str] = []
     for tier in wish.tiers():
+        limits.require_fit(tier)
         try:
             plan, jail = _settle_tier(tier, interpreter, packages, wish.preload, limits, runtime)
         except SetupError as error:
@@ -103,6 +104,8 @@ def settle(wish: Wish, limits: Limits, runtime: Runtime) -> Ground:
                 raise _explained(error) from None
             failures.append(f"{tier}: {error}")
             step = error.step
+        except OSError as error:  # a host that is out of something: no reason for a weaker tier
+            raise SetupError("host", str(error)) from error
         else:
             return Ground(plan, jail, tuple(failures))
     raise SetupError(step, "no jail starts here. " + "; ".join(failures))
@@ -120,13 +123,27 @@ def _settle_tier(
     first: SetupError | None = None
     for plan in _plans(tier, interpreter, packages, preload, runtime):
         try:
-            return plan, _start_and_try(plan, limits)
+            return _start_shown(plan, limits)
         except BaseException as error:
             plan.launcher.close()
             if not isinstance(error, SetupError) or _is_callers(error):
                 raise
             first = first or error
     raise first or SetupError("tier", f"there is no plan for {tier}")
+
+
+def _start_shown(plan: Plan, limits: Limits) -> tuple[Plan, RunJail]:
+    """Start a first jail; where it can't be watched, one whose processes let themselves be seen.
+
+    That they can't be traced is one layer of several: no run may look into /proc, or trace.
+    """
+    try:
+        return plan, _start_and_try(plan, limits)
+    except SetupError as error:
+        if error.step != HIDDEN or plan.tier != "landlock":
+            raise
+    plan = dataclasses.replace(plan, shown=True)
+    return plan, _start_and_try(plan, limits)
 
 
 def _is_callers(error: SetupError) -> bool:
@@ -154,6 +171,9 @@ def _start_and_try(plan: Plan, limits: Limits) -> RunJail:
         text = f"{error}; {jail.log() or 'nothing was logged'}"
         jail.close()
         raise SetupError("first run", text) from None
+    except OSError as error:  # of descriptors, as a rule, there are too few
+        jail.close()
+        raise SetupError("first run", str(error)) from error
     except BaseException:
         jail.close()
         raise
@@ -189,7 +209,7 @@ def _plans(
         os.mkdir(links)
         os.chmod(links, 0o755)  # whatever the umask says: workers may have ids of their own
         layout.link_packages(packages, links)
-    for own_ids in (True, False) if os.geteuid() == 0 and tier != "none" else (False,):
+    for own_ids in (True, False) if tier != "none" and _can_manage_ids() else (False,):
         sources = _sources(interpreter, packages)
         if own_ids and not all(map(is_readable, sources)):
             continue
@@ -215,6 +235,20 @@ def _plans(
             own_ids=own_ids,
             cgroup_parents=parents,
         )
+
+
+def _can_manage_ids() -> bool:
+    """Whether this process can start others under ids of their own, and also end them and take
+    away their files: root in a container may lack a part of that.
+    """
+    return os.geteuid() == 0 and capabilities.probe(
+        capabilities.CAP_SETUID,
+        capabilities.CAP_SETGID,
+        capabilities.CAP_KILL,
+        capabilities.CAP_CHOWN,
+        capabilities.CAP_FOWNER,
+        capabilities.CAP_DAC_OVERRIDE,
+    )
 
 
 def _sources(interpreter: Interpreter, packages: tuple[Packages, ...]) -> list[str]:

@@ -57,8 +57,14 @@ from .plan import Plan
 START_PATIENCE_S = 60.0
 """A jail that has not said hello by then never will; importing large packages takes seconds."""
 
+HIDDEN = "watch"
+"""The step that fails where /proc hides what can't be traced: there is another plan for that."""
+
 KILL_PATIENCE_S = 2.0
 """A killed process that has not gone by then is given up together with its jail."""
+
+_BYTES = range(1 << 47)
+"""Sizes that a process can have."""
 
 _FIRST_ID = 1_000_000_000
 _numbers = itertools.count()
@@ -90,13 +96,21 @@ class Jail:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._zygote_pidfd = -1
-        self._log = os.memfd_create("log", os.MFD_CLOEXEC)
+        self._log = self.report_fd = -1
         self._lock = threading.Lock()
         self._killed = False
         self._closed = False  # guarded by _lock, and what `kill` uses is only taken away after it
-        self.report_fd = os.memfd_create("report", os.MFD_CLOEXEC)
-        os.ftruncate(self.report_fd, REGION)
-        self.report = Report(self.report_fd)
+        try:
+            with step("memory"):
+                self._log = os.memfd_create("log", os.MFD_CLOEXEC)
+                self.report_fd = os.memfd_create("report", os.MFD_CLOEXEC)
+                os.ftruncate(self.report_fd, REGION)
+                self.report = Report(self.report_fd)
+        except BaseException:
+            for fd in (self._log, self.report_fd):
+                if fd >= 0:
+                    os.close(fd)
+            raise
         _open.add(self)
 
     def __repr__(self) -> str:
@@ -123,7 +137,8 @@ class Jail:
         if self.plan.tier != "namespaces":
             with step("folder"):
                 self.scratch = self.plan.runtime.make_folder(f"scratch-{self.number}", own)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with step("launch"):
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         ours.settimeout(START_PATIENCE_S)
@@ -191,8 +206,14 @@ class Jail:
             "filter": seccomp.build(self.plan.tier, session=self.families) if confined else b"",
             # For zygotes that are forked from a template.
             "run_filter": seccomp.build(self.plan.tier) if confined and self.families else b"",
+            "process_filter": (
+                seccomp.build(self.plan.tier, processes=True)
+                if self.plan.tier == "namespaces"
+                else b""
+            ),
             "path": where.path,
             "preload": list(self.plan.preload),
+            "shown": self.plan.shown,
         }
 
     def _more_rules(self) -> list[tuple[str, int]]:
@@ -203,32 +224,35 @@ class Jail:
         """Take the zygote's hello, and with it, from the kernel, its process id."""
         assert self._control is not None
         data, ancillary = self._receive(START_PATIENCE_S)
+        close_all(descriptors_in(ancillary))  # it has none to give
         pid = next((pid for pid in map(credentials_pid, ancillary) if pid), 0)
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
-        try:
-            message = wire.decode(data, max_nodes=1000)
-        except wire.WireError as error:
-            raise JailLost(f"the zygote's hello can't be read: {error}") from None
-        match message:
-            case (
-                "hello",
-                {
-                    "address_bytes": int(address_bytes),
-                    "data_bytes": int(data_bytes),
-                    "landlock_abi": int(abi),
-                },
-            ):
-                self.address_bytes = address_bytes
-                self.data_bytes = data_bytes
-                self.landlock_abi = abi
-            case ("fault", str(step), str(text)):
-                raise SetupError(step, f"{text}; {self.log()}".rstrip("; "))
-            case _:
-                raise JailLost(f"the zygote said {message!r:.200} instead of hello")
+        self.landlock_abi = self._take_hello(data)
         if not pid:
             raise JailLost("the kernel did not tell the zygote's process id")
         self.zygote_pid = pid
-        self._zygote_pidfd = os.pidfd_open(pid)
+        try:
+            self._zygote_pidfd = os.pidfd_open(pid)
+        except OSError as error:
+            raise JailLost(f"the zygote is gone ({error})") from None
+        if not os.path.exists(f"/proc/{pid}/status") and self.is_alive():
+            raise SetupError(
+                HIDDEN, "what runs in jails is hidden in /proc (hidepid), and can't be watched"
+            )
+
+    def _take_hello(self, data: bytes) -> int:
+        """Take what a zygote says of itself; return the Landlock ABI that it has found."""
+        match understood(data):
+            case ("hello", {"address_bytes": int(address), "data_bytes": int(own), **facts}) if (
+                address in _BYTES and own in _BYTES
+            ):
+                self.address_bytes, self.data_bytes = address, own
+                abi = facts.get("landlock_abi", 0)
+                return abi if isinstance(abi, int) and abi in range(1000) else 0
+            case ("fault", str(step), str(text)):
+                raise SetupError(step, f"{text}; {self.log()}".rstrip("; "))
+            case message:
+                raise JailLost(f"the zygote said {quoted(message)} instead of hello")
 
     def _settle(self) -> None:
         """What a kind of jail still needs when its zygote has said hello."""
@@ -239,7 +263,8 @@ class Jail:
             return
         with step("cgroup"):
             # Noted before it is made: what is written down too much is swept for nothing.
-            for folder in (self.plan.cgroup_parents.memory, self.plan.cgroup_parents.tasks):
+            parents = self.plan.cgroup_parents
+            for folder in (parents.memory, parents.tasks, parents.cpu):
                 if folder:
                     self.plan.runtime.note_cgroup(os.path.join(folder, self.name))
             self.group = cgroups.make(self.plan.cgroup_parents, self.name)
@@ -248,7 +273,7 @@ class Jail:
     # ---- living
 
     def is_alive(self) -> bool:
-        if self._zygote_pidfd < 0:
+        if self._zygote_pidfd < 0 or self._killed:
             return False
         poll = select.poll()
         poll.register(self._zygote_pidfd, select.POLLIN)
@@ -327,8 +352,7 @@ class Jail:
         descriptors = descriptors_in(ancillary)
         event = protocol.unpack_event(data)
         if event is None:
-            for fd in descriptors:
-                os.close(fd)
+            close_all(descriptors)
             raise JailLost(f"the zygote sent {data[:40]!r}, which is no event")
         return *event, descriptors
 
@@ -376,10 +400,33 @@ def descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     return found
 
 
+def close_all(descriptors: list[int]) -> None:
+    for fd in descriptors:
+        os.close(fd)
+
+
+def understood(data: bytes, max_nodes: int = 1000) -> wire.Value:
+    """What a process of ours in a jail says; raise `JailLost` for what is no value."""
+    try:
+        return wire.decode(data, max_nodes=max_nodes)
+    except wire.WireError as error:
+        raise JailLost(f"what a process of the jail says can't be read: {error}") from None
+
+
+def quoted(message: wire.Value) -> str:
+    """What came from a jail, for people. Numbers can be too long for Python to write them out."""
+    try:
+        return f"{message!r:.200}"
+    except ValueError:
+        return "something too long to show"
+
+
 def pid_of(pidfd: int) -> int:
-    """The process id behind a pidfd, 0 if the process is gone."""
+    """The process id behind a pidfd, 0 if the process is gone; `JailLost` if it is no pidfd."""
     with open(f"/proc/self/fdinfo/{pidfd}", "rb", buffering=0) as file:
         fields = file.read(512).split()
+    if b"Pid:" not in fields:
+        raise JailLost("a process of the jail sent a descriptor of something else")
     return max(int(fields[fields.index(b"Pid:") + 1]), 0)
 
 

@@ -38,7 +38,7 @@ class Launcher:
             self._executor = concurrent.futures.ThreadPoolExecutor(1, "launcher")
             try:
                 self._executor.submit(self._stage, folder).result()
-            except OSError as error:
+            except (OSError, RuntimeError) as error:  # no more threads
                 self.close()
                 raise SetupError("staging", f"{error}; needed for {hidden[0]}") from error
 

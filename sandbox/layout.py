@@ -79,6 +79,8 @@ def in_namespaces(
     """Lay out a root of its own: neutral places, so that the host's paths tell nothing."""
     prefix = "/opt/python" if interpreter.relocated else interpreter.prefix
 
+    executable = f"{prefix}/bin/{os.path.basename(interpreter.executable)}"
+
     def inside(path: str) -> str:
         if path == interpreter.prefix or path.startswith(interpreter.prefix + os.sep):
             return prefix + path[len(interpreter.prefix) :]
@@ -87,7 +89,7 @@ def in_namespaces(
     binds = [(folder, inside(folder)) for folder in interpreter.libraries]
     binds += [(library, inside(library)) for library in interpreter.own_libraries]
     binds += [
-        (interpreter.executable, f"{prefix}/bin/{os.path.basename(interpreter.executable)}"),
+        (interpreter.executable, executable),
         (interpreter.stdlib, inside(interpreter.stdlib)),
         (GUEST, "/opt/interpreter-pool/guest"),
     ]
@@ -106,6 +108,12 @@ def in_namespaces(
         ("/scratch/run/tmp", "/tmp"),
         ("/scratch/run/tmp", "/var/tmp"),
     ]
+    # Programs that may start processes call it by these names.
+    links += [
+        (executable, name)
+        for name in ("/usr/local/bin/python", "/usr/local/bin/python3")
+        if name != executable
+    ]
     for linker in shared_object_interpreters():
         folder = os.path.dirname(linker)
         if os.path.islink(folder):
@@ -115,7 +123,7 @@ def in_namespaces(
     if os.path.islink("/lib"):
         links.append((os.readlink("/lib"), "/lib"))
     layout = Layout(
-        executable=f"{prefix}/bin/{os.path.basename(interpreter.executable)}",
+        executable=executable,
         guest_parent="/opt/interpreter-pool",
         path=path,
         scratch="/scratch/run",

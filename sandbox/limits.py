@@ -23,8 +23,12 @@ class Limits:
     output_bytes: for each of stdout and stderr. Ends the run with reason `output`.
     disk_bytes, files: size and number of files of the scratch directory (ENOSPC; EFBIG for a
         single file). A tier that can't cap them watches them, and ends the run as `denied`.
-    processes: 1 means that the program itself is all there is. More is not offered yet.
-    threads: threads at once, the main one included (EAGAIN, "can't start new thread").
+    processes: processes at once, the program itself included. With more than 1 it can fork, and
+        execute what the jail holds (`sys.executable`; there is no shell); that needs the namespaces
+        tier. Seen to be more, they end the run as `denied`. Sessions have one process.
+    threads: threads at once, the main one included (EAGAIN, "can't start new thread"). The kernel
+        counts both alike: of processes and threads together there are at most
+        `processes + threads - 1`, and where either is None, any number.
     open_files: descriptors at once, the standard three included (EMFILE).
     source_bytes: size of the program itself; a larger one is the caller's mistake.
     """
@@ -50,10 +54,26 @@ class Limits:
                 object.__setattr__(self, field.name, float(value))
             else:
                 _require_count(field.name, value, _MINIMA.get(field.name, 1))
-        if self.processes != 1:
+
+    @property
+    def one_process(self) -> bool:
+        """Whether the program itself is all there is."""
+        return self.processes == 1
+
+    @property
+    def tasks(self) -> int | None:
+        """Processes and threads at once, as the kernel counts them, without the zygote."""
+        if self.processes is None or self.threads is None:
+            return None
+        return self.processes + self.threads - 1
+
+    def require_fit(self, tier: str) -> None:
+        """Raise `PolicyError` where `tier` can't hold a run to these limits."""
+        if tier == "landlock" and not self.one_process:
             raise PolicyError(
-                f"processes={self.processes!r}: only 1 is offered in this version; "
-                "a program can start threads, but no processes"
+                f"processes={self.processes!r}: the landlock tier has no pid namespace to hold "
+                "more than one; use processes=1, or a host where the namespaces tier works "
+                "(`pool doctor` tells why it does not)"
             )
 
     def replace(self, **changes: object) -> "Limits":

@@ -3,11 +3,15 @@
 import socket
 import threading
 
+from .errors import SetupError
 from .guest import landlock, wire
 from .guest.confine import SPARE_INODES
-from .jail import START_PATIENCE_S, Jail, JailLost, descriptors_in
+from .jail import Jail, JailLost, close_all, descriptors_in
 from .limits import Limits
 from .plan import Plan, describe_layers
+
+_FORK_PATIENCE_S = 10.0
+"""It only forks: what has not come by then never will."""
 
 
 class Nursery(Jail):
@@ -19,6 +23,9 @@ class Nursery(Jail):
         super().__init__(plan)
         self._forking = threading.Lock()
 
+    def is_alive(self) -> bool:
+        return not self._killed and super().is_alive()
+
     def _settle(self) -> None:
         self._join_cgroup()
 
@@ -28,6 +35,12 @@ class Nursery(Jail):
 
     def start(self) -> None:
         """Make the jail. Raises `SetupError` naming the step that failed."""
+        if self.plan.shown:
+            raise SetupError(
+                "sessions",
+                "processes that can't be traced are hidden in /proc here (hidepid), and no state "
+                "that can be is kept from another; mount /proc without, or run as root",
+            )
         self._make()
         self.layers = describe_layers(self.plan, self.landlock_abi, None)
         self.layers["system calls"] += "; forks and signals are asked for at the host"
@@ -55,17 +68,22 @@ class Nursery(Jail):
         }
         return self._fork(message, control.fileno())
 
-    def fork_template(self, control: socket.socket, setup: int) -> int:
+    def fork_template(self, control: socket.socket, setup: int, folder: str) -> int:
         """Have a template forked that serves the other end of `control` when it has run the code in
-        the file `setup`; return its pidfd.
+        the file `setup`; return its pidfd. folder: as for a keeper.
         """
-        return self._fork({}, control.fileno(), setup)
+        return self._fork({"folder": folder}, control.fileno(), setup)
 
     def _fork(self, message: wire.Value, *descriptors: int) -> int:
         with self._forking:
-            self._say(wire.encode(message), *descriptors)
-            data, ancillary = self._receive(START_PATIENCE_S)
-        found = descriptors_in(ancillary)
-        if len(found) != 1:
-            raise JailLost(f"the nursery said {data!r:.80} instead of a process")
+            try:
+                self._say(wire.encode(message), *descriptors)
+                data, ancillary = self._receive(_FORK_PATIENCE_S)
+                found = descriptors_in(ancillary)
+                if len(found) != 1:
+                    close_all(found)
+                    raise JailLost(f"the nursery said {data!r:.80} instead of a process")
+            except JailLost:
+                self.kill()  # or whoever wants a session next would wait as long, for ever
+                raise
         return found[0]

@@ -10,11 +10,14 @@ program is let go; when the program ends while an answer is owed, so does the te
 
 import contextlib
 import dataclasses
+import functools
 import select
 import socket
 import time
+from collections.abc import Callable
 
-from .dialogue import Dialogue, Fault, Pass
+from .capture import Capture
+from .dialogue import Dialogue, Fault, LastWord
 from .jail import JailLost
 from .job import Job
 from .reasons import ExitReason
@@ -24,7 +27,7 @@ from .spares import RunJail, Spare
 from .stop import Stop
 
 _QUIET_S = 0.002
-"""For how long pipes are not looked at when something was there: every look wakes the host."""
+"""For how long pipes are not looked at after something was there."""
 
 _GRACE_S = 1.0
 """What a program may take to end when it has closed its stream: by then it does not mean to."""
@@ -37,15 +40,15 @@ class Record:
     """What is known of a pair beside the program's result.
 
     test: the result of the test's run. The others are those of the `Dialogue`; let_go: the program
-    was there to the test's end, and ended because the host said so. lost: who has brought down the
-    jail, twice; nothing else is known then.
+    was there to the test's end, and ended because the host then said so (its result is then "ok").
+    lost: who has brought down the jail, twice; nothing else is known then.
     """
 
     test: Result
     calls: int = 0
     answers: int = 0
     asked: bool = False
-    last_word: str | None = None
+    last_word: LastWord | None = None
     fault: Fault | None = None
     why: str = ""
     let_go: bool = False
@@ -67,9 +70,13 @@ class Pair:
         stop: Stop,
     ) -> None:
         self._dialogue = Dialogue()
-        self._program = _End(program, stop)
-        self._test = _End(test, Stop())
+        self._outer = stop
+        # Their own: what ends one of them here is no reason for whoever tries again.
+        self._program = _End(program, stop.branch())
+        self._test = _End(test, stop.branch())
         self._let_go = False
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._next_look = self._quiet_until = 0.0
         self._grace_ends: float | None = None
         self.record: Record | None = None
         self.lost: Fault | None = None
@@ -93,121 +100,119 @@ class Pair:
 
     def _converse(self) -> None:
         """Pass on what they say until both have ended."""
-        ends = (self._program, self._test)
-        self._urgent, self._all = select.poll(), select.poll()
-        for end in ends:
-            end.theirs.close()
-            for fd in (end.run.jail.control_fd(), end.stream.fileno()):
-                self._urgent.register(fd, select.POLLIN)
-                self._all.register(fd, select.POLLIN)
-            for capture in (end.run.out, end.run.err):
-                self._all.register(capture.fd, select.POLLIN)
-        quiet_until = 0.0
-        while not all(end.ended for end in ends):
-            now = time.monotonic()
-            for end in ends:
-                end.look(now)
-            waits = [end.until_next_look(now) for end in ends if not end.ended]
-            if self._grace_ends is not None and not self._program.ended:
-                waits.append(max(self._grace_ends - now, 0.0))
-            if quiet_until > now:
-                waits.append(quiet_until - now)
-            timeout_ms = min(waits, default=0.0) * 1e3
-            ready = dict((self._urgent if quiet_until > now else self._all).poll(timeout_ms))
-            if self._drain(ready):
-                quiet_until = time.monotonic() + _QUIET_S
-            self._listen(ready)
-            self._attend(ready)
-
-    def _drain(self, ready: dict[int, int]) -> bool:
-        """Take output; tell whether there was any."""
-        found = False
+        self._look_at_all = select.poll()
+        self._look_at_urgent = select.poll()
         for end in (self._program, self._test):
+            end.theirs.close()
+            self._handlers[end.stream.fileno()] = functools.partial(self._hear, end)
+            self._handlers[end.run.jail.control_fd()] = functools.partial(self._notice_exit, end)
             for capture in (end.run.out, end.run.err):
-                if capture.fd in ready:
-                    found = True
-                    if not capture.drain():
-                        self._all.unregister(capture.fd)
-                        if capture.truncated:
-                            end.stop(ExitReason.OUTPUT)
-        return found
+                self._handlers[capture.fd] = functools.partial(self._drain, end, capture)
+                self._look_at_all.register(capture.fd, select.POLLIN)
+            for fd in (end.stream.fileno(), end.run.jail.control_fd()):
+                self._look_at_all.register(fd, select.POLLIN)
+                self._look_at_urgent.register(fd, select.POLLIN)
+        while not (self._program.ended and self._test.ended):
+            now = time.monotonic()
+            if now >= self._next_look:
+                self._look(now)
+            until, poll = self._next_look, self._look_at_all
+            if now < self._quiet_until:
+                until, poll = min(until, self._quiet_until), self._look_at_urgent
+            for fd, events in poll.poll(max(until - now, 0.0) * 1e3):
+                handle = self._handlers.get(fd)  # not of what another one has just taken away
+                if handle is not None:
+                    handle(events)
+            if self._dialogue.fault is not None:
+                self._stop(self._program)
+                self._stop(self._test)
 
-    def _listen(self, ready: dict[int, int]) -> None:
-        """Move what is said, and end what can't go on."""
-        dialogue = self._dialogue
-        for end in (self._test, self._program):
-            if ready.get(end.stream.fileno(), 0) & select.POLLOUT:
-                self._flush(end)
-            if not ready.get(end.stream.fileno(), 0) & ~select.POLLOUT or end.deaf:
-                continue
-            data = end.receive()
-            if data is None:
-                continue
-            if not data:
-                self._silence(end)
-            elif end is self._test:
-                self._pass_on(dialogue.test_said(data))
+    def _look(self, now: float) -> None:
+        """Look at the clocks, and say when to look again."""
+        waits = [end.look() for end in (self._program, self._test) if not end.ended]
+        if self._grace_ends is not None and not self._program.ended:
+            if now >= self._grace_ends:
+                self._dialogue.program_stays_silent()
+            waits.append(max(self._grace_ends - now, _QUIET_S))
+        self._next_look = now + min(waits, default=0.0)
+
+    def _stop(self, end: "_End") -> None:
+        if not end.ended and end.run.stop.reason is None:
+            end.run.stop(ExitReason.CANCELLED)
+            self._next_look = 0.0  # from now on its patience counts
+
+    def _hear(self, end: "_End", events: int) -> None:
+        """Move what is said."""
+        if events & select.POLLOUT:
+            self._send(end)
+        if not events & ~select.POLLOUT:
+            return
+        data = end.receive()
+        if data:
+            if end is self._test:
+                self._pass_on(self._program, self._dialogue.test_said(data))
             else:
-                self._pass_on(dialogue.program_said(data, heard=not end.unsent))
-        if self._grace_ends is not None and time.monotonic() >= self._grace_ends:
-            self._grace_ends = None
-            if not self._program.ended:
-                dialogue.program_stays_silent()
-        if dialogue.fault is not None:
-            self._program.stop(ExitReason.CANCELLED)
-            self._test.stop(ExitReason.CANCELLED)
+                heard = not end.unsent
+                self._pass_on(self._test, self._dialogue.program_said(data, heard=heard))
+        elif data is not None:
+            self._forget(end.stream.fileno())
+            end.deaf = True
+            if end is self._program and not end.ended:  # as a rule it is just ending
+                self._grace_ends = time.monotonic() + _GRACE_S
+                self._next_look = 0.0
 
-    def _silence(self, end: "_End") -> None:
-        """Its end of the stream is closed, as a rule because the process is ending."""
-        end.deaf = True
-        for poll in (self._urgent, self._all):
-            poll.unregister(end.stream.fileno())
-        if end is self._program and not end.ended:
-            self._grace_ends = time.monotonic() + _GRACE_S
+    def _pass_on(self, end: "_End", data: bytes) -> None:
+        if not data:
+            return
+        end.unsent = memoryview(data)
+        self._send(end)
+        if end is self._program and end.ended:
+            self._stop(self._test)  # nobody will answer
 
-    def _pass_on(self, passed: Pass) -> None:
-        for end, data in ((self._program, passed.to_program), (self._test, passed.to_test)):
-            if data:
-                end.unsent = memoryview(data)
-                self._flush(end)
-                if end is self._program and end.ended:
-                    self._test.stop(ExitReason.CANCELLED)  # nobody will answer
-
-    def _flush(self, end: "_End") -> None:
+    def _send(self, end: "_End") -> None:
         """Send what there is to be sent, as far as it goes."""
         end.send()
         waits = bool(end.unsent)
         if waits != end.looks_for_room and not end.deaf:
             end.looks_for_room = waits
             mask = select.POLLIN | (select.POLLOUT if waits else 0)
-            for poll in (self._urgent, self._all):
+            for poll in (self._look_at_all, self._look_at_urgent):
                 poll.modify(end.stream.fileno(), mask)
 
-    def _attend(self, ready: dict[int, int]) -> None:
-        """Notice ends."""
-        for end in (self._program, self._test):
-            control = end.run.jail.control_fd()
-            if end.ended or control not in ready:
-                continue
-            end.take_exit()
-            if not end.ended:
-                continue
-            for poll in (self._urgent, self._all):
-                poll.unregister(control)
-            if end is self._test:
-                self._hear_out()
-                self._let_go = not self._program.ended
-                self._program.stop(ExitReason.CANCELLED)
-            elif self._dialogue.asked or self._program.run.stop.reason is ExitReason.CANCELLED:
-                self._test.stop(ExitReason.CANCELLED)
+    def _drain(self, end: "_End", capture: Capture, events: int) -> None:
+        """Take output. For a moment after it, no pipe is looked at: every look wakes the host."""
+        if not capture.drain():
+            self._forget(capture.fd)
+            if capture.truncated and not end.ended:
+                end.run.stop(ExitReason.OUTPUT)
+                self._next_look = 0.0
+        self._quiet_until = time.monotonic() + _QUIET_S
+
+    def _notice_exit(self, end: "_End", events: int) -> None:
+        end.take_exit()
+        if not end.ended:
+            return
+        self._forget(end.run.jail.control_fd())
+        if end is self._test:
+            self._hear_out()
+            self._let_go = not self._program.ended
+            self._stop(self._program)
+        elif self._dialogue.asked or end.run.stop.reason is ExitReason.CANCELLED:
+            self._stop(self._test)
 
     def _hear_out(self) -> None:
-        """Take what the test has said last: its end may come before it."""
+        """Take what the test has said last: its end may be noticed before that."""
         while not self._test.deaf:
             data = self._test.receive()
             if not data:
                 break
             self._dialogue.test_said(data)
+
+    def _forget(self, fd: int) -> None:
+        del self._handlers[fd]
+        for poll in (self._look_at_all, self._look_at_urgent):
+            with contextlib.suppress(KeyError):
+                poll.unregister(fd)
 
     # ---- the end
 
@@ -222,6 +227,8 @@ class Pair:
         result = program.result(queue_s)
         self.lost = None
         let_go = self._let_go and result.reason is ExitReason.CANCELLED
+        if self._outer.reason is not None:
+            let_go = False
         if let_go:  # which is a good end
             result = dataclasses.replace(result, reason=ExitReason.OK)
         dialogue = self._dialogue
@@ -250,7 +257,6 @@ class _End:
         self.looks_for_room = False
         self.deaf = False
         self.status: tuple[int | None, float | None] | None = None
-        self._next_look = 0.0
 
     def close(self) -> None:
         self.stream.close()
@@ -260,24 +266,14 @@ class _End:
     def ended(self) -> bool:
         return self.status is not None
 
-    def stop(self, reason: ExitReason) -> None:
-        if not self.ended:
-            self.run.stop(reason)
-            self._next_look = 0.0  # from now on, its patience counts
-
-    def until_next_look(self, now: float) -> float:
-        return max(self._next_look - now, 0.0)
-
-    def look(self, now: float) -> None:
-        """Look at its clocks, when it is time to."""
-        if self.ended or now < self._next_look:
-            return
+    def look(self) -> float:
+        """Look at its clocks; return in how many seconds to look again."""
         try:
             self.run.guard.look()
         except JailLost as lost:
             self._lose(lost)
-        else:
-            self._next_look = now + self.run.guard.until_next_look()
+            return 0.0
+        return self.run.guard.until_next_look()
 
     def take_exit(self) -> None:
         try:

@@ -20,6 +20,7 @@ class Plan:
     package_links: the folder where the packages are linked (other tiers than namespaces).
     own_ids: every worker gets a user id of its own on the host (needs root).
     cgroup_parents: where the workers' cgroups are made, or None.
+    shown: processes of the jails let themselves be looked at, since /proc hides them otherwise.
     """
 
     tier: str
@@ -31,6 +32,7 @@ class Plan:
     package_links: str
     own_ids: bool
     cgroup_parents: cgroups.Parents | None
+    shown: bool = False
 
     @property
     def counts_tasks(self) -> bool:
@@ -39,16 +41,20 @@ class Plan:
 
 
 def shape_of(limits: Limits, source_bytes: int, plan: Plan) -> Shape:
-    """What a spare for a program of this size under these limits must be confined to."""
+    """What a spare for a program of this size under these limits must be confined to. Raises
+    `PolicyError` for limits that this tier can't hold.
+    """
+    limits.require_fit(plan.tier)
     # Room for the program's own file, in steps, so that few programs need another shape.
     room = 64 << 10
     while room < source_bytes + 4096:
         room *= 4
-    counted = limits.threads is not None and plan.counts_tasks
+    counted = limits.tasks is not None and plan.counts_tasks
     return Shape(
         disk_bytes=None if limits.disk_bytes is None else limits.disk_bytes + room,
         inodes=None if limits.files is None else limits.files + confine.SPARE_INODES,
-        tasks=limits.threads + 1 if limits.threads and counted else None,  # and the zygote
+        tasks=limits.tasks + 1 if limits.tasks and counted else None,  # and the zygote
+        processes=not limits.one_process and plan.tier == "namespaces",
     )
 
 
@@ -67,6 +73,8 @@ def describe_layers(plan: Plan, landlock_abi: int, group: cgroups.Group | None) 
         files = f"{landlock}; metadata of other files is visible"
         network = "no sockets"
         processes = "no fork; signals to itself only"
+        if plan.shown:
+            processes += "; shown to this user's processes; no sessions"
     if group is not None:
         memory = f"{group.describe()}; RLIMIT_DATA"
     else:

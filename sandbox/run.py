@@ -16,6 +16,7 @@ from .guest import protocol, wire
 from .jail import START_PATIENCE_S, JailLost
 from .job import Job, rlimits_for
 from .limits import Limits
+from .members import Members
 from .reasons import End, ExitReason, decide
 from .result import GuestException, Result
 from .spares import RunJail, Spare
@@ -70,7 +71,8 @@ class Run:
         self.stream = stream
         self.detail = ""
         self.jail_lost = False
-        self.guard = Guard(job.limits, stop, self._has_started)
+        self.members: Members | None = None  # of a run that may have several processes
+        self.guard = Guard(job.limits, stop, self._has_started, self._has_ended)
 
     def drive(self, queue_s: float = 0.0) -> Result:
         with contextlib.ExitStack() as owned:
@@ -97,6 +99,9 @@ class Run:
             self.stop(ExitReason.OUTPUT)
         if _backstop_fired(status, cpu_s, self.job.limits):
             self.stop(ExitReason.CPU_TIMEOUT)
+        if cpu_s is not None and self.members is not None:
+            # The kernel adds a process's time to who waits for it: some are waited for by none.
+            cpu_s = max(cpu_s, self.members.cpu_s())
         result = self._result(status, cpu_s, wall_s, queue_s)
         return result if self._folder is None else self._with_files(result, self._folder)
 
@@ -135,13 +140,18 @@ class Run:
         limits = self.job.limits
         jail = self.jail
         if jail.group is not None:
-            tasks = None if limits.threads is None else limits.threads + 1
-            jail.group.begin(limits.memory_bytes, tasks)
+            tasks = limits.tasks
+            try:
+                jail.group.begin(limits.memory_bytes, None if tasks is None else tasks + 1)
+            except (OSError, ValueError) as error:  # somebody has taken it away
+                raise NotStarted(f"its cgroup does not answer ({error})") from None
             # Not before: what the last run held may still be given back, and count.
             self.spare.die_first()
+        if jail.plan.tier == "namespaces" and not limits.one_process:
+            self.members = Members(jail.zygote_pid, jail.group)
         watch = None
-        if jail.group is None or jail.scratch is not None:
-            watch = _watch(jail, self.spare.pid, limits, len(self.job.source))
+        if jail.group is None or jail.scratch is not None or self.members is not None:
+            watch = _watch(jail, self.spare.pid, limits, len(self.job.source), self.members)
         self._hand_over(watch)
 
     def _hand_over(self, watch: Watch | None) -> None:
@@ -150,7 +160,8 @@ class Run:
         with self.job.descriptors(self.out.write_end, self.err.write_end) as descriptors:
             if self.stream is not None:
                 descriptors.append(self.stream)
-            self.guard.begin(lambda: self.spare.pid, watch)
+            of_all = None if self.members is None else self.members.cpu_s
+            self.guard.begin(lambda: self.spare.pid, watch, of_all=of_all)
             self.stop.attach(self.spare.pidfd)
             self._send(data, descriptors)
         self.out.close_write_end()
@@ -169,6 +180,8 @@ class Run:
             # It is gone, perhaps for want of memory for a large program: what is found from here
             # on tells, and whose fault it is.
             pass
+        # With a timeout, Python would wait for it even where the kernel is told not to.
+        jobs.setblocking(False)
 
     # ---- waiting
 
@@ -240,7 +253,7 @@ class Run:
             queue_s=queue_s,
             peak_memory_bytes=usage.peak_bytes if usage else None,
             tier=self.jail.plan.tier,
-            layers=self.jail.layers,
+            layers=self._layers(),
             detail=self.detail,
             id=self.job.id,
             returned=self.jail.report.read_value() if self.job.call is not None else None,
@@ -248,6 +261,13 @@ class Run:
         if result.reason is ExitReason.INTERNAL:
             raise RunLost(result)
         return result
+
+    def _layers(self) -> dict[str, str]:
+        if self.members is None:
+            return self.jail.layers
+        most = self.job.limits.processes
+        text = f"a pid namespace of its own; {'any number' if most is None else most} at once"
+        return {**self.jail.layers, "processes": text}
 
     def _require_started(self) -> None:
         """Raise `NotStarted` unless the child said that it gave control to the program.
@@ -266,9 +286,14 @@ class Run:
         except OSError:
             return False
 
+    def _has_ended(self) -> bool:
+        """Whether the child's process has ended, as the kernel says, not the zygote."""
+        poll = select.poll()
+        poll.register(self.spare.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
+
     def _fault(self) -> str | None:
         """What kept the child from starting the program; None if it did start it."""
-        self.spare.jobs.setblocking(False)
         try:
             word = self.spare.jobs.recv(4096)
         except OSError:
@@ -290,7 +315,9 @@ def _backstop_fired(status: int | None, cpu_s: float | None, limits: Limits) -> 
     return killed and cpu_s >= limits.cpu_s
 
 
-def _watch(jail: RunJail, pid: int, limits: Limits, source_bytes: int) -> Watch:
+def _watch(
+    jail: RunJail, pid: int, limits: Limits, source_bytes: int, members: Members | None
+) -> Watch:
     return Watch(
         pid,
         jail.zygote_pid,
@@ -299,4 +326,5 @@ def _watch(jail: RunJail, pid: int, limits: Limits, source_bytes: int) -> Watch:
         threads=jail.group is None and not jail.plan.counts_tasks,
         scratch=jail.scratch,
         source_bytes=source_bytes,
+        members=members,
     )

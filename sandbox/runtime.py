@@ -31,18 +31,26 @@ class Runtime:
     """One folder; `close` removes it. A context manager."""
 
     def __init__(self) -> None:
-        base = _base()
-        sweep(base)
-        while not self._make(base):
-            pass  # someone swept it between its making and its locking
+        try:
+            base = _base()
+            sweep(base)
+            while not self._make(base):
+                pass  # someone swept it between its making and its locking
+        except OSError as error:
+            raise SetupError("runtime folder", str(error)) from error
         _open.add(self)
 
     def _make(self, base: str) -> bool:
         # The process id is for people to read; that the owner lives, only the lock tells.
         self.path = os.path.join(base, f"{os.getpid()}-{secrets.token_hex(4)}")
         os.mkdir(self.path)
-        os.chmod(self.path, _PASSABLE)
-        self._lock = os.open(os.path.join(self.path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            os.chmod(self.path, _PASSABLE)
+            self._lock = os.open(os.path.join(self.path, _LOCK), flags)
+        except OSError:  # without a lock, nobody would ever sweep it
+            os.rmdir(self.path)
+            raise
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         if os.fstat(self._lock).st_nlink:
             return True
@@ -77,8 +85,9 @@ class Runtime:
 
     def close(self) -> None:
         if self._lock >= 0:
-            # A group that does not go keeps the folder, and with it the note for a later sweep.
-            with contextlib.suppress(FileNotFoundError):
+            # A group that does not go keeps the folder, and with it the note for a later sweep; as
+            # does a host that has no descriptor left to look into it.
+            with contextlib.suppress(OSError):
                 if _remove_cgroups(self.path):
                     _remove(self.path)
             os.close(self._lock)

@@ -6,10 +6,11 @@ import functools
 import os
 import select
 import socket
+import stat
 
 from .guest import protocol
 from .guest.protocol import Shape
-from .jail import START_PATIENCE_S, Jail, JailLost, pid_of
+from .jail import START_PATIENCE_S, Jail, JailLost, close_all, pid_of
 from .plan import Plan, describe_layers
 
 
@@ -42,6 +43,18 @@ class Spare:
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
+
+
+def _spare(serial: int, jobs: int, pidfd: int) -> Spare:
+    """Take descriptors that a zygote says are a spare's; `JailLost` if they can't be."""
+    try:
+        if not stat.S_ISSOCK(os.fstat(jobs).st_mode):
+            raise JailLost("the zygote sent a spare without a socket")
+        pid_of(pidfd)
+        return Spare(serial, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, jobs), pidfd)
+    except BaseException:
+        close_all([jobs, pidfd])
+        raise
 
 
 class RunJail(Jail):
@@ -79,10 +92,8 @@ class RunJail(Jail):
             kind, serial, _, shapes, descriptors = self._receive_event(START_PATIENCE_S)
             stale = kind == protocol.READY and shapes != self._shapes  # about to be replaced
             if kind == protocol.READY and len(descriptors) == 2 and not stale:
-                jobs = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=descriptors[0])
-                return Spare(serial, jobs, descriptors[1])
-            for fd in descriptors:
-                os.close(fd)
+                return _spare(serial, *descriptors)
+            close_all(descriptors)
             if (
                 kind != protocol.EXIT and not stale
             ):  # of a spare that was replaced, or killed while it waited
@@ -96,8 +107,7 @@ class RunJail(Jail):
         kind, serial, _, _, descriptors = self._receive_event(START_PATIENCE_S)
         if (kind, serial) == (protocol.HELD, spare.serial) and len(descriptors) == 1:
             return descriptors[0]
-        for fd in descriptors:
-            os.close(fd)
+        close_all(descriptors)
         if (kind, serial) == (protocol.EXIT, spare.serial):
             return None
         raise JailLost(f"the zygote sent {kind!r} {serial} instead of the scratch")
@@ -111,8 +121,7 @@ class RunJail(Jail):
         if not self._poll.poll(max(timeout_s, 0.0) * 1e3):
             return None
         kind, serial, status, cpu_us, descriptors = self._receive_event(0.0)
-        for fd in descriptors:
-            os.close(fd)
+        close_all(descriptors)
         if (kind, serial) != (protocol.EXIT, spare.serial):
             raise JailLost(f"the zygote sent {kind!r} {serial} instead of exit {spare.serial}")
         return status, cpu_us / 1e6

@@ -69,7 +69,7 @@ class State:
 
     def require_one_thread(self) -> None:
         """Raise `Unfaithful` where there are more: a fork copies one."""
-        threads = status_of(self.pid).get("Threads", "1")
+        threads = status_of(self.pid, "Threads")[0] or "1"
         if threads != "1":
             raise Unfaithful(f"{int(threads) - 1} threads of it are alive")
 
@@ -82,11 +82,22 @@ class State:
             self.pidfd = -1
 
 
-def status_of(pid: int) -> dict[str, str]:
-    """What /proc/<pid>/status says, by name; nothing where it is gone."""
+def status_of(pid: int, *names: str) -> list[str]:
+    """What /proc/<pid>/status says under `names`, which stand there in this order; "" where the
+    process is gone.
+    """
     try:
-        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
-            lines = file.read(8192).decode("ascii", "replace").splitlines()
+        file = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = os.read(file, 8192).decode("ascii", "replace")
+        finally:
+            os.close(file)
     except OSError:
-        return {}
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        return [""] * len(names)
+    found = []
+    for name in names:
+        _, _, text = text.partition(f"\n{name}:")
+        value, _, text = text.partition("\n")
+        found.append(value.strip())
+        text = "\n" + text
+    return found

@@ -7,10 +7,17 @@ import select
 import signal
 import socket
 
-from .errors import SetupError
 from .guest import wire
 from .guest.scratch import wipe
-from .jail import START_PATIENCE_S, JailLost, descriptors_in, pid_of
+from .jail import (
+    START_PATIENCE_S,
+    JailLost,
+    close_all,
+    descriptors_in,
+    pid_of,
+    quoted,
+    understood,
+)
 from .job import in_memory
 from .nursery import Nursery
 from .result import GuestException
@@ -44,11 +51,13 @@ class Template:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         self._pidfd = -1
+        folder = secrets.token_hex(8)
+        self._scratch = None if nursery.scratch is None else f"{nursery.scratch}/{folder}"
         try:
             with theirs:
                 file = in_memory("setup", [setup])
                 try:
-                    self._pidfd = nursery.fork_template(theirs, file)
+                    self._pidfd = nursery.fork_template(theirs, file, folder)
                 finally:
                     os.close(file)
             self._meet(timeout_s)
@@ -59,9 +68,10 @@ class Template:
     def _meet(self, timeout_s: float | None) -> None:
         self._control.settimeout(timeout_s)
         try:
-            word = self._receive()[0]
+            word, descriptors = self._receive()
         except TimeoutError:
             raise SetupTimeout(f"the set-up code ran longer than {timeout_s:g} s") from None
+        close_all(descriptors)  # it has none to give yet
         match word:
             case ("ready",):
                 self._control.settimeout(START_PATIENCE_S)
@@ -70,7 +80,7 @@ class Template:
             case ("refused", str(why)):
                 raise SetupRefused(why)
             case _:
-                raise JailLost(f"a template said {word!r:.200}; {self.nursery.log()}")
+                raise JailLost(f"a template said {quoted(word)}; {self.nursery.log()}")
 
     def fork_zygote(self, control: socket.socket, report: int, folder: str) -> int:
         """Have a zygote forked that serves the other end of `control`; return its pidfd."""
@@ -81,17 +91,23 @@ class Template:
         except OSError as error:
             raise JailLost(f"a template is gone ({error})") from None
         if word != ("zygote",) or len(descriptors) != 1:
-            raise JailLost(f"a template said {word!r:.200}")
+            close_all(descriptors)
+            raise JailLost(f"a template said {quoted(word)}")
         return descriptors[0]
 
     def _receive(self) -> tuple[wire.Value, list[int]]:
-        data, ancillary, _, _ = self._control.recvmsg(1 << 18, socket.CMSG_SPACE(4))
-        if not data:
-            raise JailLost(f"a template is gone; {self.nursery.log()}")
         try:
-            return wire.decode(data, max_nodes=100), descriptors_in(ancillary)
-        except wire.WireError as error:
-            raise JailLost(f"a template can't be understood: {error}") from None
+            data, ancillary, _, _ = self._control.recvmsg(1 << 18, socket.CMSG_SPACE(4))
+        except ConnectionError as error:
+            raise JailLost(f"a template is gone ({error})") from None
+        descriptors = descriptors_in(ancillary)
+        try:
+            if not data:
+                raise JailLost(f"a template is gone; {self.nursery.log()}")
+            return understood(data, 100), descriptors
+        except BaseException:
+            close_all(descriptors)
+            raise
 
     def close(self) -> None:
         self._control.close()
@@ -103,6 +119,10 @@ class Template:
             poll.poll(2000)
             os.close(self._pidfd)
             self._pidfd = -1
+        if self._scratch is not None:
+            with contextlib.suppress(OSError):
+                wipe(self._scratch)
+                os.rmdir(self._scratch)
 
 
 class TemplateJail(RunJail):
@@ -127,13 +147,9 @@ class TemplateJail(RunJail):
             if self._killed:
                 raise JailLost("killed while it was started")
         self.zygote_pid = pid_of(pidfd)
-        data, _ = self._receive(START_PATIENCE_S)
-        match wire.decode(data, max_nodes=100):
-            case ("hello", {"address_bytes": int(address_bytes), "data_bytes": int(data_bytes)}):
-                self.address_bytes = address_bytes
-                self.data_bytes = data_bytes
-            case word:
-                raise SetupError("hello", f"a forked zygote said {word!r:.200}")
+        data, ancillary = self._receive(START_PATIENCE_S)
+        close_all(descriptors_in(ancillary))
+        self._take_hello(data)
         self.landlock_abi = self._template.nursery.landlock_abi
         self._settle()
 

@@ -1,5 +1,6 @@
 """Watching what the kernel can't cap here: memory without a cgroup, scratch without a tmpfs."""
 
+import contextlib
 import os
 import stat
 import time
@@ -8,6 +9,7 @@ import psutil
 
 from .guest.confine import SPARE_INODES
 from .limits import Limits
+from .members import Members
 from .reasons import ExitReason
 
 INTERVAL_S = 0.02
@@ -24,6 +26,7 @@ class Watch:
 
     pid, zygote_pid: the run's process and the zygote's, on the host. scratch: its folder, where
     its size must be watched; source_bytes: of the program's own file in it, which is ours.
+    members: of a run that may have several processes.
     """
 
     def __init__(
@@ -36,7 +39,9 @@ class Watch:
         threads: bool,
         scratch: str | None,
         source_bytes: int = 0,
+        members: Members | None = None,
     ) -> None:
+        self._members = members
         self._pid = pid
         self._zygote_pid = zygote_pid
         self._memory_bytes = limits.memory_bytes if memory else None
@@ -51,16 +56,32 @@ class Watch:
 
     def check(self) -> tuple[ExitReason, str] | None:
         began = time.monotonic()
-        try:
+        found = None
+        with contextlib.suppress(psutil.Error):  # it has just ended
             found = self._check_process()
-        except psutil.Error:  # it has just ended
-            return None
         found = found or self._check_scratch()
         # A tenth of the host's time at most, however much there is to look through.
         self.interval_s = max(INTERVAL_S, 10 * (time.monotonic() - began))
         return found
 
+    def _check_members(self, members: Members) -> tuple[ExitReason, str] | None:
+        pids = members.pids()
+        most = self._limits.processes
+        if most is not None and len(pids) > most:
+            return ExitReason.DENIED, f"ran {len(pids)} of {most} processes"
+        if self._memory_bytes is not None:
+            used = members.held_bytes(pids)
+            if used > self._memory_bytes:
+                return ExitReason.MEMORY, f"held {used} of {self._memory_bytes} bytes"
+        if self._threads is not None and self._limits.tasks is not None:
+            threads = members.threads(pids)
+            if threads > self._limits.tasks:
+                return ExitReason.DENIED, f"ran {threads} threads of {self._limits.tasks} in all"
+        return None
+
     def _check_process(self) -> tuple[ExitReason, str] | None:
+        if self._members is not None:
+            return self._check_members(self._members)
         if not self._pid or (self._memory_bytes is self._threads is None):
             return None
         if self._process is None:

@@ -14,7 +14,8 @@ from pool import Asserts, Pool
 from sandbox.cgroups import PREFIX
 from sandbox.runtime import _base
 
-TIERS = ("namespaces", "landlock")
+TIERS = tuple(os.environ.get("POOL_TESTS_TIERS", "namespaces landlock").split())
+"""Those that work here: on an imitated host (tests/hosts), not all do."""
 
 POOLS = ("pool", "numeric")
 """Fixtures that outlive a test: pools, of which some descriptors come and go between runs."""
@@ -30,6 +31,12 @@ _ALLOCATORS_OWN = "jemalloc_bg_thd"
 
 NO_SKIP = os.environ.get("POOL_TESTS_NO_SKIP") == "1"
 """In CI a skip for something missing is a failure: what is not tried is not held."""
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--minutes", type=float, default=20, help="how long soak tests may take, in all tiers"
+    )
 
 
 def pytest_configure():
@@ -54,13 +61,19 @@ def tier(request) -> str:
 @pytest.fixture(scope="session")
 def pool(tier) -> Iterator[Pool]:
     """A pool that lives as long as the session: what one test leaves behind, the next one sees."""
+    yield from lasting_pool(tier)
+
+
+def lasting_pool(tier: str) -> Iterator[Pool]:
+    """Yield a pool that already has all the processes that it will ever have."""
     with Pool(2, tier=tier) as pool:
         wait_until(lambda: pool.stats().workers_alive == 2)
-        if tier != "none":
+        if tier != "none" and not pool._engine.plan.shown:
             pool.session().close()  # the jail of sessions stays, too
         pool.run("", queue_timeout=10)  # and the thread that watches deadlines
-        test = Asserts("import time; time.sleep(0.2); f()", "f")
-        pool.judge("def f(): pass", [test, test])  # and each worker's second jail, for tests
+        both_at_once = [("def f(): pass", [Asserts("f()\nimport time; time.sleep(0.4)", "f")])] * 2
+        assert all(verdict.passed for verdict in pool.judge_many(both_at_once))
+        # And so do the second jails, for tests.
         yield pool
 
 
@@ -130,7 +143,7 @@ def threads() -> list[str]:
 def cgroups() -> list[str]:
     """This process's cgroups, wherever they are; other pools on this machine have theirs."""
     found = []
-    for controller in ("memory", "pids", ""):
+    for controller in ("memory", "pids", "cpuacct", ""):
         for folder, names, _ in os.walk(os.path.join("/sys/fs/cgroup", controller)):
             found += [
                 os.path.join(folder, name) for name in names if name.startswith(PREFIX + _OURS)

@@ -13,6 +13,10 @@ from .render import render_result
 from .rewards import AsyncCodeRewardFunction, CodeRewardFunction
 from .tool import PythonEnvironment, PythonTool
 
+if TYPE_CHECKING:
+    from .code_reward import CodeReward
+    from .interpreter import PythonInterpreter
+
 __all__ = [
     "AsyncCodeRewardFunction",
     "CodeBlock",
@@ -25,23 +29,19 @@ __all__ = [
     "render_result",
 ]
 
-if TYPE_CHECKING:
-    from .code_reward import CodeReward
-    from .interpreter import PythonInterpreter
-
-_NEED_TORCHRL = {"CodeReward": "code_reward", "PythonInterpreter": "interpreter"}
+_OF_TORCHRL = {"CodeReward": "code_reward", "PythonInterpreter": "interpreter"}
+"""What needs torchrl, and its module: imported when it is first asked for."""
 
 
 def __getattr__(name: str) -> Any:
-    """Load what needs TorchRL when it is first touched."""
-    if name not in _NEED_TORCHRL:
+    module = _OF_TORCHRL.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        module = importlib.import_module(f".{_NEED_TORCHRL[name]}", __name__)
+        return getattr(importlib.import_module(f".{module}", __name__), name)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("torch", "torchrl", "tensordict"):
+        if (error.name or "").partition(".")[0] not in ("torch", "tensordict", "torchrl"):
             raise
         raise ImportError(
-            f"{name} needs TorchRL; install the extra: pip install 'interpreter-pool[torchrl]'"
+            f"transforms.{name} needs {error.name}: pip install 'interpreter-pool[torchrl]'"
         ) from error
-    return getattr(module, name)

@@ -43,6 +43,17 @@ def cases_from_row(row: Mapping[str, Any], code: str) -> list[Case] | None:
     raise ValueError(f"no column with cases: there must be {_CONVENTIONS}; got {sorted(row)}")
 
 
+def cases_from_value(value: Any, code: str) -> list[Case] | None:
+    """Return the cases in one value: a list of them as in `cases`, a ground truth of verl's, JSON
+    of either, or None.
+    """
+    if isinstance(value, str):
+        value = _parsed("cases", value)
+    if value is None:
+        return None
+    return cases_from_ground_truth(value, code) if isinstance(value, Mapping) else _cases(value)
+
+
 def cases_from_ground_truth(
     truth: str | Mapping[str, Any], code: str, *, compare: str = "lines"
 ) -> list[Case]:

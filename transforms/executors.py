@@ -1,12 +1,14 @@
-"""Where the code blocks of a batch of environments run. Knows nothing of TorchRL."""
+"""Where the code blocks of a batch of environments run. Knows nothing of TorchRL.
+
+All of them run on a `PythonExecutorService`: one that is shared, or one in this process. A batch is
+one call of it.
+"""
 
 import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
-from pool import Pool, PoolError, Session, SessionLost
 from sandbox import Result
 
 Blocks = Mapping[int, Sequence[str]]
@@ -15,184 +17,114 @@ Blocks = Mapping[int, Sequence[str]]
 Outcomes = dict[int, list[dict[str, Any]]]
 """What `Result.to_dict` gives, for each of them."""
 
-_MOST_THREADS = 64
-"""That wait for sessions' calls; how many run at once is for the pool to say."""
+
+class ServiceFailed(Exception):
+    """A shared service did not answer, or is gone."""
 
 
-class Executor(Protocol):
-    """Runs blocks: those of different environments at the same time, those of one in their order.
+class CallService(Protocol):
+    """Makes a call of the service, and waits for its answer."""
 
-    A failure of ours is an outcome with `infra_error`; nothing waits for ever.
-    """
-
-    def run(self, blocks: Blocks) -> Outcomes: ...
-    def reset(self, environments: Iterable[int] | None = None) -> None:
-        """Forget what these environments (None: all) have done."""
-
-    def close(self) -> None:
-        """Give back everything; the next `run` begins anew."""
+    def __call__(self, method: str, *args: Any, timeout_s: float, **options: Any) -> Any: ...
 
 
-class LocalPool:
-    """A pool made when it is first used, in each process that uses it."""
+T = TypeVar("T")
 
-    def __init__(self, make: Callable[[], Pool]) -> None:
+
+class PerProcess(Generic[T]):
+    """Something that each process makes for itself, when it first needs it."""
+
+    def __init__(self, make: Callable[[], T], end: Callable[[T], None]) -> None:
         self._make = make
-        self._pool: Pool | None = None
+        self._end = end
+        self._made: T | None = None
         self._pid = 0
 
-    def get(self) -> Pool:
-        if self._pool is None or self._pid != os.getpid():
-            self._pool, self._pid = self._make(), os.getpid()
-        return self._pool
+    def get(self) -> T:
+        if self._made is None or self._pid != os.getpid():
+            self._made, self._pid = self._make(), os.getpid()
+        return self._made
 
     def close(self) -> None:
-        if self._pool is not None and self._pid == os.getpid():
-            self._pool.close()
-        self._pool = None
+        """End it, if this process has made it; it is made anew when it is needed again."""
+        if self._made is not None and self._pid == os.getpid():
+            self._end(self._made)
+        self._made = None
+
+    @property
+    def is_made(self) -> bool:
+        return self._made is not None and self._pid == os.getpid()
 
 
-class FreshRuns:
-    """Each block is a fresh run on a pool of this process."""
+class Runs:
+    """Runs each block afresh.
 
-    def __init__(self, pool: LocalPool) -> None:
-        self._pool = pool
-
-    def run(self, blocks: Blocks) -> Outcomes:
-        pool = self._pool.get()
-        futures = {at: [pool.submit(code) for code in codes] for at, codes in blocks.items()}
-        return {at: [each.result().to_dict() for each in runs] for at, runs in futures.items()}
-
-    def reset(self, environments: Iterable[int] | None = None) -> None:
-        pass
-
-    def close(self) -> None:
-        self._pool.close()
-
-
-class LocalSessions:
-    """Each environment has a session on a pool of this process."""
-
-    def __init__(self, pool: LocalPool) -> None:
-        self._pool = pool
-        self.sessions: dict[int, Session] = {}
-        self._owner = 0
-
-    def run(self, blocks: Blocks) -> Outcomes:
-        pool = self._pool.get()
-        if self._owner != os.getpid():  # after a fork, those are somebody else's
-            self.sessions, self._owner = {}, os.getpid()
-        for at in blocks.keys() - self.sessions.keys():
-            self.sessions[at] = pool.session(history=0)
-        if not blocks:
-            return {}
-        with ThreadPoolExecutor(min(len(blocks), _MOST_THREADS)) as threads:
-            found = threads.map(self._run_in_turn, blocks.keys(), blocks.values())
-            return dict(zip(blocks, found, strict=True))
-
-    def _run_in_turn(self, at: int, codes: Sequence[str]) -> list[dict[str, Any]]:
-        return [self._run_one(self.sessions[at], code) for code in codes]
-
-    def _run_one(self, session: Session, code: str) -> dict[str, Any]:
-        try:
-            return session.run(code).to_dict()
-        except SessionLost as lost:
-            session.reset()  # what comes next begins anew; that this was lost is not the model's
-            return unavailable(str(lost))
-        except PoolError as error:
-            return unavailable(str(error))
-        except ValueError as error:  # PolicyError: a state with live threads can't be forked
-            return refused(str(error))
-
-    def reset(self, environments: Iterable[int] | None = None) -> None:
-        wanted = list(self.sessions) if environments is None else environments
-        for at in wanted:
-            session = self.sessions.pop(at, None)
-            if session is not None and self._owner == os.getpid():
-                session.close()
-
-    def close(self) -> None:
-        self.reset()
-        self._pool.close()
-
-
-class ServiceRuns:
-    """Each block is a fresh run on a shared service; one call for a batch.
-
-    call: `call(method, *args, timeout=seconds)` makes a call of the service and waits for it.
+    patience_s: how long the service may take for so many blocks.
     """
 
-    def __init__(self, call: Callable[..., Any], patience_s: Callable[[int], float]) -> None:
+    def __init__(self, call: CallService, patience_s: Callable[[int], float]) -> None:
         self._call = call
         self._patience_s = patience_s
 
     def run(self, blocks: Blocks) -> Outcomes:
+        """Run the blocks: those of different environments at the same time, those of one in their
+        order. A failure of ours is an outcome with `infra_error`; nothing waits for ever.
+        """
         codes = list(itertools.chain.from_iterable(blocks.values()))
         if not codes:
             return {}
+        timeout_s = self._patience_s(len(codes))
         try:
-            found = iter(self._call("execute_many", codes, timeout=self._patience_s(len(codes))))
-        except Exception as error:  # noqa: BLE001  (whatever the backend raises: the service failed)
-            found = itertools.repeat(unavailable(f"the service failed: {error}"))
+            found = iter(self._call("execute_many", codes, timeout_s=timeout_s))
+        except ServiceFailed as error:
+            found = itertools.repeat(unavailable(str(error)))
         return {at: list(itertools.islice(found, len(each))) for at, each in blocks.items()}
 
     def reset(self, environments: Iterable[int] | None = None) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+        """Forget what these environments (None: all) have done."""
 
 
-class ServiceSessions:
-    """Each environment has a session on a shared service; one call for a batch."""
+class Sessions(Runs):
+    """Each environment has a session of its own."""
 
-    def __init__(self, call: Callable[..., Any], patience_s: Callable[[int], float]) -> None:
-        self._call = call
-        self._patience_s = patience_s
-        self._ids: dict[int, str] = {}
+    def __init__(self, call: CallService, patience_s: Callable[[int], float]) -> None:
+        super().__init__(call, patience_s)
+        self.ids: dict[int, str] = {}
+        self._owner = os.getpid()
 
     def run(self, blocks: Blocks) -> Outcomes:
+        if self._owner != os.getpid():  # after a fork, those are somebody else's
+            self.ids, self._owner = {}, os.getpid()
         count = sum(map(len, blocks.values()))
         if not count:
             return {}
-        timeout = self._patience_s(count)
+        timeout_s = self._patience_s(count)
         try:
-            new = sorted(blocks.keys() - self._ids.keys())
+            new = sorted(blocks.keys() - self.ids.keys())
             if new:
-                opened = self._call("open_sessions", len(new), timeout=timeout)
-                self._ids.update(zip(new, opened, strict=True))
-            chains = [(self._ids[at], list(codes)) for at, codes in blocks.items()]
-            found = self._call("execute_in_many", chains, timeout=timeout)
-        except Exception as error:  # noqa: BLE001  (whatever the backend raises: the service failed)
-            lost = unavailable(f"the service failed: {error}")
-            self._forget(blocks)
-            return {at: [lost] * len(codes) for at, codes in blocks.items()}
+                # Without earlier states: an environment goes back to none.
+                opened = self._call("open_sessions", len(new), history=0, timeout_s=timeout_s)
+                self.ids.update(zip(new, opened, strict=True))
+            chains = [(self.ids[at], list(codes)) for at, codes in blocks.items()]
+            found = self._call("execute_in_many", chains, timeout_s=timeout_s)
+        except ServiceFailed as error:
+            self.reset(blocks)
+            return {at: [unavailable(str(error))] * len(codes) for at, codes in blocks.items()}
         outcomes = dict(zip(blocks, found, strict=True))
         # A session that is lost answers so for ever: the environment's next block has a new one.
-        self._forget([at for at, ends in outcomes.items() if any(e["infra_error"] for e in ends)])
+        self.reset([at for at, ends in outcomes.items() if any(e["infra_error"] for e in ends)])
         return outcomes
 
     def reset(self, environments: Iterable[int] | None = None) -> None:
-        self._forget(list(self._ids) if environments is None else environments)
-
-    def _forget(self, environments: Iterable[int]) -> None:
-        ids = [self._ids.pop(at) for at in list(environments) if at in self._ids]
-        if ids:
+        wanted = list(self.ids) if environments is None else list(environments)
+        ids = [self.ids.pop(at) for at in wanted if at in self.ids]
+        if ids and self._owner == os.getpid():
             try:
-                self._call("close_sessions", ids, timeout=self._patience_s(1))
-            except Exception:  # noqa: BLE001  (the service is gone, and they are with it)
-                pass
-
-    def close(self) -> None:
-        self.reset()
+                self._call("close_sessions", ids, timeout_s=self._patience_s(1))
+            except ServiceFailed:
+                pass  # it is gone, and they are with it
 
 
 def unavailable(detail: str) -> dict[str, Any]:
     """An outcome that is a failure of ours."""
     return Result.internal(detail, tier="", queue_s=0.0).to_dict()
-
-
-def refused(detail: str) -> dict[str, Any]:
-    """An outcome of code that could not be run, for a reason of its own making."""
-    refused = unavailable(detail)
-    return refused | {"reason": "denied", "infra_error": False, "stderr": f"{detail}\n"}

@@ -9,17 +9,12 @@ from tensordict import NonTensorData, TensorDictBase, lazy_stack
 from torchrl.data import Composite, NonTensor, Unbounded
 from torchrl.envs.llm.transforms.tools import ToolTransformBase
 
-from pool import Pool
+from pool import PythonExecutorService
+from registry import get_services
 from sandbox import Limits
+from sandbox.cpus import usable_cpus
 
-from .executors import (
-    Executor,
-    FreshRuns,
-    LocalPool,
-    LocalSessions,
-    ServiceRuns,
-    ServiceSessions,
-)
+from .executors import PerProcess, Runs, ServiceFailed, Sessions
 from .extract import extract_code
 from .render import MOST_CHARACTERS, render_result, require_max_chars
 
@@ -122,18 +117,17 @@ class PythonInterpreter(ToolTransformBase):
         self._connect()
 
     def _connect(self) -> None:
-        """Find the service, or prepare to make a pool."""
+        """Find the service, or prepare to make one in this process."""
+        kind = Sessions if self.persistent else Runs
         if self.services is None:
-            pool = LocalPool(self._make_pool)
-            self._executor: Executor = LocalSessions(pool) if self.persistent else FreshRuns(pool)
+            self._own = PerProcess(self._make_service, PythonExecutorService.cleanup)
+            self._executor = kind(self._call_own, self._patience_s)
             return
         if self.services not in _BACKENDS:
             raise ValueError(
                 f"Invalid services backend: {self.services!r}. "
                 f"Must be {', '.join(map(repr, _BACKENDS))} or None."
             )
-        from registry import get_services
-
         name = self.services.capitalize()
         where = {} if self.namespace is None else {"namespace": self.namespace}
         try:
@@ -144,31 +138,38 @@ class PythonInterpreter(ToolTransformBase):
                 f"Failed to get {name} service {self.service_name!r}. "
                 f"Make sure the service is registered. Error: {error}"
             ) from error
-        runs = ServiceSessions if self.persistent else ServiceRuns
-        self._executor = runs(self._call_service, self._patience_s)
+        self._executor = kind(self._call_shared, self._patience_s)
 
-    def _make_pool(self) -> Pool:
-        of_pool = ("packages", "preload", "tier")
-        return Pool(
-            self._settings["pool_size"],
+    def _make_service(self) -> PythonExecutorService:
+        return PythonExecutorService(
+            self._settings["pool_size"] or usable_cpus(),
             limits=self._limits,
-            **{name: self._settings[name] for name in of_pool},
+            packages=self._settings["packages"],
+            preload=self._settings["preload"],
+            tier=self._settings["tier"],
+            session_idle_s=None,  # an environment may wait for its model as long as it takes
         )
 
-    def _call_service(self, method: str, *args: Any, timeout: float) -> Any:
-        ref = getattr(self.python_service, method).remote(*args)
-        return self._registry.result(ref, timeout=timeout)
+    def _call_own(self, method: str, *args: Any, timeout_s: float, **options: Any) -> Any:
+        return getattr(self._own.get(), method)(*args, **options)
+
+    def _call_shared(self, method: str, *args: Any, timeout_s: float, **options: Any) -> Any:
+        try:
+            ref = getattr(self.python_service, method).remote(*args, **options)
+            return self._registry.result(ref, timeout=timeout_s)
+        except Exception as error:  # whatever the backend raises, it is not the model's doing
+            raise ServiceFailed(f"the service {self.service_name!r} failed: {error}") from error
 
     def _patience_s(self, blocks: int) -> float:
         """How long a service may take for that many blocks, were they to run one by one."""
         return _SERVICE_PATIENCE_S + self.timeout * blocks
 
     @property
-    def processes(self) -> list[Any] | None:
-        """The sessions of the environments, in this process; None where a service has them."""
+    def processes(self) -> list[str] | None:
+        """The ids of the environments' sessions in this process; None where a service has them."""
         if self.services is not None:
             return None
-        return list(getattr(self._executor, "sessions", {}).values())
+        return list(self._executor.ids.values()) if isinstance(self._executor, Sessions) else []
 
     # ---- a batch
 
@@ -253,7 +254,11 @@ class PythonInterpreter(ToolTransformBase):
 
     def close(self) -> None:
         """End what it holds: its sessions, and its pool; a service stays. It can be used again."""
-        self._executor.close()
+        if self.services is None and not self._own.is_made:
+            return  # what there may be, another process has made
+        self._executor.reset()
+        if self.services is None:
+            self._own.close()
 
     def clone(self) -> "PythonInterpreter":
         """Return one with the same settings, and nothing in common."""
@@ -261,7 +266,7 @@ class PythonInterpreter(ToolTransformBase):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        for held in ("_executor", "_registry", "python_service"):
+        for held in ("_executor", "_own", "_registry", "python_service"):
             state.pop(held, None)
         return state
 
@@ -272,8 +277,8 @@ class PythonInterpreter(ToolTransformBase):
 
     def __del__(self) -> None:
         # Transforms are dropped rather than closed; what is dropped must not keep interpreters.
-        if executor := self.__dict__.get("_executor"):
-            executor.close()
+        if "_executor" in self.__dict__:
+            self.close()
 
 
 def _summary(outcomes: list[dict[str, Any]]) -> dict[str, Any]:

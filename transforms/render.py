@@ -55,7 +55,7 @@ def render_result(
     middle = "" if complaint.endswith("\n") else "\n"
     middle += "Output until then:\n"
     left = _left(max_chars, head, middle)
-    for_output = None if left is None else max(left // 2, left - len(complaint))
+    for_output = None if left is None else max(left // 2, left - len(excerpt(complaint, left)))
     output = excerpt(output, for_output)
     complaint = excerpt(complaint, None if left is None else left - len(output))
     return head + complaint + middle + output

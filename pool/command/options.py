@@ -8,12 +8,17 @@ import typer
 
 from sandbox.limits import Limits
 
+from ..judge.plan import WALL_FACTOR
 from .sizes import parse_seconds, parse_size
 
 Timeout = Annotated[str, typer.Option(metavar="S", help="Wall-clock seconds, or 'none'.")]
 CpuTime = Annotated[str, typer.Option(metavar="S", help="CPU seconds, or 'none'.")]
 Memory = Annotated[
     str, typer.Option(metavar="SIZE", help="Memory, such as 512M (K, M, G), or 'none'.")
+]
+Processes = Annotated[
+    int,
+    typer.Option(metavar="N", help="Processes at once, the program included (namespaces tier)."),
 ]
 With = Annotated[
     list[str] | None,
@@ -35,13 +40,24 @@ Require = Annotated[
 ]
 
 
-def limits(timeout: str, cpu_time: str, memory: str) -> Limits:
-    """Return the limits that `--timeout`, `--cpu-time` and `--memory` ask for."""
+def limits(timeout: str, cpu_time: str, memory: str, processes: int = 1) -> Limits:
+    """Return the limits that `--timeout`, `--cpu-time`, `--memory` and `--processes` ask for."""
     return Limits(
         wall_s=parse_seconds("--timeout", timeout),
         cpu_s=parse_seconds("--cpu-time", cpu_time),
         memory_bytes=parse_size("--memory", memory),
+        processes=processes,
     )
+
+
+def judging_limits(timeout: str | None, cpu_time: str, memory: str) -> Limits:
+    """Return the limits of judged programs: without `--timeout`, CPU time counts first."""
+    limits = Limits(
+        cpu_s=parse_seconds("--cpu-time", cpu_time), memory_bytes=parse_size("--memory", memory)
+    )
+    if timeout is not None:
+        return limits.replace(wall_s=parse_seconds("--timeout", timeout))
+    return limits.replace(wall_s=None if limits.cpu_s is None else WALL_FACTOR * limits.cpu_s)
 
 
 def names(options: Sequence[str] | None) -> tuple[str, ...]:

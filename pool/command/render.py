@@ -14,6 +14,7 @@ from sandbox.reasons import ExitReason
 from sandbox.result import Result
 
 from ..wording import ending, escape
+from .selftest import Outcome, Trial
 
 _OWN_END = (ExitReason.OK, ExitReason.EXIT, ExitReason.EXCEPTION)
 
@@ -72,6 +73,26 @@ def notice(text: str) -> None:
     Console(stderr=True, highlight=False).print(
         Text(f"pool: {text}", style="bold yellow"), soft_wrap=True
     )
+
+
+def trials(trials: list[Trial]) -> None:
+    """Show what the self-test has tried, and sum up."""
+    colours = {Outcome.HELD: "green", Outcome.NOT_HELD: "bold red", Outcome.NOT_TRIED: "yellow"}
+    table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
+    for column in ("tier", "promise", "attempt", ""):
+        table.add_column(column)
+    for trial in trials:
+        what = Text(trial.attempt)
+        if trial.detail and trial.outcome is not Outcome.HELD:
+            what.append(f"\n-> {escape(trial.detail)}", "yellow")
+        outcome = Text(trial.outcome, colours[trial.outcome])
+        table.add_row(trial.tier, trial.promise, what, outcome)
+    console = Console(highlight=False)
+    console.print()
+    console.print(table)
+    counts = {each: sum(trial.outcome is each for trial in trials) for each in Outcome}
+    summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+    console.print(f"\nself-test: {summary or 'nothing was tried, as no tier works'}")
 
 
 def diagnosis(diagnosis: Diagnosis) -> None:

@@ -6,7 +6,7 @@ TypeError, or makes it loop. Otherwise a program could choose to be left out of 
 exception are names that the test's own text uses, and that nobody has defined or installed.
 """
 
-from sandbox.dialogue import Fault
+from sandbox.dialogue import Fault, LastWord
 from sandbox.pair import Record
 from sandbox.reasons import ExitReason
 from sandbox.result import Result
@@ -32,21 +32,25 @@ def judge(name: str, program: Result, record: Record | None) -> Finding:
         return _harness(record.why)
     if record.fault is Fault.PROGRAM:
         return Finding(Outcome.FAIL, "wrong_value", f"{name}: {record.why}")
-    if _was_cancelled(program, record):
+    if program.reason is ExitReason.CANCELLED:  # by neither of them: the pool is closing
         return Finding(Outcome.INFRA_ERROR, "internal", "cancelled")
     if not record.calls:
-        if record.last_word == "" and test.ok:
+        if _was_starved(program, test):
+            return Finding(
+                Outcome.FAIL, str(test.reason), f"the program kept {name}'s test from running"
+            )
+        if record.last_word is LastWord.WELL and test.ok:
             return _harness(f"the test never called {name}: it judges nothing")
         return _harness(f"the test itself {ending(test)}, before it called {name}")
     if record.asked:
-        return _unanswered(name, program, test)
-    if record.last_word == "" and test.ok and test.completed:
+        return _unanswered(name, program, record)
+    if record.last_word is LastWord.WELL and test.ok and test.completed:
         if record.let_go:
             return PASSED
         return Finding(
             Outcome.FAIL, _reason(program), f"the program {ending(program)}, before the test ended"
         )
-    if record.last_word == "own":
+    if record.last_word is LastWord.OWN:
         return _harness(f"the test itself {ending(test)}")
     if record.last_word is None and test.ok:
         return _harness("the test left with status 0 before it came to its end")
@@ -59,9 +63,10 @@ def judge(name: str, program: Result, record: Record | None) -> Finding:
     )
 
 
-def _unanswered(name: str, program: Result, test: Result) -> Finding:
+def _unanswered(name: str, program: Result, record: Record) -> Finding:
     """Of a call that was never answered."""
-    if program.reason is ExitReason.CANCELLED:  # the test's own time was over while it waited
+    test = record.test
+    if record.let_go:  # the test's own time was over while it waited
         return Finding(
             Outcome.FAIL, str(test.reason), f"{name} had not returned when the test {ending(test)}"
         )
@@ -70,11 +75,12 @@ def _unanswered(name: str, program: Result, test: Result) -> Finding:
     )
 
 
-def _was_cancelled(program: Result, record: Record) -> bool:
-    """Whether neither of them ended by itself, or by a limit: the pool is closing."""
-    if record.test.reason is not ExitReason.CANCELLED:
+def _was_starved(program: Result, test: Result) -> bool:
+    """Whether a test ran out of the wall's time while it was the program that used the CPUs."""
+    if test.reason is not ExitReason.WALL_TIMEOUT:
         return False
-    return program.reason is ExitReason.CANCELLED and not record.let_go
+    used_s = program.cpu_s or 0.0
+    return used_s > (test.cpu_s or 0.0) and used_s > test.wall_s / 10
 
 
 def _harness(why: str) -> Finding:

@@ -14,12 +14,13 @@ from ..errors import PoolFull
 from ..task import RunFuture
 from .findings import find
 from .plan import Item, Work
-from .verdict import Verdict
+from .verdict import CaseResult, Verdict
 
 _PAUSE_S = 0.005
 """Between two tries at a queue that others keep full."""
 
 Submit = Callable[[Work], RunFuture]
+OnResult = Callable[[CaseResult], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,11 +36,15 @@ class _Flight:
 class Judging:
     """One call of `judge_many`. `run` does it all, in the caller's thread; checkers run there, too.
 
-    submit: queues the runs of a case. ahead: how many may be in flight. `cancel`, from any thread,
+    submit: queues the runs of a case. ahead: how many may be in flight. on_result: called with each
+    case's result as it comes. `cancel`, from any thread,
     ends all runs and makes `run` raise CancelledError.
     """
 
-    def __init__(self, submit: Submit, items: list[Item], ahead: int) -> None:
+    def __init__(
+        self, submit: Submit, items: list[Item], ahead: int, on_result: OnResult | None = None
+    ) -> None:
+        self._on_result = on_result
         self._submit = submit
         self._items = items
         self._ahead = ahead
@@ -99,7 +104,10 @@ class Judging:
             return  # no longer wanted
         if not item.wants(place):
             return
-        item.settle(place, find(item, item.order[place], result, flight.work.trial))
+        found = find(item, item.order[place], result, flight.work.trial)
+        item.settle(place, found)
+        if self._on_result is not None:
+            self._on_result(found)
         for other in self._flying.values():
             if other.item is item and not item.wants(other.place):
                 other.future.cancel()

@@ -88,6 +88,10 @@ class Item:
         self._results: dict[int, CaseResult] = {}
         self._stopped_at = len(self.cases)  # the place in the order of the first that did not pass
 
+    def require_fit(self, tier: str) -> None:
+        """Raise `PolicyError` where `tier` can't hold its processes to their limits."""
+        self._limits.require_fit(tier)
+
     def work(self, index: int) -> Work:
         """What is to be run for the case `index`."""
         case = self.cases[index]

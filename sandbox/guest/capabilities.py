@@ -4,6 +4,7 @@ import ctypes
 
 from . import kernel
 
+CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID, CAP_SETUID = 0, 1, 3, 5, 6, 7
 CAP_SETPCAP = 8
 CAP_SYS_PTRACE = 19
 CAP_SYS_ADMIN = 21
@@ -11,12 +12,13 @@ CAP_SYS_ADMIN = 21
 _VERSION_3 = 0x20080522
 
 
-def probe() -> bool:
-    """Tell whether this process holds CAP_SYS_ADMIN in its own user namespace."""
+def probe(*wanted: int) -> bool:
+    """Tell whether this process holds all of `wanted` in its own user namespace."""
+    mask = sum(1 << number for number in wanted)
     with open("/proc/self/status", encoding="ascii") as status:
         for line in status:
             if line.startswith("CapEff:"):
-                return bool(int(line.split()[1], 16) >> CAP_SYS_ADMIN & 1)
+                return int(line.split()[1], 16) & mask == mask
     return False
 
 

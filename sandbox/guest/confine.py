@@ -50,11 +50,15 @@ class Confinement:
         *,
         families: bool = False,
         run_filter: bytes = b"",
+        process_filter: bytes = b"",
+        shown: bool = False,
     ) -> None:
         self.tier = tier
         self.family = ""  # of a keeper: the folder of its family's scratches, if they have one
         self._families = families
         self._run_filter = run_filter
+        self._process_filter = process_filter
+        self._shown = shown
         self.stand_in(scratch)
         self._mount_point = scratch.encode()
         self._signature: list[tuple[int, ...]] = []
@@ -64,6 +68,9 @@ class Confinement:
         self._devices = [path for path, _ in rules if path.startswith("/dev/")]
         self._ruleset = -1
         self._calls: list[tuple[str, kernel.Prepared]] = []
+        # Of runs that may have several processes.
+        self._several = Filter(process_filter) if process_filter else None
+        self._several_calls: list[tuple[str, kernel.Prepared]] = []
         self._unmount = kernel.Prepared(
             "umount2", self._mount_point, kernel.MNT_DETACH | kernel.UMOUNT_NOFOLLOW
         )
@@ -82,7 +89,7 @@ class Confinement:
             self._steps(("mounts", lambda: kernel.harden_mounts(self._devices)))
         self._steps(
             ("rlimits", rlimits.apply_fixed),
-            ("undumpable", lambda: kernel.prctl(kernel.PR_SET_DUMPABLE, 0)),
+            ("undumpable", lambda: kernel.prctl(kernel.PR_SET_DUMPABLE, int(self._shown))),
             ("no_new_privs", kernel.no_new_privs),
             ("bounding set", _empty_bounding_set_if_privileged),
             ("capabilities", lambda: capabilities.apply(keep)),
@@ -94,12 +101,24 @@ class Confinement:
         self._prepare_calls()
 
     def _prepare_calls(self) -> None:
+        self._calls = self._calls_with(self._ruleset)
+        if self._several is not None:
+            ruleset = self._ruleset
+            if ruleset >= 0:
+                ruleset = landlock.create(self._executable_rules(), scope_signals=True)
+            self._several_calls = self._calls_with(ruleset)
+
+    def _calls_with(self, ruleset: int) -> list[tuple[str, kernel.Prepared]]:
         # A run dies with its zygote; the filter keeps it from changing its mind.
         die_too = kernel.Prepared("prctl", kernel.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        self._calls = [("parent death signal", die_too)]
-        if self._ruleset >= 0:
-            self._calls.append(("landlock", landlock.prepare(self._ruleset)))
-        self._calls.append(("capabilities", capabilities.prepare()))
+        calls = [("parent death signal", die_too)]
+        if ruleset >= 0:
+            calls.append(("landlock", landlock.prepare(ruleset)))
+        return [*calls, ("capabilities", capabilities.prepare())]
+
+    def _executable_rules(self) -> list[tuple[str, int]]:
+        """The rules of runs that may execute what is in their root, which has nothing set-uid."""
+        return [(path, rights | landlock.EXECUTE) for path, rights in self._rules]
 
     # ---- in the zygote, around every child
 
@@ -198,6 +217,17 @@ class Confinement:
         os.chdir(self.home)
         return folder
 
+    def lay_out_alone(self, name: str) -> None:
+        """Make a scratch beside others, and stand in it."""
+        self.stand_in(os.path.join(self.top, name))
+        for each in (self.scratch, *self._folders):
+            os.mkdir(each, 0o700)
+        os.chdir(self.home)
+
+    def leave_mounted(self) -> None:
+        """In a fork with mounts of its own: let go of the scratch that it was forked with."""
+        self._unmount()
+
     @property
     def top(self) -> str:
         """The folder that all scratches lie in."""
@@ -221,7 +251,9 @@ class Confinement:
             os.mkdir(scratch, 0o700)
             rules = [rule for rule in rules if rule[0] not in (self.top, "/proc")]
             rules.append((scratch, landlock.SCRATCH))
-        runs = Confinement(self.tier, scratch, rules, self._run_filter)
+        runs = Confinement(
+            self.tier, scratch, rules, self._run_filter, process_filter=self._process_filter
+        )
         runs._create_ruleset()
         runs._prepare_calls()
         return runs
@@ -255,18 +287,20 @@ class Confinement:
         """Confine this freshly forked child for good.
 
         After this it can read what the jail offers, write to its scratch directory, and finish
-        taking its job.
+        taking its job; with a shape for several processes, fork, and execute what the jail offers.
         """
         step = "session"
+        calls = self._several_calls if shape.processes else self._calls
+        filter_ = self._several if shape.processes else self._filter
         try:
             os.setsid()
             step = "limits"
             rlimits.apply_tasks(shape.tasks)
-            for step, call in self._calls:  # noqa: B007  (names the call that fails, below)
+            for step, call in calls:  # noqa: B007  (names the call that fails, below)
                 call()
             step = "seccomp"
-            if self._filter is not None:
-                self._filter.apply(os.getpid())
+            if filter_ is not None:
+                filter_.apply(os.getpid())
         except Exception as error:
             raise ConfineError(step, error) from error
 
@@ -300,5 +334,5 @@ def _empty_bounding_set_if_privileged() -> None:
     try:
         capabilities.empty_bounding_set()
     except PermissionError:
-        if capabilities.probe():
+        if capabilities.probe(capabilities.CAP_SETPCAP):
             raise

@@ -1,19 +1,20 @@
 """A test that calls, and a program that answers: two processes, and the host between them.
 
-Each of the two holds one end of a stream to the host, which passes on what it has read and found
-well-formed. Whatever crosses is a frame: an unsigned 32-bit little-endian length, and so many bytes
-of wire data.
+Each of the two holds one end of a stream to the host, which passes on what may be passed on. What
+crosses is a frame: a `HEADER` with the size of the body, and what kind it is, and the body.
 
-=================  ==========================  =====================================================
-test -> host       ("call", args, kwargs)      of the entry point; the host passes it on
-                   ("unfit", why, size)        arguments that can't cross: nothing was called;
-                                               size: for their size alone
-                   ("end", "" | "failed" |     the test has come to its end: well, by an exception,
-                   "own")                      or by one that is a mistake of its own
-program -> host    ("value", value)            what it returned; the host passes it on
-                   ("raised", type, args)      a built-in exception, by name; the host passes it on
-                   ("unfit", why)              it returned what can't cross
-=================  ==========================  =====================================================
+=================  =========  ======================================================================
+test -> host       CALL       (args, kwargs) of the entry point, as wire data; is passed on
+                   UNFIT      arguments that can't cross, and why: nothing was called
+                   TOO_LARGE  the same, for their size alone
+                   GARBLED    the answer can't be read, and why
+                   WELL       the end of the test
+                   FAILED     the end of the test, by an exception
+                   OWN        the end of the test, by an exception that is a mistake of its own
+program -> host    VALUE      what it returned, as wire data; is passed on
+                   RAISED     (type, args) of a built-in exception, as wire data; is passed on
+                   UNFIT      it returned what can't cross, and why
+=================  =========  ======================================================================
 
 What the program's process says is its word, and only data: it can return what it likes, and so fail
 or pass a test, but end none. The test's process runs no code of the program's.
@@ -32,7 +33,9 @@ from . import furnish, wire
 FD = 3
 """Where a process has its end of the stream."""
 
-HEADER = struct.Struct("<I")
+HEADER = struct.Struct("<IB")
+
+CALL, UNFIT, TOO_LARGE, GARBLED, WELL, FAILED, OWN, VALUE, RAISED = range(1, 10)
 
 MAX_CALL = 16 << 20
 MAX_ANSWER, MAX_ANSWER_DEPTH, MAX_ANSWER_NODES = 8 << 20, 48, 500_000
@@ -60,6 +63,7 @@ what ends an iteration: `all(map(...))` would take it for the end of what is to 
 """
 
 _MAX_MESSAGE = 4096
+_READ = 1 << 16
 
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 """As in `program.py`: a program that takes away its own builtins keeps these."""
@@ -94,14 +98,14 @@ class Test:
     def after(self) -> None:
         """Call `check`, if the test has defined one."""
         check = self._namespace.get(CHECK)
-        if check is not self._checks and callable(check):
+        known = check is self._checks or check is self._candidate
+        if not known and callable(check):
             check(self._candidate)
 
     def end(self, error: BaseException | None) -> None:
         """Say how the test has ended."""
-        word = "" if error is None else "own" if self._is_own(error) else "failed"
         with self._turn:
-            _send(wire.encode(("end", word)))
+            _send(WELL if error is None else OWN if self._is_own(error) else FAILED)
 
     def _is_own(self, error: BaseException) -> bool:
         """Whether the test's own text has named what is not there: no answer can make it do so."""
@@ -116,21 +120,40 @@ class Test:
     def _stand_in(self) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             try:
-                request = wire.encode(("call", args, kwargs), max_bytes=MAX_CALL, bases=True)
+                request = wire.encode((args, kwargs), max_bytes=MAX_CALL, bases=True)
             except wire.WireError as error:
                 why = f"an argument of {self._name} can't cross: {error}"
                 with self._turn:
-                    _send(wire.encode(("unfit", why, isinstance(error, wire.TooMuch))))
-                raise TypeError(why) from None
+                    _give_up(TOO_LARGE if isinstance(error, wire.TooMuch) else UNFIT, why)
             with self._turn:
-                _send(request)
-                answer: Any = wire.decode(_receive())
-            if answer[0] == "value":
-                return answer[1]
-            raise _exception(answer[1], answer[2])
+                _send(CALL, request)
+                kind, body = _receive()
+                answer = _read_answer(kind, body)
+            if kind == VALUE:
+                return answer
+            raise answer
 
         call.__name__ = call.__qualname__ = self._name.rpartition(".")[2]
         return call
+
+
+def _read_answer(kind: int, body: bytes) -> Any:
+    """The value in an answer, or the exception."""
+    try:
+        answer: Any = wire.decode(
+            body,
+            max_bytes=MAX_ANSWER,
+            max_depth=MAX_ANSWER_DEPTH,
+            max_nodes=MAX_ANSWER_NODES,
+        )
+        if kind == VALUE:
+            return answer
+        match answer:
+            case (str(name), tuple(args)) if name in EXCEPTIONS:
+                return _exception(name, args)
+        raise wire.WireError("it names no exception")
+    except wire.WireError as error:
+        _give_up(GARBLED, str(error))
 
 
 def _leading_to(target: Any, name: str) -> Any:
@@ -143,6 +166,13 @@ def _leading_to(target: Any, name: str) -> Any:
     return target
 
 
+def _give_up(kind: int, why: str) -> NoReturn:
+    """Say what can't go on; the host then ends this process."""
+    _send(kind, why.encode("utf-8", "replace"))
+    _receive()
+    _leave(1)
+
+
 def serve(name: str, namespace: dict[str, Any]) -> NoReturn:
     """In the program's process, when it has been loaded: answer calls for as long as any come.
 
@@ -150,22 +180,19 @@ def serve(name: str, namespace: dict[str, Any]) -> NoReturn:
     """
     furnish.require(namespace, name)
     while True:
-        call: Any = wire.decode(_receive())
+        call: Any = wire.decode(_receive()[1])
         target = furnish.find(namespace, name)
         try:
-            value = target(*call[1], **call[2])
+            value = target(*call[0], **call[1])
         except Exception as error:
-            answer = _raised(error)
-        else:
-            answer = _value(value)
-        _send(answer)
-
-
-def _value(value: object) -> bytes:
-    try:
-        return _answer("value", value)
-    except wire.WireError as error:
-        return wire.encode(("unfit", f"{error}"))
+            _send(RAISED, _raised(error))
+            continue
+        try:
+            answer = _encode(value)
+        except wire.WireError as error:
+            _send(UNFIT, str(error).encode("utf-8", "replace"))
+            continue
+        _send(VALUE, answer)
 
 
 def _raised(error: Exception) -> bytes:
@@ -176,14 +203,14 @@ def _raised(error: Exception) -> bytes:
     if not isinstance(error, (StopIteration, StopAsyncIteration)):
         kind = next(base for base in type(error).__mro__ if EXCEPTIONS.get(base.__name__) is base)
     try:
-        return _answer("raised", kind.__name__, tuple(error.args))
+        return _encode((kind.__name__, tuple(error.args)))
     except wire.WireError:
-        return _answer("raised", kind.__name__, ("" + str(error)[:_MAX_MESSAGE],))
+        return _encode((kind.__name__, ("" + str(error)[:_MAX_MESSAGE],)))
 
 
-def _answer(*parts: object) -> bytes:
+def _encode(value: object) -> bytes:
     return wire.encode(
-        parts,
+        value,
         max_bytes=MAX_ANSWER,
         max_depth=MAX_ANSWER_DEPTH,
         max_nodes=MAX_ANSWER_NODES,
@@ -205,29 +232,37 @@ def _exception(name: str, args: tuple[Any, ...]) -> Exception:
     return error
 
 
-def _send(body: bytes) -> None:
-    left = memoryview(HEADER.pack(len(body)) + body)
-    while left:
-        try:
-            left = left[_write(FD, left) :]
-        except OSError:
-            _leave(0)  # the host no longer listens
+def _send(kind: int, body: bytes = b"") -> None:
+    data = HEADER.pack(len(body), kind) + body
+    try:
+        sent = _write(FD, data)
+        while sent < len(data):
+            sent += _write(FD, memoryview(data)[sent:])
+    except OSError:
+        _leave(0)  # the host no longer listens
 
 
-def _receive() -> bytes:
-    (size,) = HEADER.unpack(_take(HEADER.size))
-    return _take(size)
+def _receive() -> tuple[int, bytes]:
+    """The next frame. There is never more than one on its way: each is an answer to another."""
+    data = _take()
+    while len(data) < HEADER.size:
+        data += _take()
+    size, kind = HEADER.unpack_from(data)
+    missing = HEADER.size + size - len(data)
+    if not missing:
+        return kind, data[HEADER.size :]
+    pieces = [data[HEADER.size :]]
+    while missing > 0:
+        pieces.append(_take())
+        missing -= len(pieces[-1])
+    return kind, b"".join(pieces)
 
 
-def _take(size: int) -> bytes:
-    pieces = []
-    while size:
-        try:
-            piece = _read(FD, min(size, 1 << 20))
-        except OSError:
-            piece = b""
-        if not piece:
-            _leave(0)  # the host no longer asks
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
+def _take() -> bytes:
+    try:
+        data = _read(FD, _READ)
+    except OSError:
+        data = b""
+    if not data:
+        _leave(0)  # the host is gone
+    return data

@@ -25,7 +25,6 @@ _NUMBERS = {
     "fsopen": (430, 430),
     "fsconfig": (431, 431),
     "fsmount": (432, 432),
-    "pidfd_getfd": (438, 438),
     "landlock_create_ruleset": (444, 444),
     "landlock_add_rule": (445, 445),
     "landlock_restrict_self": (446, 446),
@@ -66,7 +65,12 @@ def fork() -> int:
 
 
 def clone(flags: int) -> int:
-    """Fork into new namespaces, or as a child of this process's parent; as `fork` otherwise.
+    """Fork into new namespaces, or as a child of this process's parent; as `fork` otherwise."""
+    return prepare_clone(flags)()
+
+
+def prepare_clone(flags: int) -> "Prepared":
+    """`clone`, to be called later.
 
     The bare system call: libc keeps its thread's id in memory and would have a stale one in the
     child, so the kernel is told to write it there (that is how libc's own fork does it).
@@ -74,7 +78,7 @@ def clone(flags: int) -> int:
     flags |= signal.SIGCHLD | CLONE_SETS_TID
     # aarch64 has the last two arguments the other way round.
     last = (0, _own_tid_address()) if MACHINE == "aarch64" else (_own_tid_address(), 0)
-    return syscall("clone", flags, 0, 0, *last)
+    return Prepared("clone", flags, 0, 0, *last)
 
 
 @functools.cache
@@ -85,9 +89,9 @@ def _own_tid_address() -> int:
     return address.value
 
 
-def ask(number: int) -> int:
-    """Ask the host something, by a signal to a process that can't exist; its answer."""
-    return syscall("kill", number, 0)
+def prepare_question(number: int) -> "Prepared":
+    """Asking the host something, by a signal to a process that can't exist; called, its answer."""
+    return Prepared("kill", number, 0)
 
 
 def unshare(flags: int) -> None:

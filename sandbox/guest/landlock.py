@@ -11,6 +11,7 @@ import stat
 
 from . import kernel
 
+EXECUTE = 1 << 0
 READ_FILE, READ_DIR = 1 << 2, 1 << 3
 WRITE_FILE, TRUNCATE = 1 << 1, 1 << 14
 REMOVE_DIR, REMOVE_FILE = 1 << 4, 1 << 5

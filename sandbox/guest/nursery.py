@@ -6,6 +6,7 @@ the namespaces tier process 1 of a pid namespace of its own, so that families ne
 outlive anything of each other. The nursery itself forks, waits, and nothing else.
 """
 
+import functools
 import os
 import select
 import signal
@@ -46,8 +47,8 @@ def serve(
                     os.close(other)
                 served = socket.socket(fileno=fds[0])
                 if len(fds) > 1:
-                    template = Template(served, confinement, program, be_zygote)
-                    _live(served, _be_template, template, fds[1])
+                    make = functools.partial(Template, served, confinement, program, be_zygote)
+                    _live(served, _be_template, make, data, fds[1])
                 _live(served, _be_keeper, served, confinement, program, data)
             for each in fds:
                 os.close(each)
@@ -85,8 +86,10 @@ def _be_keeper(
     Keeper(control, confinement, program, limits).serve()
 
 
-def _be_template(template: Template, setup_fd: int) -> NoReturn:
+def _be_template(make: Callable[[str], Template], data: bytes, setup_fd: int) -> NoReturn:
+    request: Any = wire.decode(data)
     with open(setup_fd, "rb") as file:
         source = file.read()
+    template = make(request["folder"])
     template.set_up(source)
     template.serve()

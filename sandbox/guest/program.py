@@ -32,7 +32,7 @@ from .report import Claim, Report
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 """The builtins of this module's functions: a program that takes away its own keeps its end."""
 
-_leave = os._exit  # programs replace this one, too
+_leave, _own_id = os._exit, os.getpid  # programs replace these, too
 
 _REHEARSAL = """
 def f(x, *y, **z):
@@ -84,6 +84,7 @@ class Program:
         sys.modules["__main__"] = self.main
         for name in [name for name in sys.modules if name.partition(".")[0] == "guest"]:
             del sys.modules[name]
+        self._sites = sys.path[2:]  # behind the standard library's: packages
         sys.path.insert(0, home)
         self._seeders = seeders()
         install_streams()
@@ -104,6 +105,11 @@ class Program:
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # less its enum
         for seed in self._seeders:
             seed()
+
+    def let_execute(self) -> None:
+        """In a child that may start interpreters: have them find the packages, too."""
+        if self._sites:
+            os.environ["PYTHONPATH"] = os.pathsep.join(self._sites)
 
     def rehearse(self) -> None:
         """In a child that has to wait: touch the pages that every program touches."""
@@ -151,12 +157,15 @@ class Program:
         if then is not None and test is None:
             namespace["__name__"] = MODULE
             sys.modules[MODULE] = self.main
+        leader = _own_id()
         exit_code, error = _execute(source, self.path, namespace, then, first)
         try:
             sys.settrace(None)  # the program's own: from here on it would trace us
         except BaseException:  # an audit hook's opinion
             pass
         exit_code = _finish(exit_code, namespace)
+        if _own_id() != leader:  # a process that the program has forked
+            _leave(exit_code & 0xFF)
         if test is not None:
             test.end(error)
         self.report.write(_NOTHING if error is None else _describe(error))

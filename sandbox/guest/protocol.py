@@ -19,7 +19,7 @@ microseconds. For READY: 0, and how many shapes the host had asked for when it w
 zeros; with it comes the working directory of the spare's scratch."""
 READY, HELD, EXIT = b"r", b"h", b"x"
 
-COMMAND = struct.Struct("<cqqq")
+COMMAND = struct.Struct("<cqqqq")
 """host -> zygote: SHAPE and the shape; HOLD and a spare's serial number: keep its scratch when it
 has ended, until RELEASE."""
 SHAPE, HOLD, RELEASE = b"s", b"h", b"r"
@@ -43,11 +43,14 @@ class JobLimits(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What a spare is confined to before its job is known; None is unlimited."""
+    """What a spare is confined to before its job is known; None is unlimited. processes: whether
+    the run may have more than one.
+    """
 
     disk_bytes: int | None
     inodes: int | None
     tasks: int | None
+    processes: bool = False
 
 
 class Extras(NamedTuple):
@@ -68,25 +71,27 @@ NO_EXTRAS = Extras()
 
 
 def pack_shape(shape: Shape) -> bytes:
-    return COMMAND.pack(SHAPE, *(-1 if each is None else each for each in shape))
+    numbers = (-1 if each is None else each for each in shape[:3])
+    return COMMAND.pack(SHAPE, *numbers, shape.processes)
 
 
 def pack_hold(serial: int) -> bytes:
-    return COMMAND.pack(HOLD, serial, 0, 0)
+    return COMMAND.pack(HOLD, serial, 0, 0, 0)
 
 
 def pack_release() -> bytes:
-    return COMMAND.pack(RELEASE, 0, 0, 0)
+    return COMMAND.pack(RELEASE, 0, 0, 0, 0)
 
 
 def unpack_command(data: bytes) -> tuple[bytes, list[int]]:
-    """Return the kind and its three numbers."""
+    """Return the kind and its numbers."""
     kind, *numbers = COMMAND.unpack(data)
     return kind, numbers
 
 
 def to_shape(numbers: list[int]) -> Shape:
-    return Shape(*(None if each < 0 else each for each in numbers))
+    disk_bytes, inodes, tasks = (None if each < 0 else each for each in numbers[:3])
+    return Shape(disk_bytes, inodes, tasks, bool(numbers[3]))
 
 
 def unpack_event(data: bytes) -> tuple[bytes, int, int, int] | None:

@@ -15,8 +15,9 @@ PER_JOB = (
 _STACK_BYTES = 8 << 20  # what a login shell gives; also glibc's size for the stack of a thread
 
 _FIXED = {
-    # No dumps, no locked memory, no queues, no real-time or raised priority, in any run.
-    resource.RLIMIT_CORE: 0,
+    # No dumps, no locked memory, no queues, no real-time or raised priority, in any run. Of dumps,
+    # 1 is the only limit that keeps them from a pipe as well (core(5), fs/coredump.c).
+    resource.RLIMIT_CORE: 1,
     resource.RLIMIT_MEMLOCK: 0,
     resource.RLIMIT_MSGQUEUE: 0,
     resource.RLIMIT_NICE: 0,

@@ -78,6 +78,14 @@ class Head:
         self._mask: Any = set()
         self._limits: tuple[int, ...] = ()
         self._is_silent = True
+        # Made ready, so that a fork touches few pages before the host stops it.
+        namespaces = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS
+        self._clone = kernel.prepare_clone(kernel.CLONE_PARENT)
+        self._clone_branch = kernel.prepare_clone(
+            kernel.CLONE_PARENT | (namespaces if confinement.has_namespaces else 0)
+        )
+        self._die_too = kernel.Prepared("prctl", kernel.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        self._arrive = kernel.prepare_question(ARRIVED)
         # Python's own reads source lines from files; those of earlier calls are only remembered.
         sys.excepthook = traceback.print_exception
 
@@ -121,28 +129,30 @@ class Head:
         if not self._is_silent:  # of the last call, which nobody reads any more
             _silence()
             self._is_silent = True
-        flags = kernel.CLONE_PARENT
-        if branch and self._confinement.has_namespaces:
-            flags |= kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS
         try:
-            if kernel.clone(flags):
+            if self._clone_branch() if branch else self._clone():
                 return
         except OSError as error:
             self._send(FAULT, wire.encode(str(error)))
             return
+        self._die_too()
         # A socket of our own comes from the host: what passed through the forerunner it could keep.
-        fd = kernel.ask(ARRIVED)
+        fd = self._arrive()
         os.close(self._jobs.detach())
         self._jobs = _Socket(fileno=fd)
-        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         if branch:
-            self._settle()
+            try:
+                self._settle()
+            except BaseException as error:
+                self._send(FAULT, wire.encode(f"{type(error).__name__}: {error}"))
+                os._exit(1)
         self._send(HELLO, b"")
 
     def _settle(self) -> None:
         """In a branch: stand in its own files, give up what its user namespace gave it, let the
         keeper look at it, and draw its own random numbers.
         """
+        _silence()  # anew: the keeper knows /dev/null by the mounts that are the branch's own
         where: Any = wire.decode(self._receive()[1])
         here, old = os.getcwd(), self._confinement.scratch
         if where is not None:

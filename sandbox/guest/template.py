@@ -8,7 +8,8 @@ one at a time; only that what was made is there already, in pages that all of th
 Messages on its socket (SOCK_SEQPACKET, wire values):
 
 =============================================  =================================================
-host -> template  {"setup": ...} + a file       (as the nursery took it) the set-up code
+host -> template  {"folder": ...} + a file      (as the nursery took it) the name of its scratch
+                                                (landlock tier), and the set-up code
                   ("zygote", folder) + 2        fork a zygote: its control socket, its report; the
                                                 folder is its scratch's name (landlock tier)
 template -> host  ("ready", {...})              the set-up has run
@@ -34,6 +35,11 @@ from .report import Report
 
 NAME = "<setup>"
 
+_MOST_TEXT = 10_000
+"""Characters of each part of what is said about an exception: a message has to hold them."""
+
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
 BeZygote = Callable[[socket.socket, Confinement, Program], NoReturn]
 """Serve as a zygote that has loaded everything already (`Zygote.forked`)."""
 
@@ -47,13 +53,20 @@ class Template:
         confinement: Confinement,
         own: Program,
         be_zygote: BeZygote,
+        folder: str,
     ) -> None:
         self.control = control
         self.be_zygote = be_zygote
         self.confinement = confinement
         self.program = own
+        # The set-up code has a scratch, too: what it writes there stays its own.
+        before = confinement.scratch
         if confinement.has_namespaces:
             kernel.own_mounts()
+            confinement.lay_out_family(None, None)
+        else:
+            confinement.lay_out_alone(folder)
+        own.move(before, confinement.scratch)
 
     def set_up(self, source: bytes) -> None:
         """Run the set-up code; say how it ended. Leaves the process where it failed."""
@@ -66,7 +79,8 @@ class Template:
             program._strip(error, (__file__,))
             claim = program._describe(error)
             assert claim.exception is not None
-            self._say(("failed", *claim.exception))
+            kind, message, trace = claim.exception
+            self._say(("failed", kind[:_MOST_TEXT], message[:_MOST_TEXT], trace[-_MOST_TEXT:]))
             os._exit(0)
         gc.collect()
         try:
@@ -74,6 +88,10 @@ class Template:
                 raise privacy.Refused("it has threads")
             for fd in sorted(set(os.listdir("/proc/self/fd")) - before, key=int):
                 raise privacy.Refused(f"descriptor {fd} is open")
+            if _has_children():
+                raise privacy.Refused("it has child processes")
+            if any(any(signal.getitimer(timer)) for timer in _TIMERS):
+                raise privacy.Refused("a timer of it is set")
             privacy.require_private_maps(os.getpid(), self.confinement.top)
         except privacy.Refused as error:
             self._say(("refused", str(error)))
@@ -119,6 +137,8 @@ class Template:
             request: Any = wire.decode(data)
             confinement = self.confinement.for_runs(request[1])
             if confinement.has_namespaces:
+                os.chdir("/")
+                self.confinement.leave_mounted()
                 kernel.own_mounts()
                 capabilities.apply(1 << capabilities.CAP_SYS_ADMIN)
             self.program.move(self.confinement.scratch, confinement.scratch)
@@ -135,3 +155,12 @@ class Template:
 
     def _say(self, message: wire.Value) -> None:
         self.control.send(wire.encode(message))
+
+
+def _has_children() -> bool:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True

@@ -50,6 +50,9 @@ _IDLE_S = 0.002
 """Without a job for that long, a spare uses its time for a rehearsal (0.2 ms), which makes the
 first run after a pause quicker; under load it would only cost."""
 
+_REAP_EVERY_MS = 50
+"""How often process 1 looks for orphans that have ended: they count as processes until it does."""
+
 _THREE_INTS = struct.Struct("iii")
 
 WARM_MODULES = (
@@ -94,8 +97,11 @@ class Zygote:
             config["filter"],
             families=self.families,
             run_filter=config.get("run_filter", b""),
+            process_filter=config.get("process_filter", b""),
+            shown=config.get("shown", False),
         )
         self.serial = 0
+        self.orphans_s = 0.0
         self.held = False
         self._become_python(config["path"])
         for name in (*WARM_MODULES, *config["preload"]):
@@ -128,6 +134,7 @@ class Zygote:
         zygote.control = control
         zygote.pid = os.getpid()
         zygote.shapes = zygote.serial = 0
+        zygote.orphans_s = 0.0
         zygote.report = own.report
         zygote.tier = confinement.tier
         zygote.families = zygote.held = False
@@ -168,7 +175,7 @@ class Zygote:
         self.control.sendmsg([ready], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
         host_end.close()
         child_end.close()
-        wanted = self._stay_with(pid, pidfd)
+        wanted = self._stay_with(pid, pidfd, _REAP_EVERY_MS if shape.processes else None)
         status, cpu_us = self._clear(pid)
         self.control.send(protocol.EVENT.pack(protocol.EXIT, self.serial, status, cpu_us))
         os.close(pidfd)
@@ -177,13 +184,19 @@ class Zygote:
         self.confinement.take_away()
         return wanted
 
-    def _stay_with(self, pid: int, pidfd: int) -> protocol.Shape | None:
-        """Wait for the child's end; end it, if the host wants a child of another shape."""
+    def _stay_with(self, pid: int, pidfd: int, reap_every_ms: int | None) -> protocol.Shape | None:
+        """Wait for the child's end; end it, if the host wants a child of another shape. Where it
+        may have processes, reap meanwhile those that nobody else will.
+        """
         wanted = None
+        self.orphans_s = 0.0
         ends = select.poll()
         ends.register(self.control, select.POLLIN)
         ends.register(pidfd, select.POLLIN)
-        while pidfd not in dict(ends.poll()):
+        while pidfd not in (ready := dict(ends.poll(reap_every_ms))):
+            if not ready:
+                self._reap_orphans(pid)
+                continue
             try:
                 shape = self._receive_command()
             except EOFError:
@@ -193,6 +206,15 @@ class Zygote:
                 wanted = shape
                 _kill(pid)
         return wanted
+
+    def _reap_orphans(self, pid: int) -> None:
+        """Reap what has ended, up to the child itself, whose status is `_clear`'s to take."""
+        while True:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or ended.si_pid == pid:
+                return
+            usage = os.wait4(ended.si_pid, 0)[2]
+            self.orphans_s += usage.ru_utime + usage.ru_stime
 
     def _receive_command(self) -> protocol.Shape | None:
         """Take a command of the host's; return the shape, if it wants another one."""
@@ -217,6 +239,8 @@ class Zygote:
         """In the child: be confined, wait for the job, run it."""
         try:
             self.confinement.spare(shape)
+            if shape.processes:
+                self.program.let_execute()
             # The death signal is for parents that die later: of one that had died before it was
             # asked for, it says nothing, and this child would wait for a job for ever.
             if os.getppid() != self.pid:
@@ -261,7 +285,7 @@ class Zygote:
             _kill(pid)
             if self.tier == "none":
                 _kill(-pid)
-        cpu_s = 0.0
+        cpu_s = self.orphans_s
         status = 0
         while True:
             try:

@@ -296,3 +296,9 @@ def test_limits_are_each_calls_own(pool):
         assert f(30 << 20) == 30 << 20
         with pytest.raises(LimitExceeded, match="memory"):
             f(100 << 20)
+
+
+def test_a_signal_without_a_name_is_named_by_its_number(pool):
+    """A function that ends itself by a real-time signal is a ProgramError like any other."""
+    with pytest.raises(ProgramError, match="signal 40"):
+        pool.function("import os\ndef f(): os.kill(os.getpid(), 40)", "f")()

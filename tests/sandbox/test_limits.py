@@ -96,12 +96,23 @@ def test_what_not_even_an_empty_program_can_live_on_is_refused(name, least):
 
 
 @pytest.mark.parametrize("value", [None, 2, 64])
-def test_more_than_one_process_is_refused_as_policy(value):
-    """What is not offered yet is a PolicyError, which is one of our errors and a ValueError."""
+def test_a_tier_that_cannot_hold_processes_refuses_them_as_policy(value):
+    """That is one of our errors and a ValueError, and names the tier and the way out."""
+    limits = Limits(processes=value)
+    limits.require_fit("namespaces")
     with pytest.raises(PolicyError, match=f"processes={value}") as caught:
-        Limits(processes=value)
+        limits.require_fit("landlock")
     assert isinstance(caught.value, (ValueError, SandboxError))
-    assert "threads" in str(caught.value)
+    assert "landlock" in str(caught.value) and "processes=1" in str(caught.value)
+    Limits().require_fit("landlock")
+
+
+def test_processes_and_threads_are_counted_together():
+    """The kernel counts tasks: those of each process, and what is allowed of threads beyond."""
+    assert Limits(processes=1, threads=64).tasks == 64
+    assert Limits(processes=4, threads=1).tasks == 4
+    assert Limits(processes=4, threads=64).tasks == 67
+    assert Limits(processes=None).tasks is None is Limits(threads=None).tasks
 
 
 def test_limits_are_frozen_and_keyword_only():

@@ -53,6 +53,32 @@ def test_r1_bombs_of_processes_and_threads_are_capped(attack, outside):
     assert outside.report(THREADS, args=["100"]) == 100
 
 
+IGNORING = """
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+while True:
+    if os.fork() == 0:
+        began = time.process_time()
+        while time.process_time() < began + 0.05:
+            pass
+        os._exit(0)
+    time.sleep(0.06)
+"""
+
+
+def test_r1_bombs_are_capped_where_processes_are_allowed(attack):
+    """R1: bombs of processes, also of ones that nobody waits for, meet their limits all the same."""
+    if attack.pool.tier != "namespaces":
+        return
+    several = Limits(processes=8, cpu_s=1)
+    assert attack(FORK_BOMB, limits=several).reason in ("wall_timeout", "cpu_timeout", "denied")
+    one_thread = several.replace(threads=1)
+    assert attack(FORK_BOMB, limits=one_thread).reason in ("wall_timeout", "cpu_timeout")
+    ended = attack(IGNORING, limits=several.replace(processes=50, cpu_s=0.5), timeout=8)
+    # Without a cgroup only the wall clock counts these.
+    assert ended.reason in ("cpu_timeout", "wall_timeout")
+
+
 AT_ONCE = "import sys; print(len(bytearray(int(sys.argv[1]) << 20)))"
 
 APPEND = """
@@ -362,11 +388,13 @@ os.abort()
 """
 
 
-def test_r7_an_abort_leaves_no_core(attack, outside):
-    """R7: os.abort() is SIGABRT; a core file is impossible twice over: rlimit 0, not dumpable."""
+def test_r7_an_abort_leaves_no_core(attack, outside, pool):
+    """R7: os.abort() is SIGABRT; a core file is impossible twice over: an rlimit that keeps it from
+    pipes as well, not dumpable."""
     result = attack(ABORT)
     assert (result.reason, result.signal) == (ExitReason.SIGNAL, signal.SIGABRT)
-    assert json.loads(result.stdout) == [0, 0]
+    shown = pool._engine.plan.shown  # the host must see it, in /proc
+    assert json.loads(result.stdout) == [1, int(shown)]
     done = outside(ABORT)
     assert done.returncode == -signal.SIGABRT
     assert json.loads(done.stdout)[1] == 1

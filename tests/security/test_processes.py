@@ -1,5 +1,6 @@
 """Processes: a program is alone, and reaches nobody else's."""
 
+import json
 import os
 import resource
 
@@ -90,7 +91,7 @@ def test_p2_no_privilege_is_held_or_gained(attack, outside, pool):
     found = attack.report(PRIVILEGES)
     assert (found["done"], found["loosened"]) == ([], [])
     assert (found["capabilities"], found["seccomp"], found["no_new_privs"]) == (0, 2, 1)
-    assert found["dumpable"] == 0
+    assert found["dumpable"] == int(pool._engine.plan.shown)
     if pool.tier == "namespaces" or os.geteuid() == 0:
         assert found["bounding"] == []
     free = outside.report(PRIVILEGES)
@@ -155,11 +156,125 @@ print(json.dumps(made))
 
 
 def test_p4_processes_are_not_made(attack, outside):
-    """P4: fork, spawn, exec and system are refused where processes=1; no more can be asked for."""
+    """P4: fork, spawn, exec and system are refused where processes=1."""
     assert attack.report(PROCESSES) == []
-    with pytest.raises(PolicyError):
-        Limits(processes=2)
     assert {"fork", "run", "spawn"} <= set(outside.report(PROCESSES))
+
+
+MORE = """
+import os, sys, time
+made = 0
+try:
+    for _ in range(int(sys.argv[1])):
+        if os.fork() == 0:
+            time.sleep(float(sys.argv[2]))
+            os._exit(0)
+        made += 1
+except BlockingIOError:
+    print("refused after", made, flush=True)
+time.sleep(0.5)
+"""
+
+SEVERAL = Limits(processes=4, threads=1, wall_s=5)
+
+
+def several_or_refused(pool) -> bool:
+    """Whether this tier can hold several processes; else they are refused, by its name."""
+    if pool.tier == "namespaces":
+        return True
+    with pytest.raises(PolicyError, match="landlock"):
+        pool.run("", limits=SEVERAL)
+    return False
+
+
+def test_p4_no_more_processes_than_allowed(attack, outside):
+    """P4: the kernel refuses the one too many (EAGAIN); one that takes a thread's place is seen."""
+    if not several_or_refused(attack.pool):
+        return
+    result = attack(MORE, args=["9", "60"], limits=SEVERAL, timeout=5)
+    assert (result.reason, result.stdout) == ("ok", "refused after 3\n")
+    result = attack(MORE, args=["9", "60"], limits=SEVERAL.replace(threads=64), timeout=5)
+    assert (result.reason, result.stdout) == ("denied", "")
+    assert "of 4 processes" in result.detail
+    assert outside(MORE, args=["5", "0"]).stdout == b""
+
+
+BREAKOUT = """
+import ctypes, json, os, signal, subprocess, sys
+done = []
+libc = ctypes.CDLL(None, use_errno=True)
+for flag in (0x80, 0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000):
+    pid = libc.syscall(56 if os.uname().machine == "x86_64" else 220, ctypes.c_long(flag | 17), 0, 0, 0, 0)
+    if pid == 0:
+        os._exit(0)
+    if pid > 0:
+        done.append(flag)
+for number in (9, 19, 2, 15):
+    try:
+        os.kill(1, number)
+    except OSError:
+        pass
+status = {line.partition(":")[0]: line.split()[-1] for line in open("/proc/self/status")}
+done += [status["Seccomp"], status["NoNewPrivs"], status["CapEff"], status["CapPrm"], status["CapBnd"]]
+for path in ("/proc/1/environ", "/proc/1/mem", "/proc/1/root", "/proc/1/fd"):
+    try:
+        os.listdir(path) if path[-2:] in ("fd", "ot") else open(path, "rb").read(1)
+        done.append(path)
+    except OSError:
+        pass
+import resource
+done.append(list(resource.getrlimit(resource.RLIMIT_CORE)))
+try:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    done.append("dumps")
+except (OSError, ValueError):
+    pass
+if sys.argv[1:] == ["again"]:
+    print(json.dumps(done))
+else:
+    sys.stdout.write(json.dumps(done) + "\\n")
+    sys.stdout.flush()
+    subprocess.run([sys.executable, "main.py", "again"])
+"""
+
+
+def test_p4_what_is_executed_is_confined_as_well(attack):
+    """P4: a forked or executed process has the same filter, no capability, no namespace to make, and
+    reaches its zygote no more than its parent does; a dump of it goes nowhere.
+    """
+    if not several_or_refused(attack.pool):
+        return
+    result = attack(BREAKOUT, limits=SEVERAL, timeout=5)
+    zeros = "0" * 16
+    held = ["2", "1", zeros, zeros, zeros, [1, 1]]
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [held, held], result
+
+
+PASS_ON = """
+import os, signal, sys, time
+os.dup2(2, 1)
+if os.fork() == 0:
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if os.fork() == 0:
+        time.sleep(600)
+    os._exit(0)
+os.wait()
+open("left", "w").write("x")
+"""
+
+
+def test_p4_daemons_end_with_their_run(attack):
+    """P4: a daemon of two forks and a session of its own does not outlive its run, nor delay it."""
+    if not several_or_refused(attack.pool):
+        return
+    result = attack(PASS_ON, limits=SEVERAL, timeout=5)
+    assert result.ok and result.wall_s < 3
+    look = (
+        "import os; print(sorted(int(p) for p in os.listdir('/proc') if p.isdigit()), os.listdir())"
+    )
+    seen = attack(look, limits=SEVERAL, timeout=5).stdout
+    assert seen.count(",") == 1 and seen.endswith("['main.py']\n"), seen
 
 
 NEIGHBOURS = """

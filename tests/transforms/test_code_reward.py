@@ -1,101 +1,148 @@
-"""`CodeReward`: every environment's last program, judged by the cases that it carries."""
+"""TorchRL's environments are rewarded for the code in a model's last answer."""
 
 import json
-import math
 import pickle
+import subprocess
+import sys
+import warnings
 
 import pytest
-from chat import environment, step
-from tensordict import NonTensorData, NonTensorStack
+from hopeless import hopeless_pool
 
-from pool import Pool
-from transforms import CodeReward, PythonInterpreter
+import transforms
 
-DOUBLE = [
-    {"kind": "stdio", "input": "2", "expected": "4"},
-    {"kind": "stdio", "input": "0", "expected": "0"},
-    {"kind": "call", "function": "double", "args": [1.5], "expected": 3.0},
-    {"kind": "call", "function": "double", "args": ["a"], "expected": "aa"},
-]
-RIGHT = "def double(x): return 2 * x\nif __name__ == '__main__': print(double(int(input())))"
-HALF = "def double(x): return None\nprint(2 * int(input())) if __name__ == '__main__' else None"
+RIGHT = "```python\nprint(int(input()) * 2)\n```"
+WRONG = "```python\nprint('no')\n```"
+CASES = json.dumps([{"kind": "stdio", "input": "2", "expected": "4"}])
+TRUTH = json.dumps({"inputs": ["2", "3"], "outputs": ["4", "6"]})
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # those of others about each other
+
+
+@pytest.fixture(scope="module")
+def make_env():
+    """A function that makes a ChatEnv of a shape, with a reward."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torchrl.envs.llm import ChatEnv
+
+    def make(reward, *shape):
+        return ChatEnv(batch_size=shape, input_mode="history").append_transform(reward)
+
+    return make
 
 
 @pytest.fixture
-def reward():
-    with Pool(2) as pool:
-        yield CodeReward(pool)
+def hopeless(tier, monkeypatch):
+    """A pool of which every run is an infra error."""
+    yield from hopeless_pool(tier, monkeypatch)
 
 
-def judged(transform, answers, cases, *shape):
-    env, state = environment(transform, *(shape or (len(answers),)))
-    entries = NonTensorStack(*[NonTensorData(json.dumps(each) if each else None) for each in cases])
-    state["cases"] = entries if len(shape) < 2 else entries.reshape(*shape)
-    return step(env, state, answers)
+def step(env, answers, cases):
+    """One step, in which the model gives these answers; both are nested as the batch is."""
+    from tensordict import NonTensorStack, TensorDict
+    from torchrl.data.llm import History
+
+    state = env.reset(TensorDict({"query": "Double it."}, batch_size=env.batch_size))
+    answer = History(
+        role=NonTensorStack.from_list(_like(answers, "assistant")),
+        content=NonTensorStack.from_list(answers),
+        batch_size=env.batch_size,
+    )
+    state["history"].full = state["history"].prompt.append(answer, inplace=False, dim=-1)
+    state["cases"] = NonTensorStack.from_list(cases)
+    return env.step(state)["next"]
 
 
-def fenced(code):
-    return f"```python\n{code}\n```"
+def _like(nested, value):
+    return [_like(each, value) for each in nested] if isinstance(nested, list) else value
 
 
-def test_the_share_of_cases_is_the_reward(reward):
-    """Right, half right, wrong, and no code at all."""
-    answers = [fenced(RIGHT), fenced(HALF), fenced("1/0"), "I don't know."]
-    after = judged(reward, answers, [DOUBLE] * 4)
-    assert after["reward"].tolist() == [[1.0], [0.5], [0.0], [0.0]]
-    assert after["verdict", "passed"].tolist() == [[True], [False], [False], [False]]
-    assert not after["verdict", "infra_error"].any()
+def test_each_environment_is_rewarded_by_its_cases(pool, make_env):
+    """Shares of cases passed, in the batch's shape; cases as JSON, or as verl's ground truth."""
+    env = make_env(transforms.CodeReward(pool), 4)
+    half = "```python\nprint(4)\n```"
+    result = step(env, [RIGHT, WRONG, half, "none"], [CASES, CASES, TRUTH, TRUTH])
+    assert result["reward"].tolist() == [[1.0], [0.0], [0.5], [0.0]]
+    assert result["infra_error"].tolist() == [[False]] * 4
 
 
-def test_the_last_block_counts(reward):
-    """A first draft and a better one: the better one is judged."""
-    (value,) = judged(reward, [fenced("1/0") + "\nno:\n" + fenced(RIGHT)], [DOUBLE])["reward"]
-    assert value.item() == 1.0
+def test_batches_may_be_nested(pool, make_env):
+    """Two by two environments, judged at once, each by its own cases."""
+    env = make_env(transforms.CodeReward(pool), 2, 2)
+    result = step(env, [[RIGHT, WRONG], ["none", RIGHT]], [[CASES, CASES], [CASES, TRUTH]])
+    assert result["reward"].tolist() == [[[1.0], [0.0]], [[0.0], [1.0]]]
 
 
-def test_what_says_nothing_of_the_program_is_no_zero(reward):
-    """Without cases, or where the test itself fails, the reward is NaN and the mask is set."""
-    broken = [
-        {"kind": "asserts", "test_source": "def check(candidate): nowhere", "entry_point": "double"}
-    ]
-    after = judged(reward, [fenced(RIGHT)] * 3, [None, broken, DOUBLE])
-    assert [math.isnan(value) for value in after["reward"]] == [True, True, False]
-    assert after["verdict", "infra_error"].tolist() == [[True], [True], [False]]
+def test_infra_errors_are_masked(hopeless, make_env):
+    """Our failure is nan and marked; or what was asked for, and marked."""
+    for inconclusive in (None, -1.0):
+        options = {} if inconclusive is None else {"inconclusive": inconclusive}
+        env = make_env(transforms.CodeReward(hopeless, **options), 2)
+        result = step(env, [RIGHT, "none"], [CASES, CASES])
+        lost, none = result["reward"].flatten().tolist()
+        assert (lost != lost) if inconclusive is None else (lost == -1.0)
+        assert none == 0.0
+        assert result["infra_error"].tolist() == [[True], [False]]
 
 
-def test_it_stands_beside_the_interpreter_in_any_order(reward):
+def test_without_torchrl_transforms_can_be_imported():
+    """Only what needs it raises, an ImportError that names the extra."""
+    program = """
+import sys
+sys.modules["torch"] = sys.modules["torchrl"] = sys.modules["tensordict"] = None
+import transforms
+transforms.extract_code, transforms.PythonTool
+try:
+    transforms.CodeReward
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "pip install 'interpreter-pool[torchrl]'" in done.stdout
+
+
+def test_importing_transforms_imports_no_torch():
+    """It is there when it is needed, and costs seconds."""
+    program = "import sys, transforms; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "False\n"
+
+
+def test_unknown_names_are_attribute_errors():
+    """As of any module."""
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        transforms.Nonsense  # noqa: B018
+
+
+def test_it_stands_beside_the_interpreter(pool, make_env):
     """The answer is judged, not the reply that the interpreter has added."""
-    interpreter = PythonInterpreter(pool_size=1)
-    env, state = environment(interpreter, 1)
-    env = env.append_transform(reward)
-    state["cases"] = NonTensorStack(NonTensorData(json.dumps(DOUBLE)))
-    after = step(env, state, [fenced(RIGHT)])
+    interpreter = transforms.PythonInterpreter(pool_size=1)
+    env = make_env(interpreter, 1).append_transform(transforms.CodeReward(pool))
+    after = step(env, [RIGHT], [CASES])
     assert after["reward"].tolist() == [[1.0]]
     assert after["python", "runs"].tolist() == [[1]]
     interpreter.close()
 
 
-def test_any_batch_shape(reward):
-    """Nested dimensions."""
-    answers = [fenced(RIGHT), fenced("1/0"), "nothing", fenced(HALF)]
-    after = judged(reward, answers, [DOUBLE] * 4, 2, 2)
-    assert after["reward"].tolist() == [[[1.0], [0.0]], [[0.0], [0.5]]]
-
-
-def test_all_or_nothing_and_its_own_pool():
+def test_its_own_pool_is_made_where_it_is_used(make_env):
     """Clones and pickles keep the settings; a pool given can't be pickled."""
-    reward = CodeReward(all_or_nothing=True, inconclusive=-5.0)
+    reward = transforms.CodeReward(all_or_nothing=True, inconclusive=-5.0)
+    half = "```python\nprint(4)\n```"
     for each in (reward, reward.clone(), pickle.loads(pickle.dumps(reward))):
-        after = judged(each, [fenced(HALF), fenced(RIGHT)], [DOUBLE, None])
+        after = step(make_env(each, 2), [half, RIGHT], [TRUTH, None])
         assert after["reward"].tolist() == [[0.0], [-5.0]]
+        assert after["infra_error"].tolist() == [[False], [True]]
         each.close()
-    with Pool(1) as pool, pytest.raises(TypeError, match="pool given"):
-        pickle.dumps(CodeReward(pool))
+    with pytest.raises(TypeError, match="pool must be"):
+        transforms.CodeReward(3)
 
 
-def test_cases_that_make_no_sense_are_the_callers(reward):
-    """The error names the environment."""
-    with pytest.raises(ValueError, match="environment 1"):
-        judged(reward, [fenced("1")] * 2, [DOUBLE, [{"kind": "unknown"}]])
-    with pytest.raises(TypeError, match="pool"):
-        CodeReward(3)
+def test_a_pool_given_stays_in_its_process(pool):
+    """And so can't be pickled; the error says what can."""
+    with pytest.raises(TypeError, match="make its own"):
+        pickle.dumps(transforms.CodeReward(pool))

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -61,6 +61,9 @@ def test_unlabelled_blocks_count_on_request():
         ("1. one\n   ```python\nif x:\n    y\n   ```\nrest", ["if x:\n    y\n"]),
         ("> said\n> ```python\n> x\n>\n> y\n> ```\nrest", ["x\n\ny\n"]),
         ("> ```python\nx\n```", ["x\n"]),
+        ("> ```python\n\nx\n```", ["\nx\n"]),
+        ("- ```python\n  x\n- two\n", ["x\n"]),
+        ("1. one\n   ```python\n   x\n\nText\n\n```python\ny\n```", ["x\n\n", "y\n"]),
         ("> - a\n>   ```python\n>   x\n>   ```", ["x\n"]),
         ("<think>\n```python\nx\n```\n</think>", ["x\n"]),
         ("<div>\n\n```python\nx\n```", ["x\n"]),
@@ -111,7 +114,8 @@ def test_special_tokens_end_the_code(token):
     assert codes(f"{TICKS}python\nx\n{TICKS}{token}") == ["x\n"]
     assert codes(f"{TICKS}python\nx\n{TICKS}{token}\n<|im_start|>user\nhi") == ["x\n"]
     assert codes(f"{TICKS}python\nx\n{token}{token}\n") == ["x\n"]
-    assert codes(f"{TICKS}\nx\n{TICKS}{token}\n{TICKS}python\ny\n{TICKS}") == ["y\n"]
+    text = f"{TICKS}\nx\n{TICKS}{token}\n{TICKS}\ny\n{TICKS}"
+    assert codes(text, unlabelled=True) == ["x\n", "y\n"]
 
 
 @pytest.mark.parametrize(
@@ -170,6 +174,7 @@ PIECES = st.sampled_from(
 TEXTS = st.lists(PIECES, max_size=30).map("".join)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_what_torchrl_finds_is_found(text):
     """Wherever TorchRL's pattern sees code, a block of ours is, and says where it is."""
@@ -179,6 +184,7 @@ def test_what_torchrl_finds_is_found(text):
         assert any(block.start <= end and begin <= block.end for block in blocks)
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_places_are_true(text):
     """Blocks follow one another; each is in the text where it says, but for what is around code."""
@@ -206,6 +212,7 @@ LINES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(LINES, max_size=4), st.sampled_from(["```", "````", "~~~"]))
 def test_plain_documents_are_read_as_commonmark_and_torchrl_do(blocks, fence):
     """Of well-formed fences, the code is that of a plain CommonMark parser, and TorchRL's."""

@@ -117,7 +117,7 @@ def test_environments_run_at_the_same_time(persists):
     interpreter = PythonInterpreter(pool_size=2, persistent=persists)
     env, state = environment(interpreter, 2)
     run(env, state, "pass", "pass")
-    wait_until(lambda: is_idle(interpreter._executor._pool.get()))
+    wait_until(lambda: is_idle(interpreter._own.get()._pool))
     began = time.monotonic()
     run(env, state, *["import time; time.sleep(1)"] * 2)
     assert time.monotonic() - began < 1.9

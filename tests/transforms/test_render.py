@@ -1,7 +1,7 @@
 """What a model is told of a run."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sandbox import Limits
@@ -85,7 +85,9 @@ def test_a_long_traceback_leaves_room_for_output_and_its_own_end():
     assert "failed:\nKeyError: 1\nOutput" in short and 990 <= len(short) <= 1000
 
 
+@settings(deadline=None)
 @given(st.text(), st.text(), st.booleans(), st.integers(200, 400))
+@example("\U00018cd6", "\x1f", False, 200)
 def test_no_reply_is_longer_than_it_may(stdout, stderr, success, most):
     """Whatever a program writes, escapes included, `max_chars` holds."""
     assert len(told(success, stdout * 20, stderr * 20, max_chars=most)) <= most

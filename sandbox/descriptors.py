@@ -1,0 +1,58 @@
+"""How many files this process may have open: every parked state takes two descriptors here."""
+
+import contextlib
+import errno
+import os
+import resource
+
+from .errors import SetupError
+
+FOR_A_CALL = 12
+"""Two pipes, input, a new state, and what is open for a moment; about as many as a family needs."""
+
+
+def require(count: int = FOR_A_CALL) -> None:
+    """Make sure that `count` more can be opened: raise this process's soft limit to its hard one
+    when they have come half-way to it. Raises `SetupError` where that is not enough: an answer of
+    the kernel's that can't be taken would cost a session.
+    """
+    taken: list[int] = []
+    try:
+        _take(count, taken)
+    except OSError as error:
+        _close(taken)
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        _raise_soft_limit()
+        try:
+            _take(count, taken)
+        except OSError as again:
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            raise SetupError(
+                "descriptors",
+                f"{again.strerror}: this process may have {hard} open, and a session takes five "
+                "of them, two more for every earlier state; raise the hard limit (ulimit -Hn, "
+                "LimitNOFILE=), close sessions, or set max_sessions and a shorter history",
+            ) from None
+    finally:
+        highest = max(taken, default=0)
+        _close(taken)
+    if 2 * highest > resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+        _raise_soft_limit()
+
+
+def _take(count: int, taken: list[int]) -> None:
+    taken.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    for _ in range(count - 1):
+        taken.append(os.dup(taken[0]))
+
+
+def _close(taken: list[int]) -> None:
+    while taken:
+        os.close(taken.pop())
+
+
+def _raise_soft_limit() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):  # it stays as it was, then
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

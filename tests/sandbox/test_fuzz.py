@@ -1,0 +1,484 @@
+"""Everything that reads bytes from a jail, fed with bytes that no jail of ours would send.
+
+Whatever comes, the reader returns something of its kind or raises the one error that it is
+documented to raise; it keeps no descriptor, and waits for nothing that does not come.
+"""
+
+import os
+import socket
+import stat
+import struct
+import tempfile
+import time
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from sandbox import Limits, SetupError
+from sandbox.call import Call, _Outcome
+from sandbox.family import Family, _fault
+from sandbox.files import Pattern, collect
+from sandbox.guest import protocol, wire
+from sandbox.guest.report import REGION, SIZE, Report
+from sandbox.guest.scratch import wipe
+from sandbox.guest.session import FAULT, HEADER, RESULT
+from sandbox.guest.tree import copy_tree
+from sandbox.host import Wish, settle
+from sandbox.jail import JailLost, quoted, understood
+from sandbox.reasons import End, decide
+from sandbox.runtime import Runtime
+from sandbox.spares import RunJail, Spare
+from sandbox.state import StateLost
+from sandbox.template import SetupFailed, SetupRefused, Template
+from sandbox.watch import _look_through
+
+fuzz = settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+HUGE = 10**5000
+"""A number that Python refuses to write out."""
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.booleans().map(lambda _: HUGE) | st.floats() | st.text(max_size=20)
+    | st.binary(max_size=20)
+    | st.sampled_from(
+        ["hello", "fault", "exit", "first", "forked", "ready", "failed", "refused", "zygote", "ok",
+         "exception", "address_bytes", "data_bytes", "landlock_abi"]
+    )
+)  # fmt: skip
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=6)
+        | st.lists(inner, max_size=6).map(tuple)
+        | st.dictionaries(
+            st.text(max_size=5) | st.sampled_from(["address_bytes", "data_bytes"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+"""Well-formed, and of any shape."""
+
+frames = values.map(wire.encode) | st.binary(max_size=100)
+
+
+@pytest.fixture(scope="module")
+def plan():
+    """A plan that works here; what it plans is not what is tested."""
+    runtime = Runtime()
+    ground = settle(Wish(tier="landlock"), Limits(), runtime)
+    ground.jail.close()
+    yield ground.plan
+    ground.plan.launcher.close()
+    runtime.close()
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+class Zygote:
+    """The other end of a jail's control socket, which says what it is told to say and goes."""
+
+    def __init__(self, plan) -> None:
+        self.jail = RunJail(plan)
+        self.jail._control, self.socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.jail._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.jail._poll.register(self.jail._control)
+
+    def __enter__(self) -> "Zygote":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+        # Its "process id" may be our own: there is nothing to kill.
+        if self.jail._zygote_pidfd >= 0:
+            os.close(self.jail._zygote_pidfd)
+            self.jail._zygote_pidfd = -1
+        self.jail.close()
+
+    def say(self, data: bytes, kinds: tuple[str, ...] = ()) -> None:
+        """Send a message with descriptors of these kinds."""
+        made = [_descriptor(kind) for kind in kinds]
+        try:
+            socket.send_fds(self.socket, [data], made)
+        finally:
+            for fd in made:
+                os.close(fd)
+
+
+def _descriptor(kind: str) -> int:
+    match kind:
+        case "pidfd":
+            return os.pidfd_open(os.getpid())
+        case "socket":
+            one, other = socket.socketpair()
+            other.close()
+            return one.detach()
+        case "folder":
+            return os.open("/", os.O_RDONLY)
+        case _:
+            return os.open("/dev/null", os.O_RDONLY)
+
+
+kinds = st.lists(st.sampled_from(["pidfd", "socket", "folder", "file"]), max_size=4).map(tuple)
+events = (
+    st.builds(
+        protocol.EVENT.pack,
+        st.sampled_from([b"r", b"h", b"x", b"?"]),
+        st.integers(0, 3) | st.integers(0, (1 << 64) - 1),
+        st.integers(-1, 1 << 17) | st.integers(-(1 << 63), (1 << 63) - 1),
+        st.integers(0, 2) | st.integers(-(1 << 63), (1 << 63) - 1),
+    )
+    | st.binary(min_size=1, max_size=60)
+    | frames.filter(bool)
+)
+
+
+@fuzz
+@given(frames.filter(bool), kinds)
+@example(wire.encode(("hello", {"address_bytes": HUGE, "data_bytes": -1})), ())
+@example(wire.encode(HUGE), ())
+@example(wire.encode(("hello", {"address_bytes": 1, "data_bytes": 1, "landlock_abi": "x"})), ())
+def test_a_hello_is_one_or_the_jail_is_lost(plan, data, sent):
+    """What a zygote says first is taken for a hello with plausible numbers, or refused."""
+    before = descriptors()
+    with Zygote(plan) as zygote:
+        zygote.say(data, sent)
+        try:
+            zygote.jail._meet()
+        except (JailLost, SetupError):
+            pass
+        else:
+            assert 0 <= zygote.jail.address_bytes < 1 << 47
+            assert 0 <= zygote.jail.data_bytes < 1 << 47
+            assert 0 <= zygote.jail.landlock_abi < 1000
+    assert descriptors() == before
+
+
+@fuzz
+@given(st.lists(st.tuples(events, kinds), max_size=4), st.sampled_from(["spare", "exit", "hold"]))
+@example([(protocol.EVENT.pack(b"r", 1, 0, 0), ("file", "pidfd"))], "spare")
+@example([(protocol.EVENT.pack(b"r", 1, 0, 0), ("socket", "file"))], "spare")
+@example([(protocol.EVENT.pack(b"r", 1, 0, 0), ("socket", "pidfd", "file"))], "spare")
+@example([(protocol.EVENT.pack(b"h", 1, 0, 0), ("file", "file"))], "hold")
+def test_events_are_taken_or_the_jail_is_lost(plan, sent, question):
+    """Whatever a zygote says of spares, ends and scratches: an answer of that kind, or `JailLost`."""
+    before = descriptors()
+    with Zygote(plan) as zygote:
+        ours, theirs = socket.socketpair()
+        spare = Spare(1, ours, os.pidfd_open(os.getpid()))
+        for data, with_these in sent:
+            zygote.say(data, with_these)
+        zygote.socket.shutdown(socket.SHUT_WR)
+        try:
+            match question:
+                case "spare":
+                    found = zygote.jail.next_spare()
+                    assert found.pid == os.getpid()
+                    found.close()
+                case "exit":
+                    while True:
+                        if (ended := zygote.jail.wait_exit(spare, 1.0)) is None:
+                            break
+                        assert 0 <= ended[0] < 1 << 16 and ended[1] >= 0
+                        decide(End(None, ended[0], False, True, False, False))
+                case "hold":
+                    folder = zygote.jail.hold(spare)
+                    if folder is not None:
+                        os.close(folder)
+        except JailLost:
+            pass
+        finally:
+            spare.close()
+            theirs.close()
+    assert descriptors() == before
+
+
+@fuzz
+@given(frames)
+def test_what_ours_say_is_a_value_or_the_jail_is_lost(data):
+    """A message is understood or `JailLost`; it can be shown to people whatever it is."""
+    try:
+        message = understood(data)
+    except JailLost as lost:
+        assert len(str(lost)) < 400
+    else:
+        assert len(quoted(message)) <= 200
+
+
+@fuzz
+@given(st.lists(st.tuples(frames.filter(bool), kinds), min_size=1, max_size=3))
+def test_a_templates_words_are_understood_or_it_is_lost(sent):
+    """A template is ready, failed or refused, or lost; it forks a zygote, or is lost."""
+    before = descriptors()
+    template = Template.__new__(Template)
+    template._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    template._pidfd = -1
+    template.nursery = _Silent()
+    for data, with_these in sent:
+        made = [_descriptor(kind) for kind in with_these]
+        socket.send_fds(other, [data], made)
+        for fd in made:
+            os.close(fd)
+    other.shutdown(socket.SHUT_WR)
+    try:
+        template._meet(5.0)
+        for fd in (template.fork_zygote(other, 0, "x"),):
+            os.close(fd)
+    except (JailLost, SetupFailed, SetupRefused):
+        pass
+    finally:
+        template.close()
+        other.close()
+    assert descriptors() == before
+
+
+class _Silent:
+    """A nursery that has logged nothing."""
+
+    def log(self) -> str:
+        return ""
+
+
+def family() -> tuple[Family, socket.socket]:
+    """A family as far as it listens to its keeper, and the keeper's end."""
+    import threading
+    import weakref
+
+    made = Family.__new__(Family)
+    made._keeper, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    made._keeper.setblocking(False)
+    made._attending = threading.Lock()
+    made._states = weakref.WeakValueDictionary()
+    made._words = []
+    made._questions = None
+    return made, other
+
+
+@fuzz
+@given(st.lists(frames.filter(bool), max_size=5))
+@example([wire.encode(("exit", 7, HUGE, 0))])
+@example([wire.encode(("exit", 7, 0, -1))])
+def test_a_keepers_words_are_kept_or_it_is_lost(sent):
+    """Words of a keeper that were not asked for are kept, few of them, or it is lost."""
+    made, other = family()
+    state = _Ending()
+    made._states[7] = state
+    for data in sent:
+        other.send(data)
+    try:
+        made.attend()
+    except JailLost:
+        pass
+    finally:
+        made._keeper.close()
+        other.close()
+    if state.ended is not None:
+        decide(End(None, state.ended[0], False, True, False, False))
+
+
+class _Ending:
+    """A state whose end a keeper tells."""
+
+    ended: tuple[int, float] | None = None
+
+
+def test_a_keeper_that_talks_without_end_is_lost():
+    """Neither time nor memory is taken without bound by words that nobody asked for."""
+    made, other = family()
+    other.setblocking(False)
+    word = wire.encode("x" * 1000)
+    began = time.monotonic()
+    with pytest.raises(JailLost, match="more than it was asked"):
+        while True:
+            try:
+                for _ in range(150):
+                    other.send(word)
+            except BlockingIOError:
+                pass
+            made.attend()
+            assert time.monotonic() < began + 10
+    made._keeper.close()
+    other.close()
+
+
+headers = st.builds(
+    HEADER.pack,
+    st.sampled_from([RESULT, FAULT, b"h", b"?"]),
+    st.integers(0, 200) | st.integers(0, (1 << 64) - 1),
+)
+
+
+@fuzz
+@given(st.builds(bytes.__add__, headers, frames) | st.binary(max_size=100), st.booleans())
+@example(HEADER.pack(FAULT, len(wire.encode(HUGE))) + wire.encode(HUGE), False)
+def test_a_states_fault_is_a_text(data, at_once):
+    """What a state says of a failure becomes a text for people, whatever it is."""
+    ours, theirs = socket.socketpair()
+    theirs.sendall(data)
+    theirs.close()
+    before = time.monotonic()
+    first = ours.recv(HEADER.size) if at_once else None
+    assert isinstance(_fault(ours, first), str)
+    assert time.monotonic() < before + 3
+    ours.close()
+
+
+@fuzz
+@given(values | st.tuples(st.sampled_from(["ok", "exit", "exception"]), *[scalars] * 5), st.data())
+def test_an_outcome_is_one_or_none(value, data):
+    """What a session's process says of its code's end is an outcome, or none: never an error."""
+    outcome = _Outcome.of(value)
+    if outcome is not None:
+        decide(End(None, outcome.status, False, True, outcome.exception is not None, False))
+    call = Call.__new__(Call)
+    payload = wire.encode(value)
+    for answer in (
+        HEADER.pack(RESULT, len(payload)) + payload,
+        HEADER.pack(RESULT, data.draw(st.integers(0, 1 << 63))) + payload,
+        data.draw(st.binary(max_size=40)),
+        payload,
+    ):
+        call._answer = bytearray(answer)
+        call._outcome()
+
+
+@fuzz
+@given(
+    st.integers(0, 200) | st.integers(0, (1 << 32) - 1),
+    frames | st.binary(max_size=2000),
+    st.integers(0, 200) | st.integers(0, (1 << 32) - 1),
+    st.binary(max_size=200),
+)
+def test_a_report_is_a_claim_or_none(length, claim, value_length, value):
+    """Whatever stands in the shared memory is a claim of three texts, or none, and a value within it."""
+    fd = os.memfd_create("report")
+    os.ftruncate(fd, REGION)
+    report = Report(fd)
+    try:
+        os.pwrite(fd, struct.pack("<I", length) + claim, 0)
+        os.pwrite(fd, struct.pack("<I", value_length) + value, SIZE)
+        found = report.read()
+        assert found is None or found.exception is None or len(found.exception) == 3
+        returned = report.read_value()
+        assert returned is None or 0 < len(returned) <= REGION - SIZE
+    finally:
+        report.close()
+        os.close(fd)
+
+
+@fuzz
+@given(st.binary(max_size=60))
+def test_an_event_is_one_or_none(data):
+    """A record of another size, kind or range is no event."""
+    event = protocol.unpack_event(data)
+    assert event is None or (len(data) == protocol.EVENT.size and event[2] in range(1 << 16))
+
+
+# ---- trees of files
+
+names = st.one_of(
+    st.sampled_from(
+        ["a", "b", ".c", "main.py", "a b", "-rf", "*", "[", "\n", "\x1b[2J", "%s", "é"]
+    ),
+    st.binary(min_size=1, max_size=20)
+    .map(lambda raw: raw.replace(b"/", b"_").replace(b"\0", b"_"))
+    .filter(lambda raw: raw not in (b".", b".."))
+    .map(os.fsdecode),
+)
+nodes = st.recursive(
+    st.tuples(st.just("file"), st.binary(max_size=50), st.sampled_from([0, 0o400, 0o777]))
+    | st.tuples(st.just("sparse"), st.integers(0, 1 << 40))
+    | st.tuples(
+        st.just("link"),
+        st.sampled_from(["/etc/passwd", "a", "..", ".", "/proc/self/fd/0", "main.py", "x" * 300]),
+    )
+    | st.tuples(st.just("fifo"))
+    | st.tuples(st.just("socket")),
+    lambda inner: st.tuples(
+        st.just("folder"),
+        st.dictionaries(names, inner, max_size=4),
+        st.sampled_from([0o700, 0, 0o500]),
+    ),
+    max_leaves=12,
+)
+
+
+def plant(folder: str, tree: dict[str, tuple]) -> None:
+    """Make a tree of files as a program could have made it."""
+    for name, (kind, *details) in tree.items():
+        path = os.path.join(folder, name)
+        match kind:
+            case "file":
+                with open(path, "wb") as file:
+                    file.write(details[0])
+                os.chmod(path, details[1])
+            case "sparse":
+                with open(path, "wb") as file:
+                    file.truncate(details[0])
+            case "link":
+                os.symlink(details[0], path)
+            case "fifo":
+                os.mkfifo(path)
+            case "socket":
+                os.mknod(path, stat.S_IFSOCK | 0o600)
+            case "folder":
+                os.mkdir(path)
+                plant(path, details[0])
+                os.chmod(path, details[1])
+
+
+@settings(fuzz, max_examples=150)
+@given(st.dictionaries(names, nodes, max_size=5))
+def test_any_tree_is_taken_out_watched_copied_and_wiped(tree):
+    """Of any tree, regular files come out and the rest is named; a link is never followed; looking
+    through it, copying and emptying it end, whatever is in it.
+    """
+    before = descriptors()
+    limits = Limits(disk_bytes=1 << 20, files=1000)
+    with tempfile.TemporaryDirectory() as top:
+        plant(top, tree)
+        fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+        found, skipped = collect(fd, (Pattern.parse("**"),), limits)
+        assert sum(map(len, found.values())) <= 1 << 20
+        assert not found.keys() & skipped.keys() and "main.py" not in found
+        for name, content in found.items():
+            path = os.path.join(top, name)
+            assert stat.S_ISREG(os.lstat(path).st_mode) and os.path.realpath(path) == os.path.join(
+                os.path.realpath(top), name
+            )
+            assert len(content) == os.lstat(path).st_size
+        trouble = _look_through(top, limits, 1 << 16)
+        assert trouble is None or isinstance(trouble, str)
+        with tempfile.TemporaryDirectory() as copy:
+            target = os.open(copy, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                copy_tree(fd, target)
+            except OSError:  # what a branch is then refused for
+                pass
+            os.close(target)
+            wipe(copy)
+        os.close(fd)
+        wipe(top)
+        assert os.listdir(top) == []
+    assert descriptors() == before
+
+
+def test_a_new_state_that_goes_is_lost():
+    """A state that leaves, resets its socket or says too little while it settles is `StateLost`."""
+    for said in (b"", b"h", b"\xff" * HEADER.size, HEADER.pack(FAULT, 1 << 60)):
+        made, other = family()
+        ours, theirs = socket.socketpair()
+        theirs.sendall(said)
+        theirs.close()
+        state = _Ending()
+        state.jobs = ours
+        with pytest.raises(StateLost):
+            made._expect(state, b"h")
+        for each in (ours, made._keeper, other):
+            each.close()
