@@ -151,8 +151,12 @@ class Family:
             home = Home(_new_name())
             self._ask(("copy", state.home.name, home.name), "copied")
             branch = self._branch(state, home, _CLONE_FLAGS)
-            # It could be looked at for a moment, and could have been seen where it was.
-            self._rename(home)
+            try:
+                # It could be looked at for a moment, and could have been seen where it was.
+                self._rename(home)
+            except BaseException:
+                branch.close()
+                raise
             return branch
 
     def move_away(self, home: Home) -> None:
@@ -286,7 +290,11 @@ class Family:
             return False
         ours, theirs = socket.socketpair()
         with theirs:
-            order.child = self._know(State(question.thread, inner, ours, order.home))
+            try:
+                order.child = self._know(State(question.thread, inner, ours, order.home))
+            except OSError:  # it is gone
+                ours.close()
+                return False
             order.child.knows = order.state.knows
             self._questions.hand_over(question, theirs.fileno())
         return True
@@ -344,7 +352,9 @@ class Family:
         except BaseException:
             with self._attending:
                 self._order = None
-                if order.begun:
+                if order.child is not None:
+                    order.child.close()
+                elif order.begun:
                     self._end_strangers()
             raise
         finally:

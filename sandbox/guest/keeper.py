@@ -24,6 +24,7 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -35,7 +36,8 @@ from .scratch import wipe
 from .session import Head
 from .tree import copy_tree
 
-_MOST_SWEEPS = 100
+_SWEEP_S = 2.0
+"""Of a family's folder: who fills it faster than it is swept ends the family."""
 
 
 class Keeper:
@@ -210,28 +212,53 @@ class Keeper:
 
     def _change_names(self, change: Callable[[], object]) -> None:
         """Change what the family's folder holds. For that moment its processes could, too: what
-        they put there is taken away again, until nothing of theirs is in it.
+        they put there is taken away again, until nothing of theirs is in it, also where the change
+        fails. What can't be taken away ends the family: two branches could meet there.
         """
-        for _ in range(_MOST_SWEEPS):
+        failed = None
+        ends_at = time.monotonic() + _SWEEP_S
+        while time.monotonic() < ends_at:
             os.fchmod(self._folder, 0o300)
             try:
                 change()
+            except OSError as error:
+                failed = error
             finally:
                 os.fchmod(self._folder, 0o100)
             strange = set(os.listdir(self._folder)) - self._names
             if not strange:
+                if failed is not None:
+                    raise failed
                 return
             change = functools.partial(self._remove, strange)
         raise RuntimeError("a family's folder is being filled from inside")
 
     def _remove(self, names: set[str]) -> None:
+        """Take names away while those who made them may go on changing what is behind them: no
+        folder is looked into before it is where they can't reach it, as Landlock asks where it is.
+        """
+        trash = os.path.join(self.confinement.top, os.urandom(16).hex())
+        os.mkdir(trash, 0o700)
         for name in names:
             try:
-                os.unlink(name, dir_fd=self._folder)
-            except (IsADirectoryError, PermissionError):
-                folder = os.path.join(self.confinement.family, name)
-                wipe(folder)
-                os.rmdir(folder)
+                try:
+                    os.unlink(name, dir_fd=self._folder)
+                except (IsADirectoryError, PermissionError):
+                    self._open_up(name)  # else it can't be moved: its ".." is written
+                    place = os.path.join(trash, os.urandom(16).hex())
+                    os.rename(name, place, src_dir_fd=self._folder)
+            except OSError:  # it has been changed, or can't be moved: the next look tells
+                continue
+        wipe(trash)
+        os.rmdir(trash)
+
+    def _open_up(self, name: str) -> None:
+        """Let the owner of a folder write to it. By descriptor: a name may be a link by now."""
+        folder = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._folder)
+        try:
+            os.chmod(f"/proc/self/fd/{folder}", 0o700)
+        finally:
+            os.close(folder)
 
     # ---- branches, in both tiers
 

@@ -350,7 +350,8 @@ def test_s1_no_file_of_another_can_be_found(parties):
     parties.require_intact()
 
 
-def test_s1_a_family_folder_can_not_be_filled(parties):
+@pytest.mark.parametrize("closed", ["lambda: 0", "lambda: os.mkdir(f'{family}/closed{n}', 0)"])
+def test_s1_a_family_folder_can_not_be_filled(parties, closed):
     """S1: a branch that writes into its family's folder for as long as siblings are made keeps none of
     them from being made, or loses its own family at worst.
     """
@@ -364,11 +365,17 @@ n = 0
 while True:
     n += 1
     for step in (lambda: os.mkdir(f"{family}/{n}"), lambda: os.rename("a", f"{family}/a{n}"),
-                 lambda: open(f"{family}/f{n}", "w"), lambda: os.symlink("/", f"{family}/l{n}")):
+                 lambda: open(f"{family}/f{n}", "w").close(), lambda: os.symlink("/", f"{family}/l{n}"),
+                 lambda: os.rename(f"{family}/{n}", "a"), CLOSED):
         try: step()
         except OSError: pass
 """
-    thread = threading.Thread(target=filler.run, args=(code,), kwargs={"timeout": 3})
+
+    def fill() -> None:
+        with contextlib.suppress(SessionLost):
+            filler.run(code.replace("CLOSED", closed), timeout=3)
+
+    thread = threading.Thread(target=fill)
     thread.start()
     made = []
     for _ in range(10):
@@ -377,7 +384,8 @@ while True:
             break
         made += branches
         for each in branches:
-            assert each.run("os.listdir('.')").value == "[]"
+            look = "os.listdir('.'), os.path.exists(os.path.dirname(os.path.dirname(home)) + '/f1')"
+            assert each.run(look).value == "([], False)"
     thread.join()
     close_all((filler, *made))
     parties.require_intact()
