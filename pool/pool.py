@@ -449,7 +449,8 @@ class Pool:
         seed: a whole number, by which the same inputs are drawn; None: others every time.
         timeout: CPU seconds that each call may take, 1 by default; six times as long by the wall.
         limits: in place of that, and of the pool's.
-        database: a folder of inputs that differed earlier, which are tried first.
+        database: a folder where what is found is kept, and tried first the next time (for the same
+            reference and strategy); None: nowhere.
         shared_load: load each program once, as for `function`: for what takes long to load.
         on_example: called with the number of inputs tried, and the last difference or None.
         comparison: numeric, abs_tol, rel_tol, ordered, as_json, as in `Call`.

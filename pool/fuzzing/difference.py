@@ -46,6 +46,15 @@ class Answer:
         """Whether its time was over: by the wall's clock or the CPU's, which the load decides."""
         return self.limit in _TIMES
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data; the value as a text that Python reads, None if there is none."""
+        return {
+            "value": literal(self.value) if self.is_value else None,
+            "exception": self.exception,
+            "limit": None if self.limit is None else str(self.limit),
+            "message": self.message,
+        }
+
     def is_as(self, other: "Answer", rule: Rule) -> bool:
         """Whether it comes to the same as `other`, which is what was expected."""
         if self.is_value and other.is_value:
@@ -101,6 +110,18 @@ class Difference:
         else:
             parts.append(f"**{literal(self.kwargs)}")
         return f"{self.function}({', '.join(parts)})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data; the input as the line of `as_call`."""
+        return {
+            "call": self.as_call(),
+            "function": self.function,
+            "candidate": self.candidate.to_dict(),
+            "reference": self.reference.to_dict(),
+            "examples": self.examples,
+            "seed": self.seed,
+            "flaky": self.flaky,
+        }
 
 
 def literal(value: Any) -> str:

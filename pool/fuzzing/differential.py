@@ -1,19 +1,19 @@
 """`Pool.differential`: what it checks, and puts together."""
 
 import contextlib
-import hashlib
 import os
 from typing import TYPE_CHECKING
 
 from sandbox.limits import Limits
 
-from ..checks import require_count
+from ..checks import require_count, require_seconds
 from ..function import check_name
 from ..judge.cases import Call
 from ..judge.plan import judging_limits
 from ..program import Program
 from .difference import Difference
 from .drawing import settled
+from .kept import Kept
 from .search import OnExample, Search
 from .side import Comparison, Side
 from .strategies import require_hypothesis, strategy_of
@@ -52,7 +52,7 @@ def differential(
     limits = limits_of_a_call(pool, limits, timeout)
     program = Program.of(reference, {})
     drawn_from = strategy_of(strategy, pool, program, function)
-    key = hashlib.sha256(function.encode() + b"\0" + program.job(limits).source).digest()
+    kept = Kept(database, [function, drawn_from, program.job(limits).source])
     with contextlib.ExitStack() as opened:
         ours, theirs = (
             opened.enter_context(
@@ -61,11 +61,12 @@ def differential(
             for source in (reference, candidate)
         )
         search = Search(function, theirs, ours, rule=rule, seed=seed, on_example=on_example)
-        return search.run(drawn_from, most=max_examples, database=database, key=key)
+        return search.run(drawn_from, max_examples, kept)
 
 
 def limits_of_a_call(pool: "Pool", limits: Limits | None, timeout: float | None) -> Limits:
     """As a judge's: CPU time counts, which does not hang on the load."""
+    require_seconds("timeout", timeout)
     if limits is None and timeout is None:
         timeout = _TIMEOUT_S
     limits = judging_limits(pool.limits, limits, timeout)

@@ -1,6 +1,5 @@
 """Inputs drawn by hypothesis, for whoever looks at them."""
 
-import os
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -38,16 +37,11 @@ def simplest(
     *,
     most: int,
     seed: int,
-    database: str | os.PathLike[str] | None = None,
-    key: bytes = b"",
 ) -> Any:
     """Return the simplest input found that is wanted, of `most` that are drawn and of those that
     are made from the first such one; None if there is none. What `is_wanted` raises is raised.
-
-    database: a folder of what was wanted earlier, which is tried first; key: under which name.
     """
     from hypothesis import HealthCheck, Phase, Verbosity, errors, find, settings
-    from hypothesis.database import DirectoryBasedExampleDatabase
 
     def look(drawn: Any) -> bool:
         try:
@@ -57,16 +51,16 @@ def simplest(
 
     options = settings(  # each by name: whatever profile the caller's tests have
         max_examples=most,
-        database=None if database is None else DirectoryBasedExampleDatabase(os.fspath(database)),
+        database=None,  # a seed leaves none, see `Kept`
         derandomize=False,
         deadline=None,
-        phases=(Phase.reuse, Phase.generate, Phase.shrink),
+        phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
         verbosity=Verbosity.quiet,
         report_multiple_bugs=False,
     )
     try:
-        return find(strategy, look, settings=options, random=random.Random(seed), database_key=key)
+        return find(strategy, look, settings=options, random=random.Random(seed))
     except errors.NoSuchExample:
         return None
     except Enough:

@@ -1,7 +1,6 @@
 """The search for an input on which two functions differ, and for the simplest one."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from ..function import pack_call
 from ..judge.values import Rule
 from .difference import Difference
 from .drawing import simplest
+from .kept import Kept
 from .side import Side
 from .strategies import Arguments
 
@@ -55,20 +55,20 @@ class Search:
         self._last: Difference | None = None
         self._simplified_by: float | None = None
 
-    def run(
-        self,
-        strategy: "SearchStrategy[Any]",
-        *,
-        most: int,
-        database: str | os.PathLike[str] | None,
-        key: bytes,
-    ) -> Difference | None:
-        """Look at `most` inputs, and then for the simplest one; return it, or None."""
+    def run(self, strategy: "SearchStrategy[Any]", most: int, kept: Kept) -> Difference | None:
+        """Look at what was kept, then at `most` inputs, and then for the simplest one; return it,
+        or None. What is found is kept.
+        """
         with ThreadPoolExecutor(1, "pool-reference") as self._other:
-            drawn = simplest(
-                strategy, self._differs, most=most, seed=self._seed, database=database, key=key
-            )
-            return None if drawn is None else self._confirmed(Arguments.of(drawn))
+            for arguments in kept:
+                if self._differs(arguments):
+                    return self._confirmed(arguments)
+            drawn = simplest(strategy, self._differs, most=most, seed=self._seed)
+            if drawn is None:
+                return None
+            arguments = Arguments.of(drawn)
+            kept.keep(self._name, arguments)
+            return self._confirmed(arguments)
 
     def _differs(self, drawn: object) -> bool:
         arguments = Arguments.of(drawn)

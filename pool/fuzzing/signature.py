@@ -54,12 +54,12 @@ def parameters(source: bytes, name: str) -> tuple[Hints, Hints]:
                 raise ValueError(f"{name}: {each.arg} has no type hint{_WAY_OUT}")
             left_out = each.arg
         elif left_out is None:
-            by_position.append((each.arg, reader.read(each.annotation)))
+            by_position.append((each.arg, reader.hint_of(each)))
         elif place >= len(given.posonlyargs):
-            by_keyword.append((each.arg, reader.read(each.annotation)))
+            by_keyword.append((each.arg, reader.hint_of(each)))
     for each, default in zip(given.kwonlyargs, given.kw_defaults, strict=True):
         if each.annotation is not None:
-            by_keyword.append((each.arg, reader.read(each.annotation)))
+            by_keyword.append((each.arg, reader.hint_of(each)))
         elif default is None:
             raise ValueError(f"{name}: {each.arg} has no type hint{_WAY_OUT}")
     return by_position, by_keyword
@@ -109,15 +109,29 @@ def _aliases(tree: ast.Module) -> dict[str, ast.expr]:
     return aliases
 
 
+class _Unknown(Exception):
+    """A hint of no kind that is known, nested too deep, or within itself."""
+
+
 class _Reader:
     """Reads annotations; `aliases` are what names stand for."""
 
     def __init__(self, aliases: dict[str, ast.expr]) -> None:
         self._aliases = aliases
 
+    def hint_of(self, parameter: ast.arg) -> Hint:
+        assert parameter.annotation is not None
+        try:
+            return self.read(parameter.annotation)
+        except (_Unknown, SyntaxError):
+            shown = repr(ast.unparse(parameter.annotation))[:200]
+            raise ValueError(
+                f"no inputs are known for the type hint of {parameter.arg}, {shown}{_WAY_OUT}"
+            ) from None
+
     def read(self, node: ast.expr, depth: int = 0) -> Hint:
         if depth > _DEEPEST:
-            raise ValueError(f"a type hint is nested too deep, or within itself{_WAY_OUT}")
+            raise _Unknown
         if isinstance(node, ast.Constant):
             if node.value is None:
                 return ("None",)
@@ -133,7 +147,7 @@ class _Reader:
         else:
             hint = self._bare(_name(node))
         if hint is None:
-            raise ValueError(f"no inputs are known for the type hint {_shown(node)}{_WAY_OUT}")
+            raise _Unknown
         return hint
 
     def _bare(self, name: str) -> Hint | None:
@@ -183,7 +197,3 @@ def _name(node: ast.expr) -> str:
 
 def _is_ellipsis(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is ...
-
-
-def _shown(node: ast.expr) -> str:
-    return repr(ast.unparse(node))[:100]

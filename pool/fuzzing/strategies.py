@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import LimitExceeded, PoolError, ProgramError
+from ..errors import LimitExceeded, ProgramError
 from ..wording import escape
 from . import signature
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _READING_S = 10.0
 """Enough to parse 16 MiB of a program on a busy machine."""
+
+_MOST_OF_ERROR = 300
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,14 +83,14 @@ def _read_hints(pool: "Pool", reference: "Program", function: str) -> tuple[Any,
     read = pool.function(program, "parameters", timeout=_READING_S)
     try:
         by_position, by_keyword = read(source, function)
-    except LimitExceeded as error:
-        raise ValueError(
-            f"{function}: its hints could not be read ({error}); pass a strategy"
-        ) from None
     except ProgramError as error:
-        if error.type in ("ValueError", "SyntaxError"):
-            raise ValueError(f"{error.type}: {escape(error.message)}") from None
-        raise PoolError(f"hints could not be read: {error}") from error
+        if error.type == "ValueError":  # of ours, which says what is missing
+            raise ValueError(escape(error.message)) from None
+        raise ValueError(
+            f"the reference can't be parsed: {escape(str(error))[:_MOST_OF_ERROR]}; pass a strategy"
+        ) from None
+    except LimitExceeded as error:
+        raise ValueError(f"the reference can't be parsed: {error}; pass a strategy") from None
     return by_position, by_keyword
 
 
