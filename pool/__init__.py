@@ -15,6 +15,7 @@ from .errors import (
     SessionLost,
 )
 from .function import Function
+from .fuzzing import Answer, Difference
 from .judge import Asserts, Call, CaseResult, Stdio, Verdict
 from .persistent import PersistentPythonProcess
 from .pool import Pool
@@ -26,9 +27,11 @@ from .stats import Stats
 from .task import RunFuture
 
 __all__ = [
+    "Answer",
     "Asserts",
     "Call",
     "CaseResult",
+    "Difference",
     "Function",
     "LimitExceeded",
     "PersistentPythonProcess",

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 from sandbox.result import Result
@@ -18,7 +18,7 @@ _PAUSE_S = 0.005
 
 def in_order(
     submit: Callable[[_P], RunFuture], programs: Iterable[_P], ahead: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield the results of `programs` in their order, with at most `ahead` of them in flight."""
     flying: deque[RunFuture] = deque()
     try:

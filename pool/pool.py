@@ -6,10 +6,10 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from sandbox import descriptors
 from sandbox.cpus import usable_cpus
@@ -28,7 +28,12 @@ from .checks import expiry, names_of, require_count, require_seconds
 from .engine import Engine
 from .errors import PoolClosed, PoolError
 from .function import Function, check_name
-from .judge.cases import Case
+from .fuzzing.cases import cases_from
+from .fuzzing.difference import Difference
+from .fuzzing.differential import differential
+from .fuzzing.search import OnExample
+from .fuzzing.side import Comparison
+from .judge.cases import Call, Case
 from .judge.judging import Judging, OnResult
 from .judge.plan import Item, Work, judging_limits
 from .judge.verdict import Verdict
@@ -42,6 +47,13 @@ from .snapshot import Origin, Snapshot
 from .stats import Counters, Stats
 from .task import OnOutput, RunFuture, Task
 from .worker import Worker
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+    Strategy = (
+        SearchStrategy[Any] | Sequence[SearchStrategy[Any]] | Mapping[str, SearchStrategy[Any]]
+    )
 
 logger = logging.getLogger(__name__)
 
@@ -407,6 +419,93 @@ class Pool:
         task = Task(work.job, None, trial=work.trial)
         self._queue.put(task)
         return task.future
+
+    def differential(
+        self,
+        candidate: str | bytes | Program,
+        reference: str | bytes | Program,
+        function: str,
+        strategy: "Strategy | None" = None,
+        *,
+        max_examples: int = 500,
+        seed: int | None = None,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+        database: str | os.PathLike[str] | None = None,
+        shared_load: bool = False,
+        on_example: OnExample | None = None,
+        **comparison: Unpack[Comparison],
+    ) -> Difference | None:
+        """Look for an input on which `function` of an untrusted candidate differs from that of a
+        reference; return the simplest that is found, or None. Needs the extra `fuzz` (hypothesis).
+
+        They differ in the value (types count), the type of an exception, or the limit that ends
+        them; output is not compared. Both are confined, and every call has a process of its own.
+        strategy: of tuples of arguments or dicts of keyword arguments, or a list or dict of
+            strategies, one for each argument; None: made from the type hints of the reference's
+            function, which are read without running it. ValueError where that can't be done.
+        max_examples: how many inputs are drawn; simpler ones than a first that differs come on top,
+            for a minute at most.
+        seed: a whole number, by which the same inputs are drawn; None: others every time.
+        timeout: CPU seconds that each call may take, 1 by default; six times as long by the wall.
+        limits: in place of that, and of the pool's.
+        database: a folder where what is found is kept, and tried first the next time (for the same
+            reference and strategy); None: nowhere.
+        shared_load: load each program once, as for `function`: for what takes long to load.
+        on_example: called with the number of inputs tried, and the last difference or None.
+        comparison: numeric, abs_tol, rel_tol, ordered, as_json, as in `Call`.
+
+        A program never makes it raise; `PoolError` is for failures of ours. What does not come to
+        the same each time that it is asked is told by `Difference.flaky`.
+        """
+        return differential(
+            self,
+            candidate,
+            reference,
+            function,
+            strategy,
+            max_examples=max_examples,
+            seed=seed,
+            limits=limits,
+            timeout=timeout,
+            database=database,
+            shared_load=shared_load,
+            on_example=on_example,
+            comparison=comparison,
+        )
+
+    def cases_from(
+        self,
+        reference: str | bytes | Program,
+        function: str,
+        strategy: "Strategy | None" = None,
+        n: int = 100,
+        seed: int | None = 0,
+        *,
+        limits: Limits | None = None,
+        timeout: float | None = None,
+        **comparison: Unpack[Comparison],
+    ) -> list[Call]:
+        """Return up to `n` cases for `judge`: inputs, each another, and what `function` of the
+        reference returns for them, confined. Needs the extra `fuzz` (hypothesis).
+
+        Inputs on which it raises or exceeds a limit are left out; fewer cases are returned where
+        there are no more inputs. ValueError if it returns for none. strategy, seed, limits, timeout
+        are as for `differential`; comparison is what each case has: numeric, abs_tol, rel_tol,
+        ordered, as_json.
+        """
+        return cases_from(
+            self,
+            reference,
+            function,
+            strategy,
+            n,
+            seed,
+            limits=limits,
+            timeout=timeout,
+            ahead=_LOOK_AHEAD * len(self._engine.workers),
+            comparison=comparison,
+        )
 
     def session(
         self, *, limits: Limits | None = None, history: int = 16, rollback: bool = True

@@ -2,13 +2,14 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from typing import Annotated, NoReturn
+from collections.abc import Callable, Iterator
+from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 
@@ -21,7 +22,7 @@ from sandbox.result import Result
 from ..pool import Pool
 from ..program import Program
 from ..task import RunFuture
-from . import files, options, render
+from . import bench, files, fuzz, options, render
 from . import judge as judging
 from .batch import Batch, open_source
 from .hints import missing_package
@@ -220,8 +221,8 @@ def run(
     if out is not None:
         os.makedirs(out, exist_ok=True)
     program = Program(
-        _read(file),
-        stdin=b"" if stdin is None else _read(stdin),
+        options.read(file),
+        stdin=b"" if stdin is None else options.read(stdin),
         args=args or (),
         files=files.read_all(file_in or ()),
         collect=collect or (),
@@ -355,7 +356,7 @@ def judge(
         judged = judging.humaneval(samples)
     else:
         assert file is not None and cases is not None
-        judged = [(judging.name_of(file), _read(file), judging.read_cases(cases))]
+        judged = [(judging.name_of(file), options.read(file), judging.read_cases(cases))]
     limits = options.judging_limits(timeout, cpu_time, memory)
     pool = Pool(
         usable_cpus() if workers is None else workers,
@@ -409,6 +410,26 @@ def doctor(
     raise _Ended(1 if broken or not diagnosis.tier else 0)
 
 
+_P = ParamSpec("_P")
+
+
+def _ending(command: Callable[_P, fuzz.Ended]) -> Callable[_P, None]:
+    """Return a command that prints what `command` leaves to be printed, and ends with its code."""
+
+    @functools.wraps(command)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        code, show = command(*args, **kwargs)
+        with _printing():
+            show()
+        raise _Ended(code)
+
+    return run
+
+
+app.command(name="fuzz", help=fuzz.HELP)(_ending(fuzz.fuzz))
+app.command(name="bench", help=bench.HELP)(_ending(bench.bench))
+
+
 def exit_code(result: Result) -> int:
     """The exit code of `pool run` for `result` (the table is in the README)."""
     if result.reason in _EXIT_CODES:
@@ -416,10 +437,3 @@ def exit_code(result: Result) -> int:
     if result.signal is not None:
         return 128 + result.signal
     return result.exit_code or 0
-
-
-def _read(path: str) -> bytes:
-    if path == "-":
-        return sys.stdin.buffer.read()
-    with open(path, "rb") as file:
-        return file.read()

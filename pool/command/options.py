@@ -1,6 +1,7 @@
 """Options that several commands share, and what they come to."""
 
 import re
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -72,3 +73,11 @@ def names(options: Sequence[str] | None) -> tuple[str, ...]:
     between = re.compile(r",(?=\s*[A-Za-z0-9_])(?![^\[\]]*\])")
     split = (name.strip(", ") for each in options or () for name in between.split(each))
     return tuple(name for name in split if name)
+
+
+def read(path: str) -> bytes:
+    """Return what is in a file, or, for "-", in standard input."""
+    if path == "-":
+        return sys.stdin.buffer.read()
+    with open(path, "rb") as file:
+        return file.read()
