@@ -158,6 +158,7 @@ class Head:
         if where is not None:
             self._move(where)
         else:
+            capabilities.drop_bounding_set()
             capabilities.apply()
         os.chdir(program.moved(here, old, where or old))
         if where is not None:
