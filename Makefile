@@ -7,13 +7,17 @@ MINUTES ?= 20
 STAMP := $(VENV)/.installed
 TESTS_STAMP := $(VENV)/.installed-with-tests
 
-.PHONY: run test soak check bench peers clean
+.PHONY: run test corpus soak check bench peers clean
 
 run: $(STAMP)
 	$(VENV)/bin/pool run $(FILE)
 
 test: $(TESTS_STAMP)
 	$(VENV)/bin/python -m pytest tests
+
+# The attack corpus, and docs/corpus.md from what was seen.
+corpus: $(TESTS_STAMP)
+	$(VENV)/bin/python -m tests.security.table
 
 soak: $(TESTS_STAMP)
 	$(VENV)/bin/python -m pytest tests -m soak --minutes $(MINUTES)

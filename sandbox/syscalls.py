@@ -319,6 +319,7 @@ _SESSION = (
         cases=((Condition(0, 4), Condition(1, 1)),),
     ),
     Rule("capset", "giving up what a new user namespace gave; it can't give any"),
+    Rule("prctl", "and what could be given by it: the bounding set", cases=((Condition(0, 24),),)),
 )
 _PROCESSES = (
     Rule("fork vfork execve execveat", "processes, of what the jail holds; mounts are nosuid"),

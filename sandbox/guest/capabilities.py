@@ -28,6 +28,11 @@ def empty_bounding_set() -> None:
     What is permitted now stays so; nothing can be gained any more.
     """
     kernel.prctl(kernel.PR_CAP_AMBIENT, kernel.PR_CAP_AMBIENT_CLEAR_ALL)
+    drop_bounding_set()
+
+
+def drop_bounding_set() -> None:
+    """Empty the bounding set only: the ambient one of a new user namespace is empty."""
     number = 0
     while True:
         try:

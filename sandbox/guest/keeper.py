@@ -275,4 +275,4 @@ class Keeper:
             raise Refused("it did not enter its own files")
         privacy.require_private_descriptors(pid)
         privacy.require_private_maps(pid, self.confinement.top)
-        privacy.require_powerless(pid)
+        privacy.require_powerless(pid, bounded=self.confinement.has_namespaces)

@@ -74,12 +74,15 @@ def _is_fixed(permissions: str, path: str) -> bool:
     )
 
 
-def require_powerless(pid: int) -> None:
-    """Refuse a branch with capabilities or more than one thread."""
+def require_powerless(pid: int, *, bounded: bool) -> None:
+    """Refuse a branch with capabilities or more than one thread; `bounded`: or that could be given
+    some by what it executes. (It executes nothing: a second lock.)
+    """
+    sets = ("CapInh", "CapPrm", "CapEff", "CapAmb", *(["CapBnd"] if bounded else []))
     with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
         for line in status:
             name, _, value = line.partition(":")
-            if name in ("CapInh", "CapPrm", "CapEff", "CapAmb") and int(value, 16):
+            if name in sets and int(value, 16):
                 raise Refused("it kept capabilities")
             if name == "Threads" and int(value) != 1:
                 raise Refused("it has threads")

@@ -28,6 +28,7 @@ import _socket
 import array
 import ast
 import builtins
+import fcntl
 import linecache
 import os
 import signal
@@ -158,6 +159,7 @@ class Head:
         if where is not None:
             self._move(where)
         else:
+            capabilities.drop_bounding_set()
             capabilities.apply()
         os.chdir(program.moved(here, old, where or old))
         if where is not None:
@@ -178,6 +180,8 @@ class Head:
 
     def _run(self, payload: bytes, fds: list[int]) -> None:
         content, limits, is_call = _unpack_job(payload)
+        # Where a program has closed its streams, they come under the very numbers that they replace.
+        fds = [fcntl.fcntl(fd, fcntl.F_DUPFD, 3) if fd < 3 else fd for fd in fds]
         for target, fd in enumerate(fds):
             os.dup2(fd, target)
             os.close(fd)
@@ -293,5 +297,7 @@ def _silence() -> None:
     """Put nothing in place of the standard streams, before they would be shared with a fork."""
     null = os.open("/dev/null", os.O_RDWR)
     for fd in range(3):
-        os.dup2(null, fd)
-    os.close(null)
+        if fd != null:
+            os.dup2(null, fd)
+    if null > 2:  # else a program had closed that one, and what comes next would get its number
+        os.close(null)

@@ -51,6 +51,8 @@ def _become(kind: Kind) -> None:
     if kind.cgroup == "read-only":
         for point in _mounts_below(_CGROUPS):
             _mount("none", point, flags=_BIND | _REMOUNT | kernel.MS_RDONLY)
+    if kind.read_only:
+        _mount("none", "/", flags=_BIND | _REMOUNT | kernel.MS_RDONLY)
     if kind.hidden:
         _mount("proc", "/proc", "proc", options="hidepid=2")
     if kind.masked:

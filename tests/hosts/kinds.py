@@ -6,6 +6,7 @@ import errno
 # linux/capability.h
 _CHOWN, _DAC_OVERRIDE, _FOWNER, _FSETID, _KILL, _SETGID, _SETUID, _SETPCAP = 0, 1, 3, 4, 5, 6, 7, 8
 _NET_BIND_SERVICE, _NET_RAW, _SYS_CHROOT, _MKNOD, _AUDIT_WRITE, _SETFCAP = 10, 13, 18, 27, 29, 31
+_SYS_ADMIN = 21
 
 DOCKERS = frozenset(
     {
@@ -73,6 +74,7 @@ class Kind:
     cgroup: "as it is", "read-only", or "delegated" (a group that belongs to the user).
     hidden: other users' processes, and undumpable ones, don't show in /proc (hidepid=2).
     masked: parts of /proc are covered, as container runtimes do it.
+    read_only: so is the root file system, but for /tmp.
     """
 
     what: str
@@ -82,11 +84,18 @@ class Kind:
     cgroup: str = "read-only"
     hidden: bool = False
     masked: bool = False
+    read_only: bool = False
 
     @property
     def needs_root(self) -> bool:
         """Whether only root can imitate it."""
-        return self.root or self.hidden or self.masked or self.cgroup == "delegated"
+        return (
+            self.root
+            or self.hidden
+            or self.masked
+            or self.read_only
+            or self.cgroup == "delegated"
+        )
 
 
 KINDS = {
@@ -142,6 +151,23 @@ KINDS = {
     "masked-proc": Kind(
         "a container without a filter whose /proc is partly covered, as an ordinary user",
         capabilities=DOCKERS,
+        masked=True,
+    ),
+    "restricted": Kind(
+        "Kubernetes' restricted standard: no capability, a read-only root, as an ordinary user",
+        capabilities=frozenset(),
+        refusals=DOCKER,
+        masked=True,
+        read_only=True,
+    ),
+    "opened": Kind(
+        "a container without filter, AppArmor profile and covered /proc; without any capability",
+        capabilities=frozenset(),
+    ),
+    "covered": Kind(
+        "a container with CAP_SYS_ADMIN and no filter, whose /proc is partly covered",
+        root=True,
+        capabilities=DOCKERS | {_SYS_ADMIN},
         masked=True,
     ),
     "no-landlock": Kind(

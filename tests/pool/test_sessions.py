@@ -35,6 +35,25 @@ def session(pool):
 # ---- eviction
 
 
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0, 1", "1, 2", "0, 1, 2"])
+@pytest.mark.parametrize("rollback", [True, False], ids=["with rollback", "in place"])
+def test_streams_that_were_closed_are_there_again(pool, closed, rollback):
+    """In the next call, in earlier states, and in branches: input, output and values arrive."""
+    ask = "import sys; print(input()); print('e', file=sys.stderr); x"
+    with pool.session(rollback=rollback, history=3 if rollback else 0) as session:
+        session.run("import os; x = 1")
+        session.run(f"[os.close(fd) for fd in ({closed},)]")
+        for _ in range(2):
+            result = session.run(ask, stdin="in")
+            assert (result.stdout, result.stderr, result.value) == ("in\n", "e\n", "1"), result
+        with session.fork() as branch:
+            assert branch.run(ask, stdin="in").stdout == "in\n"
+        if rollback:
+            session.rollback(2)
+        result = session.run(ask, stdin="in")
+        assert (result.stdout, result.stderr, result.value) == ("in\n", "e\n", "1"), result
+
+
 def test_the_one_goes_that_was_used_longest_ago(tier):
     """Over `max_sessions`; it says so, and `reset` gives it a place again."""
     with Pool(1, tier=tier, max_sessions=3) as pool:

@@ -1,7 +1,7 @@
 """What every attack is held to, and how its control runs outside a jail.
 
-A test of this folder is one row of the attack corpus: its docstring begins with the row's id and
-says which promise holds. `attack` runs a program in the pool and checks what must hold after any
+A test of this folder is of rows of the attack corpus (`corpus.py`): its docstring begins with their
+ids and says which promise holds. `attack` runs a program in the pool and checks what must hold after any
 program whatever; `outside` runs the same program with the host's Python, where it must get
 through, so that a test that can't fail is noticed.
 """
@@ -13,7 +13,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +102,16 @@ def attack(pool, canaries) -> Attack:
 class Outside:
     """Runs programs as this Python runs them, unconfined, in a folder of the test's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, control: Callable[[], None]) -> None:
         self.folder = folder
+        self._control = control
 
     def __call__(
         self, code: str | bytes, *, args: tuple[str, ...] = (), timeout: float = 30, **options: Any
     ) -> "subprocess.CompletedProcess[bytes]":
         file = self.folder / "main.py"
         file.write_bytes(code.encode("utf-8", "surrogatepass") if isinstance(code, str) else code)
+        self._control()
         return subprocess.run(
             [sys.executable, "main.py", *args],
             cwd=self.folder,
@@ -127,8 +129,21 @@ class Outside:
 
 
 @pytest.fixture
-def outside(tmp_path) -> Outside:
-    return Outside(tmp_path)
+def control(request) -> Callable[[], None]:
+    """Called by a test that has seen its program get through where nothing confines it."""
+    return lambda: request.node.user_properties.append(("control", True))
+
+
+@pytest.fixture
+def outside(tmp_path, control) -> Outside:
+    return Outside(tmp_path, control)
+
+
+@pytest.fixture(autouse=True)
+def _canaries_untouched(canaries) -> Iterator[None]:
+    """Whatever a test of this folder runs, by whichever way."""
+    yield
+    assert canaries.untouched()
 
 
 @pytest.fixture

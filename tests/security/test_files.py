@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 import sandbox
 from sandbox.runtime import _base
 
@@ -326,3 +328,18 @@ def test_f10_nothing_dropped_is_picked_up_by_the_next_run(attack, outside):
             assert attack(PICK_UP).stdout == "0 1\n"
     outside(DROP, args=["here"])
     assert outside(PICK_UP).stdout.startswith(b"1 ")
+
+
+def test_f11_names_that_lead_elsewhere_are_refused(attack, canaries):
+    """F11: an error names what the caller has asked for; nothing is run, read or written outside."""
+    bad = ["../x", str(canaries.file), "a/../../x", "a\0b", ".", "", "a//b", "x" * 256, "\ud800"]
+    for name in bad:
+        with pytest.raises(ValueError, match="files"):
+            attack.pool.run("print('ran')", files={name: "x"})
+    for pattern in ("../..", "../*", str(canaries.folder), "a/../b", "a\0"):
+        with pytest.raises(ValueError, match="collect"):
+            attack.pool.run("print('ran')", collect=(pattern,))
+    with pytest.raises(ValueError, match="files"):
+        attack.pool.run("print('ran')", files={str(number): "" for number in range(10_000)})
+    listed = attack("import os; print(sorted(os.listdir()))", files={"a/b": "x"}, collect=("**",))
+    assert (listed.stdout, set(listed.files)) == ("['a', 'main.py']\n", {"a/b"})

@@ -73,7 +73,7 @@ except OSError:
 """
 
 
-def test_h2_a_daemon_does_not_hold_the_result_back(attack, tmp_path):
+def test_h2_a_daemon_does_not_hold_the_result_back(attack, control):
     """H2: what a program leaves running is dead, and its result is there at once."""
     result = attack(DAEMON, timeout=10)
     assert result.ok and result.wall_s < 1
@@ -84,6 +84,7 @@ def test_h2_a_daemon_does_not_hold_the_result_back(attack, tmp_path):
         assert process.wait(10) == 0
         assert not select.select([process.stdout], [], [], 0.1)[0]
         daemon.kill()
+    control()
 
 
 AT_ONCE = {

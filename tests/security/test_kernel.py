@@ -65,15 +65,18 @@ def test_k1_no_namespace_can_be_made_or_entered(attack, outside):
     assert {"unshare", "setns"} & {label[0] for label in outside.report(code)}
 
 
+MOUNT_CALLS = (
+    ("mount", BAD, BAD, BAD, 0, BAD), ("umount2", BAD, 0), ("pivot_root", BAD, BAD),
+    ("chroot", BAD), ("open_tree", -1, BAD, 0), ("move_mount", -1, BAD, -1, BAD, 0),
+    ("fsopen", BAD, 0), ("fsconfig", -1, 0, BAD, BAD, 0), ("fsmount", -1, 0, 0),
+    ("fspick", -1, BAD, 0), ("mount_setattr", -1, BAD, 0, BAD, 32), ("statmount", BAD, BAD, 0, 0),
+    ("listmount", BAD, BAD, 0, 0),
+)  # fmt: skip
+
+
 def test_k2_no_mount_call_is_let_through(attack, outside):
     """K2: the old and the new mount calls, pivot_root and chroot are refused."""
-    code = program(
-        ("mount", BAD, BAD, BAD, 0, BAD), ("umount2", BAD, 0), ("pivot_root", BAD, BAD),
-        ("chroot", BAD), ("open_tree", -1, BAD, 0), ("move_mount", -1, BAD, -1, BAD, 0),
-        ("fsopen", BAD, 0), ("fsconfig", -1, 0, BAD, BAD, 0), ("fsmount", -1, 0, 0),
-        ("fspick", -1, BAD, 0), ("mount_setattr", -1, BAD, 0, BAD, 32), ("statmount", BAD, BAD, 0, 0),
-        ("listmount", BAD, BAD, 0, 0),
-    )  # fmt: skip
+    code = program(*MOUNT_CALLS)
     assert let_through(attack.report(code)) == {}
     assert let_through(outside.report(code))
 
@@ -93,31 +96,37 @@ def test_k3_no_process_can_be_traced(attack, outside, jail_pids):
     assert let_through(outside.report(safe))
 
 
+LARGE_INTERFACES = (
+    ("bpf", 0, BAD, 128), ("perf_event_open", BAD, 0, -1, -1, 0), ("userfaultfd", 1),
+    ("userfaultfd", 0x7FFFFFFF), ("io_uring_setup", 1, BAD), ("io_uring_enter", -1, 1, 0, 0, 0),
+    ("io_uring_register", -1, 0, 0, 0), ("keyctl", 9999, 0, 0, 0), ("add_key", BAD, BAD, 0, 0, 0),
+    ("request_key", BAD, BAD, 0, 0), ("landlock_create_ruleset", BAD, 8, 0),
+    ("seccomp", 1, 0, BAD), ("fanotify_init", 0x7FFFFFFF, 0), ("inotify_init1", 0x7FFFFFFF),
+    ("signalfd4", -1, BAD, 8, 0), ("vmsplice", -1, BAD, 1, 0), ("splice", -1, 0, -1, 0, 1, 0),
+)  # fmt: skip
+
+
 def test_k4_large_kernel_interfaces_are_refused(attack, outside):
     """K4: bpf, perf events, userfaultfd, io_uring and keys are refused."""
-    code = program(
-        ("bpf", 0, BAD, 128), ("perf_event_open", BAD, 0, -1, -1, 0), ("userfaultfd", 1),
-        ("userfaultfd", 0x7FFFFFFF), ("io_uring_setup", 1, BAD), ("io_uring_enter", -1, 1, 0, 0, 0),
-        ("io_uring_register", -1, 0, 0, 0), ("keyctl", 9999, 0, 0, 0), ("add_key", BAD, BAD, 0, 0, 0),
-        ("request_key", BAD, BAD, 0, 0), ("landlock_create_ruleset", BAD, 8, 0),
-        ("seccomp", 1, 0, BAD), ("fanotify_init", 0x7FFFFFFF, 0), ("inotify_init1", 0x7FFFFFFF),
-        ("signalfd4", -1, BAD, 8, 0), ("vmsplice", -1, BAD, 1, 0), ("splice", -1, 0, -1, 0, 1, 0),
-    )  # fmt: skip
+    code = program(*LARGE_INTERFACES)
     assert let_through(attack.report(code)) == {}
     assert let_through(outside.report(code))
 
 
+ADMINISTRATION = (
+    ("init_module", BAD, 1, BAD), ("finit_module", -1, BAD, 0), ("delete_module", BAD, 0),
+    ("kexec_load", 0, 99, BAD, 0), ("kexec_file_load", -1, -1, 0, BAD, 0), ("reboot", 0, 0, 0, 0),
+    ("swapon", BAD, 0), ("swapoff", BAD), ("quotactl", 0x7FFFFFFF, BAD, 0, BAD),
+    ("settimeofday", BAD, BAD), ("clock_settime", 0, BAD), ("clock_adjtime", 99, BAD),
+    ("adjtimex", BAD), ("acct", BAD), ("syslog", 99, BAD, -1), ("sethostname", BAD, 99999),
+    ("setdomainname", BAD, 99999), ("ioperm", -1, 1, 1), ("iopl", 99), ("vhangup",),
+    ("nfsservctl", 0, BAD, BAD), ("sync",), ("syncfs", -1),
+)  # fmt: skip
+
+
 def test_k5_the_machine_cannot_be_administered(attack, outside):
     """K5: modules, kexec, reboot, swap, quotas, clocks, accounting, the kernel's log: refused."""
-    code = program(
-        ("init_module", BAD, 1, BAD), ("finit_module", -1, BAD, 0), ("delete_module", BAD, 0),
-        ("kexec_load", 0, 99, BAD, 0), ("kexec_file_load", -1, -1, 0, BAD, 0), ("reboot", 0, 0, 0, 0),
-        ("swapon", BAD, 0), ("swapoff", BAD), ("quotactl", 0x7FFFFFFF, BAD, 0, BAD),
-        ("settimeofday", BAD, BAD), ("clock_settime", 0, BAD), ("clock_adjtime", 99, BAD),
-        ("adjtimex", BAD), ("acct", BAD), ("syslog", 99, BAD, -1), ("sethostname", BAD, 99999),
-        ("setdomainname", BAD, 99999), ("ioperm", -1, 1, 1), ("iopl", 99), ("vhangup",),
-        ("nfsservctl", 0, BAD, BAD), ("sync",), ("syncfs", -1),
-    )  # fmt: skip
+    code = program(*ADMINISTRATION)
     assert let_through(attack.report(code)) == {}
     # Most of this is refused to an ordinary user by the kernel itself.
     harmless = program(("sync",), ("syncfs", -1), ("adjtimex", BAD), ("iopl", 99))
@@ -191,23 +200,31 @@ def test_k7_foreign_entries_to_the_kernel_are_death(attack, outside, code):
     assert outside(MACHINE_CODE, args=[code]).returncode != -signal.SIGSYS
 
 
+SEGMENTS = (
+    ("personality", 0xFFFFFFFF),
+    ("modify_ldt", 99, BAD, 0),
+    ("arch_prctl", 0x1002, BAD),
+)
+
+
 def test_k7_personality_and_segments_are_refused(attack, outside):
     """K7: personality and modify_ldt are refused."""
-    code = program(
-        ("personality", 0xFFFFFFFF), ("modify_ldt", 99, BAD, 0), ("arch_prctl", 0x1002, BAD)
-    )
+    code = program(*SEGMENTS)
     assert let_through(attack.report(code)) == {}
     assert let_through(outside.report(program(("personality", 0xFFFFFFFF))))
 
 
+QUEUES = (
+    ("shmget", 0, 4096, 0o1600), ("shmat", -1, 0, 0), ("shmctl", -1, 0, BAD), ("shmdt", BAD),
+    ("semget", 0, 1, 0o1600), ("semop", -1, BAD, 1), ("semctl", -1, 0, 0, 0),
+    ("msgget", 0, 0o1600), ("msgsnd", -1, BAD, 1, 0), ("msgrcv", -1, BAD, 1, 0, 0),
+    ("msgctl", -1, 99, BAD), ("mq_open", BAD, 0, 0, 0), ("mq_unlink", BAD), ("mq_notify", -1, 0),
+)  # fmt: skip
+
+
 def test_k8_shared_memory_and_queues_are_refused(attack, outside):
     """K8: System V memory, semaphores and queues, and POSIX queues are refused."""
-    code = program(
-        ("shmget", 0, 4096, 0o1600), ("shmat", -1, 0, 0), ("shmctl", -1, 0, BAD), ("shmdt", BAD),
-        ("semget", 0, 1, 0o1600), ("semop", -1, BAD, 1), ("semctl", -1, 0, 0, 0),
-        ("msgget", 0, 0o1600), ("msgsnd", -1, BAD, 1, 0), ("msgrcv", -1, BAD, 1, 0, 0),
-        ("msgctl", -1, 99, BAD), ("mq_open", BAD, 0, 0, 0), ("mq_unlink", BAD), ("mq_notify", -1, 0),
-    )  # fmt: skip
+    code = program(*QUEUES)
     assert let_through(attack.report(code)) == {}
     # With keys and permissions that make nothing which would outlive the control.
     harmless = program(("shmat", -1, 0, 0), ("semop", -1, BAD, 1), ("mq_open", BAD, 0, 0, 0))

@@ -4,6 +4,7 @@ hostile state's is taken for a failure of ours.
 
 import contextlib
 import json
+import re
 import threading
 import time
 
@@ -14,6 +15,7 @@ from conftest import wait_until
 from pool import SessionLost
 from sandbox import Limits, PolicyError
 
+from . import test_between_runs
 from .conftest import GRACE_S
 from .syscalls import REFUSED, program
 
@@ -453,6 +455,30 @@ def test_s2_what_would_be_shared_is_refused(pool, what):
         close_all(session.fork(2))
 
 
+CARRIED = """
+import fcntl, json, mmap, os
+shared, file = mmap.mmap(-1, 4096), open("file", "w+b", buffering=0)
+file.write(b"12345678")
+fcntl.flock(file, fcntl.LOCK_EX)
+if os.fork() == 0:
+    shared[:5] = b"child"
+    file.seek(3)
+    open("left", "w").close()
+    os._exit(0)
+os.wait()
+print(json.dumps([shared[:5].decode(), file.tell(), os.path.exists("left")]))
+"""
+
+
+def test_s2_what_a_plain_fork_shares(outside):
+    """S2, S4: outside, maps, offsets of files and the files themselves are shared with a fork, and a
+    function that is called twice remembers.
+    """
+    assert outside.report(CARRIED) == ["child", 3, True]
+    counts = "import json\ncalls = []\ndef f():\n    calls.append(1)\n    return len(calls)\n"
+    assert outside.report(counts + "print(json.dumps([f(), f()]))") == [1, 2]
+
+
 def test_s2_timers_do_not_cross(parties):
     """S2: one that was set fires neither in a branch nor in a parked state."""
     hostile = parties.hostile
@@ -618,6 +644,58 @@ def test_s1_what_one_session_takes_the_others_have(pool, parties, what):
         assert max(thread_s) < 2
         assert hostile.run("1").value == "1"
     parties.require_intact()
+
+
+ENDED = {
+    "R2 at once": ("bytearray(1 << 40)", ("memory",)),
+    "R2 for ever": ("b = []\nwhile True: b.append(bytearray(1 << 20))", ("memory",)),
+    "R4": ("while True: print('x' * 1000)", ("output",)),
+    "R5": ("import itertools; sum(itertools.repeat(0))", ("wall_timeout",)),
+    "R6": ("import sys, ctypes; ctypes.string_at(0)", ("signal",)),
+    "R7": ("import os; os.abort()", ("signal",)),
+    "H1 stops": ("import os; os.kill(os.getpid(), 19)", ("wall_timeout",)),
+    "H1 blocks": (
+        "import signal\nsignal.pthread_sigmask(0, signal.valid_signals())\nwhile True: pass",
+        ("wall_timeout",),
+    ),
+    "H3": ("import os; os.mkfifo('f'); open('f').read()", ("wall_timeout",)),
+    "H4 the value's repr": ("class A:\n def __repr__(self):\n  while True: pass\nA()", ("wall_timeout",)),
+    "H4 the error's str": ("class E(Exception):\n def __str__(self):\n  while True: pass\nraise E", ("wall_timeout",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ENDED)
+def test_what_ends_a_call_leaves_its_session(parties, what):
+    """R2, R4 to R7, H1, H3, H4: in a session, the call ends for the same reason, and its state is as
+    before; the rows' own tests have the controls.
+    """
+    code, reasons = ENDED[what]
+    parties.hostile.run("x = 1")
+    result = parties.attack(code, timeout=0.7)
+    assert result is not None and result.reason in reasons, result
+    assert parties.hostile.run("x").value == "1"
+    parties.require_intact()
+
+
+def test_nothing_passes_from_session_to_session(pool):
+    """L1, L2: what one leaves behind, in itself and in its files, a new one does not find; the rows'
+    own tests have the controls.
+    """
+    standing = test_between_runs.STANDING
+    with pool.session() as first:
+        before = first.run(standing).stdout
+    for code in (test_between_runs.UNSET, test_between_runs.LEAVE):
+        with pool.session() as hostile:
+            hostile.run("__file__ = 'main.py'\n" + code)
+            with pool.session() as meanwhile:
+                assert _without_names(meanwhile.run(standing).stdout) == _without_names(before)
+        with pool.session() as new:  # a lock on a file of the interpreter's ends with its session
+            assert new.run("__file__ = 'main.py'\n" + test_between_runs.FIND).stdout == "[]\n"
+
+
+def _without_names(text: str) -> str:
+    """Without the random names of folders."""
+    return re.sub(r"[0-9a-f]{16,}|scratch-\d+", "", text)
 
 
 def test_no_error_of_ours_is_scored(parties):

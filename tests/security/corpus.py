@@ -1,0 +1,174 @@
+"""The attack corpus as data: what is tried, and by which layer each tier holds it.
+
+Which tests hold a row, they say themselves, by beginning their docstrings with its id;
+`table.py` puts both together. `test_corpus.py` fails where a row has no test in a tier.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """One row.
+
+    layers: by tier, what holds it. no_control: why there is none; "" where tests have one.
+    but: by tier, what of it is not held, which a test that is expected to fail shows.
+    """
+
+    tries: str
+    layers: Mapping[str, str]
+    no_control: str = ""
+    but: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def _both(layer: str) -> dict[str, str]:
+    return {"namespaces": layer, "landlock": layer}
+
+
+def _each(namespaces: str, landlock: str) -> dict[str, str]:
+    return {"namespaces": namespaces, "landlock": landlock}
+
+
+_ROOT = _each("a root of its own; Landlock", "Landlock")
+_FRESH = _each("a fresh process; a fresh tmpfs", "a fresh process; a scratch that is emptied")
+_SECCOMP = _both("seccomp")
+_ALONE = _each(
+    "a pid namespace; seccomp; not dumpable", "seccomp; Landlock; not dumpable; an id of its own"
+)
+_CLOCK = _both("the host's clock; SIGKILL by pidfd")
+_KERNEL = _both("the wait status, by way of the zygote")
+_PYTHON = _both("the zygote runs it as Python would")
+_APART = _both("tests and expected values are in other processes; only data crosses")
+_HOST = _both("the host decides the reason")
+_SESSIONS = _each(
+    "namespaces of its own for each branch; what it asks, the host answers",
+    "a Landlock rule for each family; what it asks, the host answers",
+)
+
+ROWS: dict[str, Row] = {
+    "F1": Row("read the host's passwords, keys, files", _ROOT),
+    "F2": Row("look into other processes through /proc", _ALONE),
+    "F3": Row("find others' files in /tmp, /var/tmp, /dev/shm", _ROOT),
+    "F4": Row("read the library's host side, its sockets, tests, answers", _ROOT),
+    "F5": Row(
+        "create files outside the scratch",
+        _each("read-only mounts; Landlock", "Landlock"),
+    ),
+    "F6": Row(
+        "leave by links, or have the host collect through one",
+        _each("a root of its own; collected by descriptors", "Landlock; collected by descriptors"),
+    ),
+    "F7": Row("climb out: /proc/self/root, .., chroot", _each("mounts; seccomp", "Landlock; seccomp")),
+    "F8": Row(
+        "change read-only files, make devices, open by handle",
+        _each("read-only mounts; seccomp", "Landlock; seccomp"),
+    ),
+    "F9": Row("open devices", _each("none but the harmless are mounted", "Landlock")),
+    "F10": Row("drop modules, .pth, byte code for the next run", _FRESH),
+    "F11": Row(
+        "names that lead elsewhere, in `files` and `collect`",
+        _both("checked before anything is run"),
+        no_control="it is the caller that is refused",
+    ),
+    "N1": Row(
+        "TCP, UDP, DNS, the metadata service",
+        _each("seccomp; a network namespace without devices", "seccomp"),
+    ),
+    "N2": Row(
+        "the host's unix sockets, also from a pair",
+        _each("seccomp; a network namespace; a root of its own", "seccomp"),
+    ),
+    "N3": Row("raw, packet and netlink sockets; any family", _SECCOMP),
+    "K1": Row("clone, clone3, unshare, setns with every NEW* flag", _SECCOMP),
+    "K2": Row("old and new mount calls, pivot_root, chroot", _both("seccomp; no capability")),
+    "K3": Row("ptrace, process_vm_*, pidfd_*, kcmp", _both("seccomp; not dumpable")),
+    "K4": Row("bpf, perf events, userfaultfd, io_uring, keys, splice", _SECCOMP),
+    "K5": Row("modules, kexec, reboot, swap, clocks, the log", _both("seccomp; no capability")),
+    "K6": Row("execute files, descriptors, set-uid binaries", _both("seccomp; no_new_privs")),
+    "K7": Row("32-bit and x32 entries; personality; modify_ldt", _both("seccomp: SIGSYS, or EPERM")),
+    "K8": Row("System V memory, semaphores, queues; POSIX queues", _SECCOMP),
+    "K9": Row("limits, priority, affinity of another process", _both("seccomp, by arguments")),
+    "K10": Row(
+        "every system call number",
+        _both("seccomp: the golden list"),
+        no_control="the list says what is let through, and a test that a difference is seen",
+    ),
+    "P1": Row(
+        "signals to everybody",
+        _each("a pid namespace, of which the zygote is process 1", "seccomp; Landlock scopes"),
+    ),
+    "P2": Row("gain ids, capabilities; loosen what holds it", _both("no_new_privs; capset; seccomp")),
+    "P3": Row("use descriptors that it was not given", _both("close_range before the program")),
+    "P4": Row(
+        "make processes where none, or more than so many, are allowed",
+        _each("seccomp; pids cgroup, RLIMIT_NPROC, the zygote's kill(-1)", "seccomp"),
+    ),
+    "P5": Row("limits, priority, signal owner of its neighbours", _both("seccomp, by arguments")),
+    "R1": Row(
+        "bombs of processes and threads",
+        _each("seccomp; RLIMIT_NPROC, pids cgroup", "seccomp; RLIMIT_NPROC where ids are own, else watched"),
+    ),
+    "R2": Row(
+        "take all memory",
+        _both("memory cgroup where writable; RLIMIT_DATA; watched"),
+    ),
+    "R3": Row(
+        "fill scratch, /dev/shm; open files for ever",
+        _each("a tmpfs of its size and inodes; RLIMIT_NOFILE", "watched; RLIMIT_FSIZE, RLIMIT_NOFILE"),
+        but={"landlock": "not of files that are open and have no name any more (only each one's size)"},
+    ),
+    "R4": Row("print for ever", _both("the host reads up to the cap, then kills")),
+    "R5": Row("compute for ever in C, with the GIL", _CLOCK),
+    "R6": Row("the end of the stack; raise limits", _both("RLIMIT_STACK; hard limits equal soft ones")),
+    "R7": Row("abort, dump core", _both("RLIMIT_CORE 1; not dumpable")),
+    "H1": Row("loop, sleep, ignore and block signals", _CLOCK),
+    "H2": Row(
+        "a daemon that holds stdout",
+        _each("seccomp; where allowed, the zygote's kill(-1)", "seccomp"),
+    ),
+    "H3": Row("close its streams, read empty input, open a FIFO", _CLOCK),
+    "H4": Row("loop or print at its end", _CLOCK),
+    "H5": Row(
+        "outlive a host that is killed",
+        _both("end of file on the control socket; parent-death signals"),
+        no_control="the test kills a host, and asks first that its processes live",
+    ),
+    "O1": Row("print markers, results, escapes, invalid UTF-8", _both("output is bytes, and read as nothing else")),
+    "O2": Row("odd sources, and ordinary features", _PYTHON),
+    "O3": Row("every way to exit", _PYTHON),
+    "O4": Row("os._exit(0) half-way", _KERNEL),
+    "O5": Row("a segmentation fault", _KERNEL),
+    "O6": Row(
+        "return cyclic, deep, huge, subclassed, pickling values",
+        _both("exact types, caps, no pickle, no recursion"),
+        no_control="outside nothing crosses",
+    ),
+    "O7": Row("warnings on stderr", _HOST),
+    "O8": Row("much output in a short time", _both("drained after the end")),
+    "W1": Row("exit with 0 on import, or in the function", _APART),
+    "W2": Row("be equal to everything; replace builtins", _APART),
+    "W3": Row("look for the expected answer", _APART),
+    "W4": Row("say that it has passed", _APART),
+    "W5": Row("know the shown inputs by heart", _both("hidden inputs")),
+    "W6": Row("remember, count, change its arguments", _both("a process for each case; values are copies")),
+    "W7": Row("be right up to a point", _both("output must be whole, and its end good")),
+    "W8": Row("stop the clocks, slow others", _both("the host's clock; what it leaves is dead")),
+    "W9": Row(
+        "wreck its worker, forge its report, to be counted as our failure",
+        _both("STARTED is sent before the program has control; one retry"),
+        no_control="outside there is no worker; tests ask that the next run works",
+    ),
+    "S1": Row("reach a sibling branch, another session", _SESSIONS),
+    "S2": Row("carry maps, descriptors, timers, locks over a fork", _both("the keeper looks before it runs")),
+    "S3": Row("fork by the session's machinery, answer for another", _SESSIONS),
+    "S4": Row("count calls over forks of one load", _both("each call in a fork; files are copies")),
+    "L1": Row("leave builtins, modules, masks, limits behind", _FRESH),
+    "L2": Row("leave files, locks, threads behind", _FRESH),
+    "L3": Row("the same randomness twice", _both("reseeded in every process")),
+    "L4": Row(
+        "find the host's environment, paths, name",
+        _each("its own environment and UTS namespace", "its own environment"),
+        but={"namespaces": "/proc/self/mountinfo names the sources of its mounts"},
+    ),
+}  # fmt: skip
