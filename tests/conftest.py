@@ -9,10 +9,15 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pool import Asserts, Pool
 from sandbox.cgroups import PREFIX
 from sandbox.runtime import _base
+
+# No time is asserted: what a loaded machine does slowly is not wrong.
+settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ours")
 
 TIERS = tuple(os.environ.get("POOL_TESTS_TIERS", "namespaces landlock").split())
 """Those that work here: on an imitated host (tests/hosts), not all do."""

@@ -219,6 +219,7 @@ def test_a_templates_words_are_understood_or_it_is_lost(sent):
     template = Template.__new__(Template)
     template._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     template._pidfd = -1
+    template._scratch = None
     template.nursery = _Silent()
     for data, with_these in sent:
         made = [_descriptor(kind) for kind in with_these]
@@ -286,6 +287,7 @@ class _Ending:
     """A state whose end a keeper tells."""
 
     ended: tuple[int, float] | None = None
+    pid = os.getpid()
 
 
 def test_a_keeper_that_talks_without_end_is_lost():
