@@ -93,8 +93,14 @@ class Session:
         return value_of(self._make(b"", pack_call(check_name(name), args, kwargs), {}))
 
     async def arun(self, code: str | bytes, **options: Unpack[CallOptions]) -> Result:
-        """`run` for asyncio, in a thread of the loop's."""
-        return await asyncio.to_thread(lambda: self.run(code, **options))
+        """`run` for asyncio, in a thread of the loop's; cancelling the task kills the call."""
+        try:
+            return await asyncio.to_thread(lambda: self.run(code, **options))
+        except asyncio.CancelledError:
+            future = self._future  # of a session whose calls are made one at a time: this one
+            if future is not None:
+                future.cancel()
+            raise
 
     def rollback(self, steps: int = 1) -> None:
         """Go back to the state before the last `steps` calls that ended by themselves."""

@@ -255,8 +255,17 @@ def test_sessions_share_nothing(pool):
 
 
 def test_asyncio(session):
-    """`arun` is `run`, awaited."""
-    assert asyncio.run(session.arun("1 + 1")).value == "2"
+    """`arun` is `run`, awaited; a task that is cancelled kills its call, and the state is kept."""
+    assert asyncio.run(session.arun("x = 1; 1 + 1")).value == "2"
+
+    async def give_up():
+        await asyncio.wait_for(session.arun("x = 2\nwhile True: pass", timeout=60), 0.5)
+
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        asyncio.run(give_up())
+    assert value(session, "x") == "1"
+    assert time.monotonic() - began < 5
 
 
 def test_closed_sessions_say_so(pool):
