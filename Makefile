@@ -37,6 +37,7 @@ bench: $(TESTS_STAMP)
 	$(VENV)/bin/python -m bench.services
 	$(VENV)/bin/python -m bench.chat
 	$(VENV)/bin/python -m bench.sessions
+	$(VENV)/bin/python -m bench.fuzz
 
 # TorchRL's own tests, of a checkout, against ours.
 peers: $(TESTS_STAMP)

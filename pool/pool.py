@@ -456,7 +456,8 @@ class Pool:
         comparison: numeric, abs_tol, rel_tol, ordered, as_json, as in `Call`.
 
         A program never makes it raise; `PoolError` is for failures of ours. What does not come to
-        the same each time that it is asked is told by `Difference.flaky`.
+        the same each time that it is asked is told by `Difference.flaky`. Waits where the queue is
+        full.
         """
         return differential(
             self,

@@ -59,16 +59,26 @@ class Search:
         """Look at what was kept, then at `most` inputs, and then for the simplest one; return it,
         or None. What is found is kept.
         """
-        with ThreadPoolExecutor(1, "pool-reference") as self._other:
-            for arguments in kept:
-                if self._differs(arguments):
-                    return self._confirmed(arguments)
-            drawn = simplest(strategy, self._differs, most=most, seed=self._seed)
-            if drawn is None:
-                return None
-            arguments = Arguments.of(drawn)
-            kept.keep(self._name, arguments)
-            return self._confirmed(arguments)
+        self._other = ThreadPoolExecutor(1, "pool-reference")
+        waits = True
+        try:
+            return self._run(strategy, most, kept)
+        except KeyboardInterrupt:
+            waits = False  # for a call that its limit ends, or whoever closes the pool
+            raise
+        finally:
+            self._other.shutdown(wait=waits)
+
+    def _run(self, strategy: "SearchStrategy[Any]", most: int, kept: Kept) -> Difference | None:
+        for arguments in kept:
+            if self._differs(arguments):
+                return self._confirmed(arguments)
+        drawn = simplest(strategy, self._differs, most=most, seed=self._seed)
+        if drawn is None:
+            return None
+        arguments = Arguments.of(drawn)
+        kept.keep(self._name, arguments)
+        return self._confirmed(arguments)
 
     def _differs(self, drawn: object) -> bool:
         arguments = Arguments.of(drawn)

@@ -11,6 +11,7 @@ from ..function import Function
 from ..judge.values import Rule
 from ..program import Program
 from .difference import Answer
+from .patience import patiently
 from .strategies import Arguments
 
 if TYPE_CHECKING:
@@ -62,15 +63,17 @@ class Side:
         self._opened.close()
 
     def _open(self, limits: Limits) -> Function:
-        function = self._pool.function(
-            self._program, self._name, shared_load=self._shared, limits=limits
+        function = patiently(
+            lambda: self._pool.function(
+                self._program, self._name, shared_load=self._shared, limits=limits
+            )
         )
         return self._opened.enter_context(function)
 
 
 def _answer(function: Function, arguments: Arguments) -> Answer:
     try:
-        return Answer(function(*arguments.args, **arguments.kwargs))
+        return Answer(patiently(lambda: function(*arguments.args, **arguments.kwargs)))
     except ProgramError as error:
         return Answer(exception=error.type, message=error.message)
     except LimitExceeded as error:

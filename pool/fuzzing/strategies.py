@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import LimitExceeded, ProgramError
 from ..wording import escape
 from . import signature
+from .patience import patiently
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -82,7 +83,7 @@ def _read_hints(pool: "Pool", reference: "Program", function: str) -> tuple[Any,
     program = inspect.getsource(signature)
     read = pool.function(program, "parameters", timeout=_READING_S)
     try:
-        by_position, by_keyword = read(source, function)
+        by_position, by_keyword = patiently(lambda: read(source, function))
     except ProgramError as error:
         if error.type == "ValueError":  # of ours, which says what is missing
             raise ValueError(escape(error.message)) from None

@@ -191,6 +191,13 @@ def test_errors_of_the_callers_and_ours_are_raised_at_once(pool):
         pool.differential(SAME, SAME, "f", seed="1")
 
 
+def test_a_full_queue_is_waited_for(tier):
+    """One worker and no place to wait: the two sides take turns."""
+    reference, candidate, simplest = PLANTED["wrong on empty"]
+    with Pool(1, tier=tier, max_queue=0) as pool:
+        assert pool.differential(candidate, reference, "f").as_call() == simplest
+
+
 def test_what_was_found_is_tried_first(pool, tmp_path):
     """Kept in a folder, for the same reference and strategy, whatever the seed."""
     reference, candidate, simplest = PLANTED["off by one"]

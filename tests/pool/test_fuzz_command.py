@@ -110,7 +110,7 @@ def test_an_interruption_is_no_finding(files):
         "--function",
         "f",
         "--timeout",
-        "9",
+        "100",
     ]
     with subprocess.Popen(
         command, stdout=-1, stderr=-1, text=True, cwd=files, env=ENVIRONMENT
