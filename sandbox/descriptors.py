@@ -19,8 +19,8 @@ they exceed: a program gets as far as its limit and one message of 253 more (fs/
 
 
 def for_a_program(wanted: int | None) -> int:
-    """Return how many a program may have open that is to have `wanted` (None: all there are): not so
-    many that it could keep us from sending any. Raises this process's soft limit where that helps.
+    """Return how many a program may have open that is to have `wanted` (None: all there are): not
+    so many that it could keep us from sending any. Raises this process's soft limit if that helps.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard and (wanted is None or wanted + IN_MESSAGES > soft):

@@ -90,11 +90,7 @@ class Kind:
     def needs_root(self) -> bool:
         """Whether only root can imitate it."""
         return (
-            self.root
-            or self.hidden
-            or self.masked
-            or self.read_only
-            or self.cgroup == "delegated"
+            self.root or self.hidden or self.masked or self.read_only or self.cgroup == "delegated"
         )
 
 
