@@ -1,4 +1,6 @@
-"""How many files this process may have open: every parked state takes two descriptors here."""
+"""How many files this process may have open, and what of that a program may: every parked state
+takes two descriptors here, and those in messages count for all of a user's processes.
+"""
 
 import contextlib
 import errno
@@ -9,6 +11,23 @@ from .errors import SetupError
 
 FOR_A_CALL = 12
 """Two pipes, input, a new state, and what is open for a moment; about as many as a family needs."""
+
+IN_MESSAGES = 512
+"""By how much our own limit is to be above a program's. The kernel counts the descriptors that a
+user's processes have sent and nobody has taken, and refuses a sender (ETOOMANYREFS) whose own limit
+they exceed: a program gets as far as its limit and one message of 253 more (fs/unix, scm.c)."""
+
+
+def for_a_program(wanted: int | None) -> int:
+    """Return how many a program may have open that is to have `wanted` (None: all there are): not
+    so many that it could keep us from sending any. Raises this process's soft limit if that helps.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard and (wanted is None or wanted + IN_MESSAGES > soft):
+        _raise_soft_limit()
+        soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    most = max(soft - IN_MESSAGES, soft // 4)
+    return most if wanted is None else min(wanted, most)
 
 
 def require(count: int = FOR_A_CALL) -> None:

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
+from . import descriptors
 from .files import Pattern
 from .guest import protocol
 from .guest.dialogue import Role
@@ -93,5 +94,5 @@ def rlimits_for(limits: Limits, jail: Jail, *, counted: bool) -> protocol.JobLim
         # Whole seconds, of one process: only a backstop behind the host's own clock.
         cpu = math.ceil(limits.cpu_s) + 1
     file_size = -1 if limits.disk_bytes is None else limits.disk_bytes
-    open_files = -1 if limits.open_files is None else limits.open_files
+    open_files = descriptors.for_a_program(limits.open_files)
     return protocol.JobLimits(data, address_space, file_size, open_files, cpu)

@@ -29,7 +29,8 @@ class Limits:
     threads: threads at once, the main one included (EAGAIN, "can't start new thread"). The kernel
         counts both alike: of processes and threads together there are at most
         `processes + threads - 1`, and where either is None, any number.
-    open_files: descriptors at once, the standard three included (EMFILE).
+    open_files: descriptors at once, the standard three included (EMFILE); 512 less than this
+        process may have (ulimit -Hn) at most.
     source_bytes: size of the program itself; a larger one is the caller's mistake.
     """
 

@@ -31,6 +31,9 @@ def apply_fixed() -> None:
     """Set what is the same for every run; once, in the zygote, whose children inherit it."""
     for which, value in _FIXED.items():
         _set(which, value)
+    # What a run has sent and nobody has taken must not keep its zygote from sending.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def apply_tasks(tasks: int | None) -> None:

@@ -180,7 +180,7 @@ class Head:
 
     def _run(self, payload: bytes, fds: list[int]) -> None:
         content, limits, is_call = _unpack_job(payload)
-        # If a program has closed its streams, they come under numbers that they are to replace.
+        # Where a program has closed its streams, they come under the numbers that they replace.
         fds = [fcntl.fcntl(fd, fcntl.F_DUPFD, 3) if fd < 3 else fd for fd in fds]
         for target, fd in enumerate(fds):
             os.dup2(fd, target)

@@ -203,6 +203,46 @@ def test_nothing_gets_out(kind):
     assert done.returncode == 0
 
 
+IN_MESSAGES = """
+import json, resource, sys, threading, time
+from pool import Pool
+from sandbox import Limits
+program = \"\"\"
+import array, os, resource, socket, time
+kept = socket.socketpair()
+kept[0].setblocking(False)
+sent = 0
+for size in (249, 1):
+    try:
+        while True:
+            kept[0].sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0] * size))])
+            sent += size
+    except OSError:
+        pass
+print(sent, flush=True)
+time.sleep(2)
+\"\"\"
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+with Pool(2, tier=sys.argv[1], limits=Limits(open_files=1000)) as pool:
+    hostile = pool.submit(program)
+    time.sleep(1)
+    results = [pool.run("print(1)", timeout=2, queue_timeout=2) for _ in range(6)]
+    sent = int(hostile.result().stdout)
+    print(json.dumps([sent, [each.stdout for each in results], pool.stats().replaced]))
+"""
+
+
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
+def test_descriptors_in_messages_keep_nobody_from_sending(tier):
+    """R3: the kernel counts them for all processes of an ordinary user; a program that sends all it can
+    does not keep its pool from handing programs over.
+    """
+    done = there("ordinary", "-c", IN_MESSAGES, tier)
+    sent, printed, replaced = json.loads(done.stdout)
+    assert 500 < sent < 1024, sent
+    assert (printed, replaced) == (["1\n"] * 6, 0), done.stderr
+
+
 @pytest.mark.parametrize("kind", SHORT)
 def test_what_is_most_likely_to_break_works_there(kind):
     """Sessions and branches ask, nest filters and look into /proc; limits are watched there."""

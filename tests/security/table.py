@@ -43,6 +43,14 @@ def rows_of(docstring: str | None) -> list[str]:
     return rows
 
 
+def rows_of_item(item: pytest.Item) -> list[str]:
+    """The rows that a test is of; where a parameter begins with one of them, it is of that one."""
+    rows = rows_of(getattr(item, "function", item).__doc__)
+    params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    named = [value.split(" ")[0] for value in params.values() if isinstance(value, str)]
+    return [each for each in rows if each in named] or rows
+
+
 def tiers_of(item: pytest.Item) -> tuple[str, ...]:
     """The tier that a test runs in; one that names none says something of all."""
     params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
@@ -97,7 +105,7 @@ class Watcher:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out what is of no row."""
-        items[:] = [each for each in items if rows_of(getattr(each, "function", each).__doc__)]
+        items[:] = [each for each in items if rows_of_item(each)]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.items = {item.nodeid: item for item in session.items}
@@ -109,7 +117,7 @@ class Watcher:
         """By row and tier. ran: only what was seen counts as a control."""
         cells = no_cells()
         for name, item in self.items.items():
-            for row in rows_of(getattr(item, "function", item).__doc__):
+            for row in rows_of_item(item):
                 for tier in tiers_of(item):
                     self._note(cells[row, tier], name, item, ran)
         return cells

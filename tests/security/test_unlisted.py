@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from pool import Pool
+from pool import Asserts, Call, Pool
 from sandbox import Limits
 
 from .syscalls import BAD, let_through, program
@@ -176,3 +176,49 @@ subprocess.run([sys.executable, "-c", "pass"], env=environment)
         result = pool.run(code, args=[str(canaries.file)])
         assert json.loads(result.stdout) == [False, 2, 1, -1], result
         assert os.path.exists(canaries.file) and pool.run("print(1)").stdout == "1\n"
+
+
+SENDS = """
+import socket, os
+def f(x):
+    judge = socket.socket(fileno=os.dup(3))
+    for _ in range(200):
+        try:
+            socket.send_fds(judge, [b"\\0"], [0, 1, 2, 3])
+        except OSError:
+            break
+    return 4
+"""
+
+
+def test_descriptors_sent_to_the_judge_go_nowhere(pool):
+    """W9, O6: with what a judged program says may come descriptors: the host takes none, and the test
+    gets none. (No control: outside there is no judge.)
+    """
+    open_ = len(os.listdir("/proc/self/fd"))
+    cases = [Asserts("assert f(2) == 4", "f"), Call("f", (2,), expected=4)]
+    verdict = pool.judge(SENDS, cases, limits=Limits(wall_s=3))
+    assert verdict.conclusive and not verdict.cases[0].passed, verdict.cases
+    assert len(os.listdir("/proc/self/fd")) <= open_ + 2
+    assert pool.judge("def f(x): return 2 * x", cases).passed
+
+
+LOCKS = """
+import fcntl, os, struct, time
+end = time.monotonic() + 0.5
+made, files = 0, [open(str(number), "wb") for number in range(100)]
+try:
+    while time.monotonic() < end:
+        for file in files:
+            fcntl.lockf(file, fcntl.LOCK_EX, 1, 2 * made)
+        made += 1
+except OSError:
+    pass
+print(made > 9)
+"""
+
+
+def test_locks_end_with_their_run(attack, outside):
+    """R3, L2: as many locks as there is time for are gone with their run, and hold up nobody."""
+    assert attack(LOCKS, timeout=3).stdout == "True\n"
+    assert outside(LOCKS).stdout == b"True\n"
