@@ -71,9 +71,7 @@ ends = st.sampled_from(
 )
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(spoken, ends)
 def test_whatever_a_sessions_process_says_has_a_documented_outcome(pool, said, then):
     """A call, what follows it, a branch and a rollback end in time, as results or as errors that are

@@ -33,9 +33,7 @@ from sandbox.state import StateLost
 from sandbox.template import SetupFailed, SetupRefused, Template
 from sandbox.watch import _look_through
 
-fuzz = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+fuzz = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 HUGE = 10**5000
 """A number that Python refuses to write out."""

@@ -39,7 +39,7 @@ def region():
     region.close()
 
 
-no_check = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+no_check = settings(suppress_health_check=list(HealthCheck), max_examples=200)
 
 
 @no_check
