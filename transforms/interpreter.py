@@ -179,7 +179,7 @@ class PythonInterpreter(ToolTransformBase):
         # One dimension of environments, and one of messages. (The base class would lose replies
         # in more: what it extends there is a copy.)
         flat = history if len(shape) == 1 else history.reshape(-1, history.shape[-1])
-        texts = list(flat[..., -1].content)
+        texts = _texts(flat[..., -1].content, shape.numel())
         blocks = {at: codes for at, text in enumerate(texts) if (codes := self._codes(text))}
         outcomes = self._executor.run(blocks)
         replies = [self._replies(outcomes.get(at)) for at in range(len(texts))]
@@ -279,6 +279,11 @@ class PythonInterpreter(ToolTransformBase):
         # Transforms are dropped rather than closed; what is dropped must not keep interpreters.
         if "_executor" in self.__dict__:
             self.close()
+
+
+def _texts(content: Any, count: int) -> list[Any]:
+    """The content of `count` messages; where it is the same in all, TorchRL may give it once."""
+    return list(content) if isinstance(content, list) else [content] * count
 
 
 def _summary(outcomes: list[dict[str, Any]]) -> dict[str, Any]:

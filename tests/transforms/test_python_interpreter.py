@@ -9,6 +9,7 @@ import torch
 from chat import environment, replies, reset, run, step
 from conftest import is_idle, wait_until
 from tensordict import TensorDict
+from torchrl.data.llm import History
 from torchrl.envs.llm import ChatEnv
 from torchrl.envs.llm.transforms import PythonInterpreter as Theirs
 
@@ -87,6 +88,20 @@ def test_a_partial_reset_resets_exactly_those(persistent):
     assert answers == ["False", "True", "False"]
     after = run(env, reset(env), code, code, code)
     assert [replies(after, at)[-1].split("\n")[1] for at in range(3)] == ["False"] * 3
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_answers_that_are_all_the_same_are_each_run(fresh, size):
+    """TorchRL then holds their text once, and not for each environment."""
+    env, state = environment(fresh, size)
+    answer = History(role="assistant", content="```python\nprint(1)\n```").view(1, 1)
+    state["history"].full = state["history"].prompt.extend(
+        answer.expand(size, 1), dim=-1, inplace=False
+    )
+    after = env.step(state)["next"]
+    assert after["python", "runs"].tolist() == [[1]] * size
+    for at in range(size):
+        assert replies(after, at) == ["Code block 1 executed successfully:\n1\n"]
 
 
 def test_batches_have_any_shape(persistent):
