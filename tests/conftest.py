@@ -75,7 +75,7 @@ def lasting_pool(tier: str) -> Iterator[Pool]:
         wait_until(lambda: pool.stats().workers_alive == 2)
         if tier != "none" and not pool._engine.plan.shown:
             pool.session().close()  # the jail of sessions stays, too
-        pool.run("", queue_timeout=10)  # and the thread that watches deadlines
+        pool.run("", queue_timeout=3600)  # and the thread that watches deadlines
         both_at_once = [("def f(): pass", [Asserts("f()\nimport time; time.sleep(0.4)", "f")])] * 2
         assert all(verdict.passed for verdict in pool.judge_many(both_at_once))
         # And so do the second jails, for tests.
