@@ -331,17 +331,28 @@ def test_a_states_fault_is_a_text(data, at_once):
 
 @fuzz
 @given(values | st.tuples(st.sampled_from(["ok", "exit", "exception"]), *[scalars] * 5), st.data())
+@example(("ok", 0, None, None, False, None), None)
+@example(("exception", 1, None, ("E", "m", "t"), True, None), None)
 def test_an_outcome_is_one_or_none(value, data):
     """What a session's process says of its code's end is an outcome, or none: never an error."""
     outcome = _Outcome.of(value)
     if outcome is not None:
-        decide(End(None, outcome.status, False, True, outcome.exception is not None, False))
+        decide(
+            End(
+                host=None,
+                wait_status=outcome.status,
+                out_of_memory=False,
+                memory_limited=True,
+                exception=outcome.exception is not None,
+                memory_error=outcome.memory_error,
+            )
+        )
     call = Call.__new__(Call)
     payload = wire.encode(value)
     for answer in (
         HEADER.pack(RESULT, len(payload)) + payload,
-        HEADER.pack(RESULT, data.draw(st.integers(0, 1 << 63))) + payload,
-        data.draw(st.binary(max_size=40)),
+        HEADER.pack(RESULT, 7 if data is None else data.draw(st.integers(0, 1 << 63))) + payload,
+        b"" if data is None else data.draw(st.binary(max_size=40)),
         payload,
     ):
         call._answer = bytearray(answer)
