@@ -34,15 +34,20 @@ INTERPRETER = (
     ),
 )
 
+WITHOUT_VLLM = (
+    (r"^_has_vllm = .*$", "_has_vllm = True  # of the tests that are run, none needs it"),
+)
+
 ENVIRONMENTS = (
     (r"^    PythonInterpreter,\n\)", ")\nfrom transforms import PythonInterpreter"),
-    (r"^_has_vllm = .*$", "_has_vllm = True  # of the tests that are run, none needs it"),
+    *WITHOUT_VLLM,
 )
 
 
 class Peer(NamedTuple):
     """A file of theirs; what is mapped in it: patterns, and what stands there instead; and which of
-    its tests are run (pytest's -k). foreign: it is about more than what is ours.
+    its tests are run (pytest's -k). foreign: it is about more than what is ours, and compares texts
+    that depend on versions of others: what fails here must fail with TorchRL's own, too.
     """
 
     path: str
@@ -104,7 +109,7 @@ def main() -> int:
         loopback.init(ray, {"num_cpus": CPUS, "log_to_driver": False})
         try:
             # One after the other: a failure of one is no reason to leave out the rest.
-            return max(_run(folder, peer, options) for peer in PEERS)
+            return max(_try(checkout, folder, peer, options) for peer in PEERS)
         finally:
             ray.shutdown()
 
@@ -113,10 +118,23 @@ def _place(folder: str, peer: Peer) -> str:
     return os.path.join(folder, os.path.basename(peer.path))
 
 
-def _run(folder: str, peer: Peer, options: list[str]) -> int:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", folder]
-    if peer.which:
-        command += ["-k", peer.which]
+def _try(checkout: str, folder: str, peer: Peer, options: list[str]) -> int:
+    code, failed = _run(folder, peer, options)
+    if not failed or not peer.foreign:
+        return code
+    print(f"{peer.path}: the same with TorchRL's own, to compare")
+    with open(_place(folder, peer), "w", encoding="utf-8") as file:
+        file.write(source_of(checkout, peer._replace(mapped=WITHOUT_VLLM)))
+    _, theirs = _run(folder, peer, options)
+    worse = failed - theirs
+    print(f"{peer.path}: failed with ours alone: {', '.join(sorted(worse)) or 'nothing'}")
+    return 1 if worse else 0
+
+
+def _run(folder: str, peer: Peer, options: list[str]) -> tuple[int, set[str]]:
+    """Return pytest's exit code, and the tests that failed."""
+    command = [sys.executable, "-m", "pytest", "-rfE", "-p", "no:cacheprovider"]
+    command += ["--rootdir", folder, *(["-k", peer.which] if peer.which else [])]
     environment = (
         os.environ
         | loopback.ENVIRONMENT
@@ -125,7 +143,15 @@ def _run(folder: str, peer: Peer, options: list[str]) -> int:
             "PYTHONPATH": os.pathsep.join([HOME, os.environ.get("PYTHONPATH", "")]),
         }
     )
-    return subprocess.run([*command, *options, _place(folder, peer)], env=environment).returncode
+    done = subprocess.run(
+        [*command, *options, _place(folder, peer)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    print(done.stdout, end="", flush=True)
+    found = re.findall(r"^(?:FAILED|ERROR) \S*?::(\S+)", done.stdout, flags=re.MULTILINE)
+    return done.returncode, set(found)
 
 
 if __name__ == "__main__":
