@@ -112,10 +112,16 @@ class Template:
     def close(self) -> None:
         self._control.close()
         if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             poll = select.poll()
             poll.register(self._pidfd, select.POLLIN)
+            pid = pid_of(self._pidfd)
+            if pid and not poll.poll(0):
+                # It leads a group, of what its set-up code has started and its zygotes; while it
+                # lives, nobody else can have its number.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             poll.poll(2000)
             os.close(self._pidfd)
             self._pidfd = -1

@@ -70,6 +70,7 @@ class Template:
 
     def set_up(self, source: bytes) -> None:
         """Run the set-up code; say how it ended. Leaves the process where it failed."""
+        os.setsid()  # the process group is what ends, here and by the host: without namespaces too
         text = source.decode("utf-8", "replace")
         linecache.cache[NAME] = (len(text), None, text.splitlines(True), NAME)
         before = set(os.listdir("/proc/self/fd"))
@@ -81,7 +82,7 @@ class Template:
             assert claim.exception is not None
             kind, message, trace = claim.exception
             self._say(("failed", kind[:_MOST_TEXT], message[:_MOST_TEXT], trace[-_MOST_TEXT:]))
-            os._exit(0)
+            os.killpg(0, signal.SIGKILL)  # with whatever the code has started
         gc.collect()
         try:
             if not is_single_threaded():
@@ -95,7 +96,7 @@ class Template:
             privacy.require_private_maps(os.getpid(), self.confinement.top)
         except privacy.Refused as error:
             self._say(("refused", str(error)))
-            os._exit(0)
+            os.killpg(0, signal.SIGKILL)
         gc.freeze()
         self._say(("ready",))
 

@@ -21,6 +21,7 @@ from pool import (
     SessionLost,
 )
 from sandbox import Limits, PolicyError
+from sandbox.layout import GUEST
 
 SETUP = """
 import json, os, sys, time
@@ -225,6 +226,35 @@ def test_what_runs_would_share_is_refused(pool, code, words):
     """S2: open files, shared maps, threads, children and timers are named."""
     with pytest.raises(PolicyError, match=words):
         pool.snapshot(code)
+
+
+STARTS = """
+import os, signal
+child = os.fork()
+if child == 0:
+    signal.pause()
+open("child", "w").write(str(child))
+"""
+
+
+@pytest.mark.parametrize("end", ["raise RuntimeError(child)", "pass", "signal.pause()"])
+def test_what_set_up_code_has_started_ends_with_it(end):
+    """Its child processes, where it fails, is refused, or takes too long; without namespaces, too."""
+    before = orphans()
+    with Pool(1, tier="landlock") as pool:
+        with pytest.raises((ProgramError, PolicyError, PoolError)):
+            pool.snapshot(STARTS + end, timeout=0.5)
+        wait_until(lambda: orphans() == before)
+
+
+def orphans():
+    """Processes of this checkout's jails whose parent is gone."""
+    found = set()
+    for process in psutil.process_iter(["pid", "ppid", "cmdline"]):
+        info = process.info
+        if info["ppid"] == 1 and os.path.dirname(GUEST) in (info["cmdline"] or ()):
+            found.add(info["pid"])
+    return found
 
 
 @pytest.mark.parametrize(
