@@ -5,12 +5,17 @@ import os
 import threading
 import time
 
+from sandbox import descriptors
+from sandbox.family import Family
+from sandbox.jail import JailLost
+from sandbox.limits import Limits
 from sandbox.nursery import Nursery
 from sandbox.plan import Plan
 from sandbox.result import Result
 from sandbox.runtime import Runtime
+from sandbox.state import State
 
-from .errors import PoolClosed
+from .errors import PoolClosed, PoolError
 from .queue import Queue
 from .sessions import SessionPolicy, Sessions
 from .snapshot import Origins
@@ -61,6 +66,27 @@ class Engine:
                 nursery.start()
                 self._nursery = nursery
             return self._nursery
+
+    def new_family(self, limits: Limits) -> tuple[Family, State]:
+        """Return a family, and a first head of it, which is parked. Raises `PoolError`."""
+        for last in (False, True):  # the first try may find that the jail of sessions is dead
+            try:
+                return self._try_new_family(limits)
+            except JailLost as lost:
+                if last:
+                    raise PoolError(f"a session could not be made: {lost}") from None
+        raise AssertionError
+
+    def _try_new_family(self, limits: Limits) -> tuple[Family, State]:
+        descriptors.require()
+        family = Family(self.nursery(), limits)
+        try:
+            head = family.first()
+        except BaseException:
+            family.close()
+            raise
+        head.park()
+        return family, head
 
     def _held_bytes(self) -> int | None:
         nursery = self._nursery

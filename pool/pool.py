@@ -11,22 +11,18 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sandbox import descriptors
 from sandbox.cpus import usable_cpus
 from sandbox.errors import PolicyError, SetupError
-from sandbox.family import Family
 from sandbox.host import Wish, settle
-from sandbox.jail import JailLost
 from sandbox.job import Job
 from sandbox.limits import Limits
 from sandbox.result import Result
 from sandbox.runtime import Runtime
-from sandbox.state import State
 
 from . import lifecycle
 from .checks import expiry, names_of, require_count, require_seconds
 from .engine import Engine
-from .errors import PoolClosed, PoolError
+from .errors import PoolClosed
 from .function import Function, check_name
 from .fuzzing.cases import cases_from
 from .fuzzing.difference import Difference
@@ -246,13 +242,10 @@ class Pool:
         on_output: OnOutput | None,
         call: bytes | None = None,
     ) -> RunFuture:
-        self._require_room()
         job = program.job(self._limits_of(program, timeout))
         if call is not None:
             job = dataclasses.replace(job, call=call)
-        task = Task(job, expiry(queue_timeout), on_output)
-        self._queue.put(task)
-        return task.future
+        return self._put(Task(job, expiry(queue_timeout), on_output))
 
     def _limits_of(self, program: Program, timeout: float | None) -> Limits:
         limits = self.limits if program.limits is None else program.limits
@@ -415,10 +408,7 @@ class Pool:
         return Judging(self._queue_work, planned, ahead, on_result)
 
     def _queue_work(self, work: Work) -> RunFuture:
-        self._require_room()
-        task = Task(work.job, None, trial=work.trial)
-        self._queue.put(task)
-        return task.future
+        return self._put(Task(work.job, None, trial=work.trial))
 
     def differential(
         self,
@@ -535,7 +525,7 @@ class Pool:
             raise PolicyError('session: tier="none" has no sessions; use another tier')
         self._require_room()
         with self._engine.sessions.room(1) as adopt:
-            family, head = self._new_family(limits)
+            family, head = self._engine.new_family(limits)
             return adopt(Session(self, family, head, history=history, rollback=rollback))
 
     def snapshot(self, setup: str | bytes, *, timeout: float | None = 60.0) -> Snapshot:
@@ -562,27 +552,6 @@ class Pool:
         origins.add(origin)
         return Snapshot(self, origin)
 
-    def _new_family(self, limits: Limits) -> tuple[Family, State]:
-        """Return a family, and a first head of it, which is parked. Raises `PoolError`."""
-        for last in (False, True):  # the first try may find that the jail of sessions is dead
-            try:
-                return self._try_new_family(limits)
-            except JailLost as lost:
-                if last:
-                    raise PoolError(f"a session could not be made: {lost}") from None
-        raise AssertionError
-
-    def _try_new_family(self, limits: Limits) -> tuple[Family, State]:
-        descriptors.require()
-        family = Family(self._engine.nursery(), limits)
-        try:
-            head = family.first()
-        except BaseException:
-            family.close()
-            raise
-        head.park()
-        return family, head
-
     def _session_room(self, count: int) -> AbstractContextManager[Callable[[Session], Session]]:
         return self._engine.sessions.room(count)
 
@@ -596,8 +565,10 @@ class Pool:
         on_output: OnOutput | None,
         call: Callable[[Task], Result],
     ) -> RunFuture:
+        return self._put(Task(job, expiry(queue_timeout), on_output, call))
+
+    def _put(self, task: Task) -> RunFuture:
         self._require_room()
-        task = Task(job, expiry(queue_timeout), on_output, call)
         self._queue.put(task)
         return task.future
 

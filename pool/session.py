@@ -157,7 +157,7 @@ class Session:
         with self._turn:
             self._require_open()
             with self._pool._session_room(0 if self._head is not None else 1) as adopt:
-                family, head = self._pool._new_family(self._limits)
+                family, head = self._pool._engine.new_family(self._limits)
                 self._drop("it is reset")
                 self._take(family, head)
                 adopt(self)
