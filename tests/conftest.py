@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from pool import Asserts, Pool
 from sandbox.cgroups import PREFIX
+from sandbox.layout import GUEST
 from sandbox.runtime import _base
 
 # No time is asserted: what a loaded machine does slowly is not wrong.
@@ -99,6 +100,26 @@ def _nothing_left(request) -> Iterator[None]:
         if time.monotonic() > deadline:
             pytest.fail(f"left behind: {more}")
         time.sleep(0.05)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_orphans() -> Iterator[None]:
+    """Fail a session that leaves processes of jails without a parent: they are nobody's children
+    any more, and no test sees them.
+    """
+    before = orphans()
+    yield
+    wait_until(lambda: orphans() <= before)
+
+
+def orphans() -> set[int]:
+    """Processes of this checkout's jails whose parent is gone."""
+    found = set()
+    for process in psutil.process_iter(["pid", "ppid", "cmdline"]):
+        info = process.info
+        if info["ppid"] == 1 and os.path.dirname(GUEST) in (info["cmdline"] or ()):
+            found.add(info["pid"])
+    return found
 
 
 def is_idle(pool: Pool) -> bool:

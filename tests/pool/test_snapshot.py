@@ -8,7 +8,7 @@ import time
 
 import psutil
 import pytest
-from conftest import is_idle, wait_until
+from conftest import is_idle, orphans, wait_until
 
 from pool import (
     LimitExceeded,
@@ -21,7 +21,6 @@ from pool import (
     SessionLost,
 )
 from sandbox import Limits, PolicyError
-from sandbox.layout import GUEST
 
 SETUP = """
 import json, os, sys, time
@@ -245,16 +244,6 @@ def test_what_set_up_code_has_started_ends_with_it(end):
         with pytest.raises((ProgramError, PolicyError, PoolError)):
             pool.snapshot(STARTS + end, timeout=0.5)
         wait_until(lambda: orphans() == before)
-
-
-def orphans():
-    """Processes of this checkout's jails whose parent is gone."""
-    found = set()
-    for process in psutil.process_iter(["pid", "ppid", "cmdline"]):
-        info = process.info
-        if info["ppid"] == 1 and os.path.dirname(GUEST) in (info["cmdline"] or ()):
-            found.add(info["pid"])
-    return found
 
 
 @pytest.mark.parametrize(
