@@ -3,7 +3,8 @@ and reaps them.
 
 A family is a session with all its branches. Its keeper is the parent of every process in it, and in
 the namespaces tier process 1 of a pid namespace of its own, so that families neither see nor
-outlive anything of each other. The nursery itself forks, waits, and nothing else.
+outlive anything of each other. Elsewhere the nursery inherits what a keeper or a template leaves
+(PR_SET_CHILD_SUBREAPER), and ends it. It forks, waits, and nothing else.
 """
 
 import functools
@@ -11,7 +12,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
 from . import kernel, protocol, wire
@@ -25,8 +26,20 @@ def serve(
     control: socket.socket, confinement: Confinement, program: Program, be_zygote: BeZygote
 ) -> NoReturn:
     """Fork a keeper or a template whenever the host sends a socket for one; `EOFError` when the
-    host is gone.
+    host is gone, and with it everything here.
     """
+    if confinement.has_namespaces:
+        _serve(control, confinement, program, be_zygote)
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        _serve(control, confinement, program, be_zygote)
+    finally:
+        _end_all_but(())
+
+
+def _serve(
+    control: socket.socket, confinement: Confinement, program: Program, be_zygote: BeZygote
+) -> NoReturn:
     poll = select.poll()
     poll.register(control, select.POLLIN)
     keepers: dict[int, int] = {}  # pidfd: pid
@@ -36,6 +49,8 @@ def serve(
                 poll.unregister(fd)
                 os.waitpid(keepers.pop(fd), 0)
                 os.close(fd)
+                if not confinement.has_namespaces:
+                    _end_all_but(keepers.values())
                 continue
             data, fds, _, _ = socket.recv_fds(control, protocol.MAX_MESSAGE, 2)
             if not data:
@@ -56,6 +71,18 @@ def serve(
             keepers[pidfd] = pid
             poll.register(pidfd, select.POLLIN)
             socket.send_fds(control, [wire.encode(("forked",))], [pidfd])
+
+
+def _end_all_but(own: Collection[int]) -> None:
+    """End every child but `own`, and whatever these leave in turn: it comes to us, too."""
+    while True:
+        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+            strays = set(map(int, file.read().split())).difference(own)
+        if not strays:
+            return
+        for pid in strays:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def _fork(confinement: Confinement) -> int:

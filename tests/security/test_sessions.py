@@ -5,12 +5,14 @@ hostile state's is taken for a failure of ours.
 import contextlib
 import json
 import re
+import subprocess
+import sys
 import threading
 import time
 
 import psutil
 import pytest
-from conftest import wait_until
+from conftest import TIERS, wait_until
 
 from pool import SessionLost
 from sandbox import Limits, PolicyError
@@ -721,3 +723,57 @@ def test_no_error_of_ours_is_scored(parties):
                     assert not result.infra_error, (code, result)
             close_all(attempt(lambda hostile=hostile: hostile.fork(2)))
     parties.require_intact()
+
+
+DEATHLESS = """
+import gc
+for each in gc.get_objects():
+    if type(each).__name__ == "Head":
+        each._die_too = lambda: 0
+"""
+"""From here on, what is forked from this state does not ask to die with its keeper."""
+
+DEATHLESS_HOST = f"""
+import sys, time
+from pool import Pool
+pool = Pool(1, tier="landlock")
+session = pool.session()
+session.run({DEATHLESS!r})
+session.run("import os; os.abort()")
+print(session._head.pid, session._family._pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_h5_a_state_that_would_outlive_its_keeper_does_not(parties):
+    """H5: one that has left out its parent-death signal ends when its keeper is killed, though
+    nobody calls it again.
+    """
+    session = parties.pool.session()
+    session.run(DEATHLESS)
+    assert session.run("import os; os.abort()").rolled_back  # what was forked is the head now
+    head = psutil.Process(session._head.pid)
+    psutil.Process(session._family._pid).kill()
+    wait_until(lambda: not is_running(head), GRACE_S)
+    session.close()
+    parties.require_intact()
+
+
+@pytest.mark.skipif(
+    "landlock" not in TIERS, reason="elsewhere a pid namespace ends with its keeper"
+)
+def test_h5_a_state_that_would_outlive_its_host_does_not():
+    """H5: nor when the host is killed, without namespaces, and its keeper does not see it go."""
+    host = subprocess.Popen([sys.executable, "-c", DEATHLESS_HOST], stdout=subprocess.PIPE)
+    head, keeper = map(psutil.Process, map(int, host.stdout.readline().split()))
+    keeper.suspend()
+    host.kill()
+    host.wait()
+    host.stdout.close()
+    wait_until(lambda: not is_running(head), GRACE_S)
+
+
+def is_running(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
