@@ -733,6 +733,14 @@ for each in gc.get_objects():
 """
 """From here on, what is forked from this state does not ask to die with its keeper."""
 
+DEAF = """
+import gc, time
+for each in gc.get_objects():
+    if type(each).__name__ == "Head":
+        each._receive = lambda: time.sleep(3600)
+"""
+"""From here on, this state does not see its host go, either."""
+
 DEATHLESS_HOST = f"""
 import sys, time
 from pool import Pool
@@ -740,6 +748,7 @@ pool = Pool(1, tier="landlock")
 session = pool.session()
 session.run({DEATHLESS!r})
 session.run("import os; os.abort()")
+session.run({DEAF!r})
 print(session._head.pid, session._family._pid, flush=True)
 time.sleep(60)
 """
