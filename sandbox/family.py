@@ -8,18 +8,17 @@ import signal
 import socket
 import threading
 import time
-import weakref
 from collections.abc import Callable
 
+from .arbiter import Arbiter, Order
 from .guest import kernel, wire
 from .guest.scratch import wipe
-from .guest.session import ARRIVED, BRANCH, FAULT, FORK, HEADER, HELLO, MOVED, PLACED, SETTLED
+from .guest.session import BRANCH, FAULT, FORK, HEADER, HELLO, MOVED, PLACED, SETTLED
 from .jail import JailLost, close_all, pid_of, quoted, understood
 from .limits import Limits
 from .nursery import Nursery
 from .patience import Patience
-from .questions import CLONE, KILL, PRCTL, TGKILL, Question, Questions
-from .state import Home, State, StateLost, Unfaithful, status_of
+from .state import Home, State, StateLost, Unfaithful
 
 _PATIENCE_S = 60.0
 """A keeper's answer that takes longer will never come; it may have to copy many files."""
@@ -30,25 +29,11 @@ _LOOK_S = 0.1
 _GLANCE_S = 0.002
 """What is waited for may have been taken by another thread that attends to the family."""
 
-_MOST_QUESTIONS = 64
-"""Answered at a time: who asks without end must not keep us from our clocks."""
-
 _MOST_WORDS = 100
 """Taken at a time, and kept unasked for; a keeper says one for each process that ends."""
 
 _OWN_NAMESPACES = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS
 _CLONE_FLAGS = signal.SIGCHLD | kernel.CLONE_PARENT | kernel.CLONE_SETS_TID
-
-
-class _Order:
-    """A fork that the host has asked for: by whom, with which flags, and what came of it."""
-
-    def __init__(self, state: State, flags: int, home: Home) -> None:
-        self.state = state
-        self.flags = flags
-        self.home = home
-        self.begun = False
-        self.child: State | None = None
 
 
 class Family:
@@ -60,11 +45,7 @@ class Family:
     def __init__(self, nursery: Nursery, limits: Limits) -> None:
         self._forking = threading.RLock()
         self._attending = threading.Lock()  # guards everything below
-        self._states: weakref.WeakValueDictionary[int, State] = weakref.WeakValueDictionary()
         self._words: list[wire.Value] = []
-        self._order: _Order | None = None
-        self._questions: Questions | None = None
-        self._on_view: State | None = None  # a branch that may let itself be looked at
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._keeper = ours
         folder = secrets.token_hex(16)
@@ -81,6 +62,7 @@ class Family:
             ours.close()
             raise
         self._pid = pid_of(self._pidfd)
+        self._arbiter = Arbiter(self._pid)
         ours.setblocking(False)
 
     def use(self) -> None:
@@ -119,8 +101,10 @@ class Family:
             text = _fault(ours, data)
             ours.close()
             raise JailLost(f"the first head was not confined: {text}")
-        self._questions = Questions(fds[0])
-        return self._know(State(self._host_pid(inner), inner, ours, self._home))
+        self._arbiter.listen(fds[0])
+        head = State(self._arbiter.host_pid(inner), inner, ours, self._home)
+        self._arbiter.know(head)
+        return head
 
     def fork(self, state: State) -> State:
         """Fork a parked state; return its twin, which is parked. The state is awake afterwards."""
@@ -180,12 +164,12 @@ class Family:
             if where is None:
                 self._ask(("place", branch.inner), "placed")
             else:
-                self._on_view = branch
+                self._arbiter.on_view = branch
             placed = wire.encode(where)
             branch.jobs.sendall(HEADER.pack(PLACED, len(placed)) + placed)
             self._expect(branch, SETTLED)
             self._ask(("settled?", branch.inner, home.name), "settled")
-            self._on_view = None
+            self._arbiter.on_view = None
             branch.jobs.sendall(HEADER.pack(PLACED, 0))
             self._expect(branch, HELLO)
             if where is not None:
@@ -196,7 +180,7 @@ class Family:
                 raise Unfaithful(f"a branch of it did not settle ({error})") from None
             raise
         finally:
-            self._on_view = None
+            self._arbiter.on_view = None
         branch.park()
         return branch
 
@@ -213,25 +197,15 @@ class Family:
         self._ask(("rename", home.name, name), "renamed")
         home.name = name
 
-    def _know(self, state: State) -> State:
-        self._states[state.inner] = state
-        return state
-
     def fds(self) -> tuple[int, ...]:
         """What is readable when there is something to attend to."""
-        listener = self._questions.fd if self._questions is not None else -1
-        return tuple(fd for fd in (self._keeper.fileno(), listener) if fd >= 0)
+        return tuple(fd for fd in (self._keeper.fileno(), self._arbiter.fd) if fd >= 0)
 
     def attend(self) -> None:
         """Take what the keeper has said, and answer what processes ask, without waiting."""
         with self._attending:
             self._take_words()
-            questions = self._questions
-            for _ in range(_MOST_QUESTIONS):
-                question = questions.take() if questions is not None else None
-                if question is None:
-                    return
-                self._answer(question)
+            self._arbiter.answer()
 
     def close(self) -> None:
         """End every process of the family."""
@@ -246,99 +220,17 @@ class Family:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             poll.poll(2000)
         os.close(self._pidfd)
-        if self._questions is not None:
-            self._questions.close()
+        self._arbiter.close()
         if self._scratch is not None:
             with contextlib.suppress(OSError):
                 os.chmod(self._scratch, 0o700)
                 wipe(self._scratch)
                 os.rmdir(self._scratch)
 
-    # ---- questions
-
-    def _answer(self, question: Question) -> None:
-        assert self._questions is not None
-        if question.call == KILL and question.arguments[0] == ARRIVED:
-            if self._take_in(question):
-                return
-        elif self._is_right(question):
-            self._questions.allow(question)
-            return
-        self._questions.refuse(question)
-
-    def _is_right(self, question: Question) -> bool:
-        """Whether the call is one that the host has asked for, or concerns its caller alone."""
-        order = self._order
-        if question.call == CLONE:
-            if order is None or order.begun or question.thread != order.state.pid:
-                return False
-            order.begun = question.arguments[0] == order.flags
-            return order.begun
-        if question.call == PRCTL:
-            return self._on_view is not None and question.thread == self._on_view.pid
-        own = _inner_id(question.thread, "NStgid")
-        return question.call in (KILL, TGKILL) and question.arguments[0] == own
-
-    def _take_in(self, question: Question) -> bool:
-        """Give the process that was ordered its socket; False for any other."""
-        assert self._questions is not None
-        order = self._order
-        if order is None or not order.begun or order.child is not None:
-            return False
-        inner = self._new_process(question.thread)
-        if not inner:
-            return False
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                order.child = self._know(State(question.thread, inner, ours, order.home))
-            except OSError:  # it is gone
-                ours.close()
-                return False
-            order.child.knows = order.state.knows
-            self._questions.hand_over(question, theirs.fileno())
-        return True
-
-    def _new_process(self, pid: int) -> int:
-        """Its id in its own namespace, if it is a process, not a thread of one, a child of the
-        keeper, and not one that has arrived before; else 0. All others have: `_end_strangers`.
-        """
-        if any(state.pid == pid for state in self._states.values()):
-            return 0
-        group, parent, ids = status_of(pid, "Tgid", "PPid", "NSpid")
-        if (group, parent) != (str(pid), str(self._pid)):
-            return 0
-        return int(ids.split()[-1])
-
-    def _end_strangers(self) -> None:
-        """Kill what has been forked and did not arrive: nobody would ever stop it. Among what is
-        left, one that arrives is the one that was ordered.
-        """
-        known = {state.pid for state in self._states.values()}
-        for pid in self._children():
-            with contextlib.suppress(OSError):
-                pidfd = os.pidfd_open(pid)
-                try:
-                    if pid not in known and status_of(pid, "PPid") == [str(self._pid)]:
-                        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                finally:
-                    os.close(pidfd)
-
-    def _children(self) -> list[int]:
-        """The keeper's, by their ids on the host."""
-        with open(f"/proc/{self._pid}/task/{self._pid}/children", encoding="ascii") as file:
-            return [int(pid) for pid in file.read().split()]
-
-    def _host_pid(self, inner: int) -> int:
-        for pid in self._children():
-            if _inner_id(pid, "NSpid") == inner:
-                return pid
-        raise JailLost("a keeper's child can't be found")
-
     # ---- forks
 
     def _fork(self, state: State, kind: bytes, flags: int, home: Home | None = None) -> State:
-        self._order = order = _Order(state, flags, home or state.home)
+        self._arbiter.order = order = Order(state, flags, home or state.home)
         try:
             state.wake()
             try:
@@ -351,14 +243,14 @@ class Family:
             return order.child
         except BaseException:
             with self._attending:
-                self._order = None
+                self._arbiter.order = None
                 if order.child is not None:
                     order.child.close()
                 elif order.begun:
-                    self._end_strangers()
+                    self._arbiter.end_strangers()
             raise
         finally:
-            self._order = None
+            self._arbiter.order = None
 
     def _wait(self, done: Callable[[], bool], state: State) -> None:
         """Attend to the family until `done`; `StateLost` where `state` says a fault, or goes."""
@@ -441,9 +333,7 @@ class Family:
                 raise JailLost("a keeper is gone")
             match understood(data, 100):
                 case ("exit", int(inner), int(status), int(cpu_us)) if _is_end(status, cpu_us):
-                    state = self._states.pop(inner, None)
-                    if state is not None:
-                        state.ended = (status, cpu_us / 1e6)
+                    self._arbiter.has_ended(inner, status, cpu_us / 1e6)
                 case ("fault", str(step), str(text)):
                     raise JailLost(f"{step}: {text}")
                 case word if len(self._words) < _MOST_WORDS:
@@ -468,11 +358,6 @@ def _fault(jobs: socket.socket, data: bytes | None = None) -> str:
                 text = wire.decode(jobs.recv(size))
                 return text if isinstance(text, str) else quoted(text)
     return "it does not say why"
-
-
-def _inner_id(pid: int, name: str) -> int:
-    """The innermost of a process's ids (NSpid, NStgid); 0 where it is gone."""
-    return int((status_of(pid, name)[0] or "0").split()[-1])
 
 
 def _new_name() -> str:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sandbox import Limits, SetupError
+from sandbox.arbiter import Arbiter
 from sandbox.call import Call, _Outcome
 from sandbox.family import Family, _fault
 from sandbox.files import Pattern, collect
@@ -247,15 +248,13 @@ class _Silent:
 def family() -> tuple[Family, socket.socket]:
     """A family as far as it listens to its keeper, and the keeper's end."""
     import threading
-    import weakref
 
     made = Family.__new__(Family)
     made._keeper, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     made._keeper.setblocking(False)
     made._attending = threading.Lock()
-    made._states = weakref.WeakValueDictionary()
     made._words = []
-    made._questions = None
+    made._arbiter = Arbiter(0)
     return made, other
 
 
@@ -267,7 +266,8 @@ def test_a_keepers_words_are_kept_or_it_is_lost(sent):
     """Words of a keeper that were not asked for are kept, few of them, or it is lost."""
     made, other = family()
     state = _Ending()
-    made._states[7] = state
+    state.inner = 7
+    made._arbiter.know(state)
     for data in sent:
         other.send(data)
     try:
