@@ -104,7 +104,8 @@ class _Answers:
         self._name = name
         self._socket = link
         self._sending = threading.Lock()  # one frame at a time
-        self._lock = threading.Lock()
+        # Reentrant: a link that is collected closes us from whatever its thread is in the midst of.
+        self._lock = threading.RLock()
         self._waiting: dict[int, Future[Any]] = {}  # guarded by _lock, as is all below
         self._number = 0
         self._lost = ""
@@ -131,8 +132,9 @@ class _Answers:
             while True:
                 number, kind, payload = wire.receive(self._socket)
                 with self._lock:
-                    future = self._waiting.pop(number)
-                _resolve(future, kind, payload)
+                    future = self._waiting.pop(number, None)
+                if future is not None:  # else the link was closed while the answer came
+                    _resolve(future, kind, payload)
                 del future
         except OSError as error:
             self._lose(str(error))

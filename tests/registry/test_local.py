@@ -19,6 +19,7 @@ from example_services import Broken, Counter, Meeting, Owner
 from pool import PythonExecutorService
 from registry import LocalService, ServiceDied, ServiceError, get_services
 from registry.local import wire
+from registry.local.handle import _Answers
 from registry.local.records import Records, require_private
 
 
@@ -50,6 +51,32 @@ def start(folder: str, code: str) -> "subprocess.Popen[str]":
     """Another process of this user, which has said its first line."""
     command = main_of(peer_code(folder) + code)
     return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+
+
+def test_an_answer_that_comes_to_a_closed_connection_is_dropped():
+    """The thread that took it ends as it does without one, and raises nothing."""
+    ours, theirs = socket.socketpair()
+    answers = _Answers("counter", ours)
+    refused = answers.call(b"a call")
+    number, _, _ = wire.receive(theirs)
+    thread = threading.Thread(target=answers.take)
+    with answers._lock:  # the thread takes the answer, and can't look for who waits for it
+        thread.start()
+        wire.send(theirs, number, wire.Kind.VALUE, pickle.dumps(1))
+        wait_until(lambda: not _unread(ours))
+        answers.close(os.getpid())
+    thread.join(10)
+    assert not thread.is_alive()
+    with pytest.raises(ServiceDied, match="closed"):
+        refused.result(0)
+    theirs.close()
+
+
+def _unread(link: socket.socket) -> bool:
+    try:
+        return bool(link.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except BlockingIOError:
+        return False
 
 
 def test_other_processes_find_a_service(services, folder):

@@ -131,7 +131,10 @@ ROWS: dict[str, Row] = {
     "H4": Row("loop or print at its end", _CLOCK),
     "H5": Row(
         "outlive a host that is killed",
-        _both("end of file on the control socket; parent-death signals"),
+        _each(
+            "end of file on the control socket; parent-death signals",
+            "the same; the nursery ends what a keeper leaves",
+        ),
         no_control="the test kills a host, and asks first that its processes live",
     ),
     "O1": Row("print markers, results, escapes, invalid UTF-8", _both("output is bytes, and read as nothing else")),
