@@ -24,6 +24,8 @@ _ENVIRONMENT = {
     # Hashing that is the same in every zygote, so that a run with a seed can be repeated. What a
     # foreseeable hash makes slow is the program's own time. Taken away before a program sees it.
     "PYTHONHASHSEED": "0",
+    # Every symbol is bound once, here, and not by each child that needs it. Taken away, too.
+    "LD_BIND_NOW": "1",
 }
 
 _NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -5,7 +5,6 @@ that a child does a dozen system calls and nothing else. Every step has a name; 
 `ConfineError` carries it to the host, and from there to whoever asked for the jail.
 """
 
-import gc
 import os
 import signal
 from collections.abc import Callable
@@ -67,10 +66,10 @@ class Confinement:
         self._rules = rules
         self._devices = [path for path, _ in rules if path.startswith("/dev/")]
         self._ruleset = -1
-        self._calls: list[tuple[str, kernel.Prepared]] = []
+        self._calls: _Calls = []
         # Of runs that may have several processes.
         self._several = Filter(process_filter) if process_filter else None
-        self._several_calls: list[tuple[str, kernel.Prepared]] = []
+        self._several_calls: _Calls = []
         self._unmount = kernel.Prepared(
             "umount2", self._mount_point, kernel.MNT_DETACH | kernel.UMOUNT_NOFOLLOW
         )
@@ -101,20 +100,12 @@ class Confinement:
         self._prepare_calls()
 
     def _prepare_calls(self) -> None:
-        self._calls = self._calls_with(self._ruleset)
+        self._calls = _calls_with(self._ruleset)
         if self._several is not None:
             ruleset = self._ruleset
             if ruleset >= 0:
                 ruleset = landlock.create(self._executable_rules(), scope_signals=True)
-            self._several_calls = self._calls_with(ruleset)
-
-    def _calls_with(self, ruleset: int) -> list[tuple[str, kernel.Prepared]]:
-        # A run dies with its zygote; the filter keeps it from changing its mind.
-        die_too = kernel.Prepared("prctl", kernel.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        calls = [("parent death signal", die_too)]
-        if ruleset >= 0:
-            calls.append(("landlock", landlock.prepare(ruleset)))
-        return [*calls, ("capabilities", capabilities.prepare())]
+            self._several_calls = _calls_with(ruleset)
 
     def _executable_rules(self) -> list[tuple[str, int]]:
         """The rules of runs that may execute what is in their root, which has nothing set-uid."""
@@ -262,9 +253,8 @@ class Confinement:
 
     def head(self) -> int:
         """Confine the first head of a family; return the descriptor on which the host is asked."""
-        step = "session"
+        step = "seccomp"
         try:
-            os.setsid()
             for step, call in self._calls:  # noqa: B007
                 call()
             step = "landlock of the family"
@@ -289,20 +279,17 @@ class Confinement:
         After this it can read what the jail offers, write to its scratch directory, and finish
         taking its job; with a shape for several processes, fork, and execute what the jail offers.
         """
-        step = "session"
-        calls = self._several_calls if shape.processes else self._calls
-        filter_ = self._several if shape.processes else self._filter
-        try:
-            os.setsid()
-            step = "limits"
-            rlimits.apply_tasks(shape.tasks)
-            for step, call in calls:  # noqa: B007  (names the call that fails, below)
-                call()
-            step = "seccomp"
-            if filter_ is not None:
-                filter_.apply(os.getpid())
-        except Exception as error:
-            raise ConfineError(step, error) from error
+        if shape.processes:
+            _confine(shape.tasks, self._several_calls, self._several)
+        else:
+            _confine(shape.tasks, self._calls, self._filter)
+
+    def rehearse(self) -> None:
+        """In the zygote: go the way of `spare`, with calls that change nothing."""
+        nothing = kernel.Prepared("getppid")
+        _confine(None, [("nothing", nothing)] * 4, None)
+        if self._filter is not None:
+            self._filter.mark(os.getpid())
 
     def _steps(self, *steps: tuple[str, Callable[[], object]]) -> None:
         for name, step in steps:
@@ -316,17 +303,34 @@ class Confinement:
             self._ruleset = landlock.create(self._rules, scope_signals=True)
 
 
+_Calls = list[tuple[str, kernel.Prepared]]
+
+
+def _calls_with(ruleset: int) -> _Calls:
+    # A run dies with its zygote; the filter keeps it from changing its mind.
+    die_too = kernel.Prepared("prctl", kernel.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    calls = [("session", kernel.Prepared("setsid")), ("parent death signal", die_too)]
+    if ruleset >= 0:
+        calls.append(("landlock", landlock.prepare(ruleset)))
+    return [*calls, ("capabilities", capabilities.prepare())]
+
+
+def _confine(tasks: int | None, calls: _Calls, filter_: Filter | None) -> None:
+    step = "limits"
+    try:
+        rlimits.apply_tasks(tasks)
+        for step, call in calls:  # noqa: B007  (names the call that fails, below)
+            call()
+        step = "seccomp"
+        if filter_ is not None:
+            filter_.mark(os.getpid())
+            filter_.install()
+    except Exception as error:
+        raise ConfineError(step, error) from error
+
+
 def is_single_threaded() -> bool:
     return len(os.listdir("/proc/self/task")) == 1
-
-
-def warm() -> None:
-    """Pay now, once, what every child would pay again; then keep the collector off these pages."""
-    exec(
-        compile("try:\n    [len(str(x)) for x in (1,)]\nfinally:\n    pass\n", "<warm>", "exec"), {}
-    )
-    gc.collect()
-    gc.freeze()
 
 
 def _empty_bounding_set_if_privileged() -> None:

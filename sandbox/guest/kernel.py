@@ -13,11 +13,14 @@ import signal
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+_syscall, _fork = _libc.syscall, _libc.fork  # to find them by name would touch more pages
 
 _NUMBERS = {
     # name: (x86-64, aarch64), from the kernel's syscall tables
     "clone": (56, 220),
     "kill": (62, 129),
+    "getppid": (110, 173),
+    "setsid": (112, 157),
     "capset": (126, 91),
     "prctl": (157, 167),
     "umount2": (166, 39),
@@ -59,7 +62,7 @@ def fork() -> int:
     threading, random and logging touch many pages); what they do that a run needs, reseeding,
     is done by name in `program.reseed`.
     """
-    pid = int(_libc.fork())
+    pid: int = _fork()
     if pid < 0:
         _raise("fork")
     return pid
@@ -171,15 +174,24 @@ class Prepared:
             raise OSError(errno.ENOSYS, f"{name}: unknown machine {MACHINE}")
         numbered = (_NUMBERS[name][_COLUMN], *arguments)
         self._name = name
-        self._arguments = tuple(
-            ctypes.c_long(each) if isinstance(each, int) else each for each in numbered
-        )
+        self._arguments = tuple(map(_argument, numbered))
 
     def __call__(self) -> int:
-        result = int(_libc.syscall(*self._arguments))
+        result: int = _syscall(*self._arguments)
         if result < 0:
             _raise(self._name)
         return result
+
+
+def _argument(value: object) -> object:
+    """What ctypes passes as it is; of anything else it would make this for every call."""
+    if isinstance(value, int):
+        return ctypes.c_long.from_param(value)
+    if isinstance(value, bytes):
+        return ctypes.c_char_p.from_param(value)
+    if isinstance(value, (ctypes.Array, ctypes.Structure)):
+        return ctypes.byref(value)
+    return value
 
 
 def no_new_privs() -> None:

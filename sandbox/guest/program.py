@@ -34,7 +34,7 @@ __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
 _leave, _own_id = os._exit, os.getpid  # programs replace these, too
 
-_REHEARSAL = """
+_REHEARSAL = b"""
 def f(x, *y, **z):
     return [len(str(x)) for x in range(x)]
 try:
@@ -112,8 +112,10 @@ class Program:
             os.environ["PYTHONPATH"] = os.pathsep.join(self._sites)
 
     def rehearse(self) -> None:
-        """In a child that has to wait: touch the pages that every program touches."""
-        exec(compile(_REHEARSAL, self.path, "exec", dont_inherit=True), {})
+        """Run a small program: in the zygote, and in a child that has to wait, to touch the pages
+        that every program touches.
+        """
+        _execute(_REHEARSAL, self.path, {})
 
     def write(self, source: bytes) -> None:
         """Write the program's file."""

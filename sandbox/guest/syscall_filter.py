@@ -15,6 +15,7 @@ _SECCOMP_SET_MODE_FILTER = 1
 _SECCOMP_GET_ACTION_AVAIL = 2
 _FLAG_NEW_LISTENER, _FLAG_WAIT_KILLABLE = 8, 32  # killable: no other signal cancels a question
 _RET_KILL_PROCESS = 0x80000000
+_WORD = struct.Struct("<I")
 _INSTRUCTION = struct.Struct("<HBBI")
 _JUMP_IF_EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
 
@@ -37,17 +38,17 @@ class Filter:
             if _is_mark(_INSTRUCTION.unpack_from(program, place))
         ]
         program_pointer = ctypes.byref(self._program)
-        self._install = kernel.Prepared("seccomp", _SECCOMP_SET_MODE_FILTER, 0, program_pointer)
+        self.install = kernel.Prepared("seccomp", _SECCOMP_SET_MODE_FILTER, 0, program_pointer)
+        """Restrict this process; needs no_new_privs, and a filter that is `mark`ed for it."""
         flags = _FLAG_NEW_LISTENER | _FLAG_WAIT_KILLABLE
         self._install_listening = kernel.Prepared(
             "seccomp", _SECCOMP_SET_MODE_FILTER, flags, program_pointer
         )
 
-    def apply(self, pid: int) -> None:
-        """Restrict this process, whose id is `pid`; needs no_new_privs. There is no way back."""
+    def mark(self, pid: int) -> None:
+        """Have the filter allow what it allows a process to do to itself for `pid`."""
         for place in self._marks:
-            struct.pack_into("<I", self._buffer, place, pid)
-        self._install()
+            _WORD.pack_into(self._buffer, place, pid)
 
     def apply_listening(self) -> int:
         """Restrict this process; return the descriptor where its questions can be answered."""
