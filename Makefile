@@ -4,6 +4,7 @@ VENV := .venv
 PYTHON ?= python3
 FILE ?= examples/hello.py
 MINUTES ?= 20
+JOBS ?= 3# tests side by side: most of their time is waiting, on two cores too
 STAMP := $(VENV)/.installed
 TESTS_STAMP := $(VENV)/.installed-with-tests
 
@@ -13,7 +14,7 @@ run: $(STAMP)
 	$(VENV)/bin/pool run $(FILE)
 
 test: $(TESTS_STAMP)
-	$(VENV)/bin/python -m pytest tests
+	$(VENV)/bin/python -m pytest tests -n $(JOBS)
 
 # The attack corpus, and docs/corpus.md from what was seen.
 corpus: $(TESTS_STAMP)

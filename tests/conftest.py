@@ -50,6 +50,16 @@ def pytest_configure():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_services(tmp_path_factory) -> None:
+    """Names of local services are all of a user's processes': of tests side by side, each runner has
+    its own, and so have the processes that its tests start.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = tmp_path_factory.mktemp("runtime")
+        os.environ["XDG_RUNTIME_DIR"] = str(folder)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
