@@ -4,6 +4,7 @@ Each class is one of them, warm and ready; `close` gives back what it holds. All
 same program text, with the same interpreter, and check what it printed.
 """
 
+import base64
 import contextlib
 import json
 import os
@@ -19,7 +20,7 @@ from typing import Any
 import psutil
 
 from pool import Pool
-from sandbox import Limits, Result, layout, nsjail
+from sandbox import Limits, Result, layout, nsjail, seccomp
 from sandbox.host import Wish, settle
 from sandbox.interpreter import current
 from sandbox.packages import find_packages
@@ -168,17 +169,27 @@ class Nsjail:
 
 
 class PlainZygote:
-    """The helper of `plain_zygote.py`: the same warm image, forked without confinement."""
+    """The helper of `plain_zygote.py`: the same warm image, forked without confinement; `layered`,
+    it offers the steps of a confinement as well.
+    """
 
-    def __init__(self, preload: tuple[str, ...]) -> None:
-        where = layout.in_place(current(), (), "/nonexistent", "/nonexistent")
+    def __init__(self, preload: tuple[str, ...], *, layered: bool = False) -> None:
+        self._stack = contextlib.ExitStack()
+        scratch = self._stack.enter_context(tempfile.TemporaryDirectory())
+        where = layout.in_place(current(), (), scratch, "/nonexistent")
         path = [*where.path, *(package.site for package in find_packages(preload, current()))]
+        configuration: dict[str, Any] = {"path": path, "preload": preload, "scratch": scratch}
+        if layered:
+            rules = [rule for rule in where.rules if os.path.exists(rule[0])]
+            filter_ = base64.b64encode(seccomp.build("landlock")).decode()
+            configuration |= {"rules": rules, "filter": filter_}
         helper = Path(__file__).with_name("plain_zygote.py")
-        configuration = json.dumps({"path": path, "preload": preload})
+        command = [where.executable, "-I", "-S", "-B", str(helper), where.guest_parent]
         self._process = subprocess.Popen(
-            [where.executable, "-I", "-S", "-B", str(helper), where.guest_parent, configuration],
+            [*command, json.dumps(configuration)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env=os.environ | {"LD_BIND_NOW": "1"},  # as a zygote's
         )
 
     def wall_ms(self, kind: str) -> float:
@@ -198,6 +209,7 @@ class PlainZygote:
 
     def close(self) -> None:
         self._process.communicate()
+        self._stack.close()
 
 
 def children_cpu_ms(run: Callable[[], None], count: int) -> float:

@@ -100,12 +100,12 @@ class Confinement:
         self._prepare_calls()
 
     def _prepare_calls(self) -> None:
-        self._calls = _calls_with(self._ruleset)
+        self._calls = calls_of_runs(self._ruleset)
         if self._several is not None:
             ruleset = self._ruleset
             if ruleset >= 0:
                 ruleset = landlock.create(self._executable_rules(), scope_signals=True)
-            self._several_calls = _calls_with(ruleset)
+            self._several_calls = calls_of_runs(ruleset)
 
     def _executable_rules(self) -> list[tuple[str, int]]:
         """The rules of runs that may execute what is in their root, which has nothing set-uid."""
@@ -306,7 +306,8 @@ class Confinement:
 _Calls = list[tuple[str, kernel.Prepared]]
 
 
-def _calls_with(ruleset: int) -> _Calls:
+def calls_of_runs(ruleset: int) -> _Calls:
+    """What every run does to itself before it installs its filter, in this order."""
     # A run dies with its zygote; the filter keeps it from changing its mind.
     die_too = kernel.Prepared("prctl", kernel.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     calls = [("session", kernel.Prepared("setsid")), ("parent death signal", die_too)]

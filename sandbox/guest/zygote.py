@@ -47,7 +47,7 @@ from .report import Report
 
 FAULT_EXIT_CODE = 121
 
-_REHEARSALS = 32
+REHEARSALS = 32
 """Python 3.11 specialises what has run some sixteen times."""
 
 # Of Python's allocator (Objects/obmalloc.c); where it is another, nothing but memory is lost.
@@ -307,7 +307,7 @@ class Zygote:
         here (PEP 659), its look-ups are remembered; then keep the collector off these pages.
         """
         job = protocol.pack_job(b"", (), protocol.JobLimits())
-        for _ in range(_REHEARSALS):
+        for _ in range(REHEARSALS):
             self.confinement.rehearse()
             self.program.prepare()
             protocol.unpack_job(job)
@@ -317,7 +317,7 @@ class Zygote:
         # a handler for: Python's own, for SIGINT. Children get it back (`Program.prepare`).
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         gc.collect()
-        self.blocks = _occupy_free_blocks()
+        self.blocks = occupy_free_blocks()
         gc.freeze()
 
     def _become_python(self, path: list[str]) -> None:
@@ -388,7 +388,7 @@ def _receive_job(jobs: socket.socket) -> _Job:
     return *protocol.unpack_job(b"".join(pieces)), more
 
 
-def _occupy_free_blocks() -> list[object]:
+def occupy_free_blocks() -> list[object]:
     """Take every free block of Python's allocator, and return what has taken them: what a child
     allocates then lies side by side in fresh pools, not in holes on as many pages.
     """

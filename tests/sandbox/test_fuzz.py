@@ -159,8 +159,20 @@ def test_a_hello_is_one_or_the_jail_is_lost(plan, data, sent):
     assert descriptors() == before
 
 
+def _end(wait_status: int) -> End:
+    return End(
+        host=None,
+        wait_status=wait_status,
+        out_of_memory=False,
+        memory_limited=True,
+        exception=False,
+        memory_error=False,
+    )
+
+
 @fuzz
 @given(st.lists(st.tuples(events, kinds), max_size=4), st.sampled_from(["spare", "exit", "hold"]))
+@example([(protocol.EVENT.pack(b"x", 1, 9, 0), ())], "exit")
 @example([(protocol.EVENT.pack(b"r", 1, 0, 0), ("file", "pidfd"))], "spare")
 @example([(protocol.EVENT.pack(b"r", 1, 0, 0), ("socket", "file"))], "spare")
 @example([(protocol.EVENT.pack(b"r", 1, 0, 0), ("socket", "pidfd", "file"))], "spare")
@@ -185,7 +197,7 @@ def test_events_are_taken_or_the_jail_is_lost(plan, sent, question):
                         if (ended := zygote.jail.wait_exit(spare, 1.0)) is None:
                             break
                         assert 0 <= ended[0] < 1 << 16 and ended[1] >= 0
-                        decide(End(None, ended[0], False, True, False, False))
+                        decide(_end(ended[0]))
                 case "hold":
                     folder = zygote.jail.hold(spare)
                     if folder is not None:
@@ -260,6 +272,7 @@ def family() -> tuple[Family, socket.socket]:
 
 @fuzz
 @given(st.lists(frames.filter(bool), max_size=5))
+@example([wire.encode(("exit", 7, 9, 0))])
 @example([wire.encode(("exit", 7, HUGE, 0))])
 @example([wire.encode(("exit", 7, 0, -1))])
 def test_a_keepers_words_are_kept_or_it_is_lost(sent):
@@ -278,7 +291,7 @@ def test_a_keepers_words_are_kept_or_it_is_lost(sent):
         made._keeper.close()
         other.close()
     if state.ended is not None:
-        decide(End(None, state.ended[0], False, True, False, False))
+        decide(_end(state.ended[0]))
 
 
 class _Ending:
