@@ -250,7 +250,7 @@ def squares(n):
     assert pool.function(source, "squares")(4) == [0, 1, 4, 9]
 
 
-def test_the_landlock_tier_refuses_by_name(pool):
+def test_the_landlock_tier_refuses_by_name():
     """Where no pid namespace holds them, more than one process is the caller's mistake."""
     with pytest.raises(PolicyError, match=r"landlock.*processes=1"):
         Pool(1, tier="landlock", limits=LIMITS)
