@@ -28,7 +28,7 @@ TIERS = ("namespaces", "landlock")
 SIZES_MB = (1, 10, 100)
 FORKS = 8
 BUDGET_S = 25.0
-AIM_IN_PLACE_MS, AIM_ROLLBACK_MS, AIM_FORK_MS = 0.3, 2.0, 2.0
+AIM_IN_PLACE_MS, AIM_ROLLBACK_MS, AIM_FORK_MS = 0.2, 2.0, 2.0
 
 _LIMITS = Limits(memory_bytes=1 << 30)
 _SOURCE = "def double(x):\n    return 2 * x\n"
