@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 
+from sandbox.errors import PolicyError
 from sandbox.result import Result
 
 from .errors import SessionLost
@@ -29,7 +30,12 @@ class Loaded:
         self._session = self._load()
 
     def call(self, call: bytes) -> Result:
-        with self._branch() as branch:
+        try:
+            branch = self._branch()
+        except PolicyError as error:  # it could be forked when it was loaded
+            self._session.close()  # the next call loads it again
+            return Result.refused(str(error), tier="", queue_s=0.0)
+        with branch:
             return branch._make(b"", call, self._options)
 
     def close(self) -> None:

@@ -78,8 +78,9 @@ class Session:
 
         A trailing expression's repr is `Result.value`. SystemExit ends the call, not the session.
         `Result.rolled_back` tells that a limit or a signal ended it, and nothing of it has stayed.
-        Raises `SessionLost` where the state is gone, `PolicyError` for a state that can't be forked
-        (its live threads would be lost).
+        What a call does to the interpreter so that it can't be forked ends the next one: `denied`,
+        and both are undone. Raises `SessionLost` where the state is gone, `PolicyError` for a state
+        that can't be forked (its live threads would be lost).
         """
         return self._make(code, None, options)
 
@@ -147,7 +148,12 @@ class Session:
                     branch.close()
                 if isinstance(error, Unfaithful):
                     raise error.as_policy() from None
-                if isinstance(error, (StateLost, JailLost)):
+                if isinstance(error, StateLost):
+                    self._set_back(error)
+                    raise PolicyError(
+                        f"this state can't be forked: {error}; what its last call did is undone"
+                    ) from None
+                if isinstance(error, JailLost):
                     raise self._lose(str(error)) from None
                 raise
         return branches[0] if n is None else branches
@@ -281,21 +287,23 @@ class Session:
             result = call.drive(task.queue_s())
         except Unfaithful as error:
             raise error.as_policy() from None
+        except StateLost as error:
+            return self._refuse(task, error)
         except BaseException as error:
             if twin is not None:
                 twin.close()
-            why = f"{type(error).__name__}: {error}" if not str(error) else str(error)
-            lost = self._lose(why)
-            if isinstance(error, (JailLost, StateLost)):
+            lost = self._lose(str(error) or f"{type(error).__name__}: {error}")
+            if isinstance(error, JailLost):
                 raise lost from None
             raise
-        if call.survived:
+        # One that ends itself between its answer and its stop would be lost as by our failure.
+        if call.survived and (twin is None or head.is_at_rest()):
             if twin is not None:
                 self._past.append(twin)
             while len(self._past) > self._history:
                 self._past.popleft().close()
             return result
-        if result.reason is ExitReason.INTERNAL:  # what it said of its end made no sense
+        if call.survived or result.reason is ExitReason.INTERNAL:  # what it said made no sense
             result = dataclasses.replace(result, reason=ExitReason.DENIED)
         if twin is None:
             self._drop(f"its last call ended with {result.reason}, and no earlier state was kept")
@@ -312,7 +320,28 @@ class Session:
                 raise
             return None
 
+    def _refuse(self, task: Task, error: StateLost) -> Result:
+        """The result of a call that is not made: the last one has left an interpreter that can't be
+        forked. That is its doing, and no failure of ours.
+        """
+        self._set_back(error)
+        result = Result.refused(
+            f"the session could not be kept as it was: {error}; what its last call did is undone",
+            tier=self._family.nursery.plan.tier,
+            queue_s=task.queue_s(),
+            id=task.job.id,
+        )
+        return dataclasses.replace(result, rolled_back=True)
+
     # ---- what it holds
+
+    def _set_back(self, error: StateLost) -> None:
+        """Go on from before the last call; where nothing is kept of that, not at all."""
+        if not self._past:
+            self._drop(f"{error}, and no earlier state was kept")
+            return
+        self._require_head().close()
+        self._head = self._past.pop()
 
     def _take(self, family: Family, head: State) -> None:
         family.use()

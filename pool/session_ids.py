@@ -1,6 +1,5 @@
 """Sessions for callers who can't hold them: each has an id, which nobody can guess."""
 
-import dataclasses
 import secrets
 import threading
 from collections.abc import Iterable, Sequence
@@ -8,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sandbox.errors import PolicyError
-from sandbox.reasons import ExitReason
 from sandbox.result import Result
 
 from .errors import PoolError, SessionLost
@@ -74,9 +72,7 @@ class SessionIds:
         except PoolError as error:
             return Result.internal(str(error), tier="", queue_s=0.0)
         except PolicyError as error:  # the state's own doing, such as threads that it left
-            refused = Result.internal(str(error), tier="", queue_s=0.0)
-            text = f"{error}\n".encode()
-            return dataclasses.replace(refused, reason=ExitReason.DENIED, stderr_bytes=text)
+            return Result.refused(str(error), tier="", queue_s=0.0)
 
 
 def require_count(n: Any) -> int:

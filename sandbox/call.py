@@ -163,6 +163,8 @@ class Call:
                 piece = b""
             self._answer += piece
             if not piece or len(self._answer) > _LONGEST_ANSWER:
+                if piece:  # ended by us, and not by itself
+                    self.stop(ExitReason.DENIED)
                 self.state.signal(signal.SIGKILL)
                 return False
         if len(self._answer) < HEADER.size:

@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .arbiter import Arbiter, Order
 from .guest import kernel, wire
@@ -28,6 +28,9 @@ _LOOK_S = 0.1
 
 _GLANCE_S = 0.002
 """What is waited for may have been taken by another thread that attends to the family."""
+
+_LAST_WORDS_S = 0.2
+"""In which a keeper that is ended together with a state of its is seen to be gone."""
 
 _MOST_WORDS = 100
 """Taken at a time, and kept unasked for; a keeper says one for each process that ends."""
@@ -107,14 +110,31 @@ class Family:
         return head
 
     def fork(self, state: State) -> State:
-        """Fork a parked state; return its twin, which is parked. The state is awake afterwards."""
-        with self._forking:
+        """Fork a parked state; return its twin, which is parked. The state is awake afterwards.
+
+        Raises `StateLost` where the state does not do it: its program has seen to that. What was
+        ended while it was parked, or with its keeper, is no program's doing, and a `JailLost`.
+        """
+        with self._forking, self._blaming(state):
             state.require_one_thread()
             self._settle(state)
             twin = self._fork(state, FORK, _CLONE_FLAGS)
             twin.park()
             twin.settled = False
             return twin
+
+    @contextlib.contextmanager
+    def _blaming(self, state: State) -> Iterator[None]:
+        if not state.is_at_rest():  # it has not run since it was
+            raise JailLost("a parked state was ended from outside")
+        try:
+            yield
+        except StateLost as error:
+            poll = select.poll()
+            poll.register(self._pidfd, select.POLLIN)
+            if poll.poll(_LAST_WORDS_S * 1e3):  # who ends a nursery ends all below it, not at once
+                raise JailLost(f"a keeper is gone ({error})") from None
+            raise
 
     def _settle(self, state: State) -> None:
         """Have a parked state come to rest where it waits for commands."""
@@ -126,9 +146,10 @@ class Family:
 
     def branch(self, state: State) -> State:
         """Fork a parked state into one that shares nothing with it, with files of its own. Raises
-        `Unfaithful` for a state that can't be forked as it is. When all are made, `move_away`.
+        `Unfaithful` for a state that can't be forked as it is, and as `fork` does. When all are
+        made, `move_away`.
         """
-        with self._forking:
+        with self._forking, self._blaming(state):
             state.require_one_thread()
             if self._scratch is None:
                 return self._branch(state, state.home, _CLONE_FLAGS | _OWN_NAMESPACES)

@@ -1,44 +1,56 @@
 """How long to wait for a process that may be hostile, and may as well be starved."""
 
+import os
+import threading
 import time
-
-from .state import status_of
 
 LONGEST_S = 10.0
 """An answer that takes longer will never come, whatever the load."""
 
-_FIRST_LOOK_S, _BETWEEN_LOOKS_S = 1.0, 0.4
-_MOST_CPU_S = 1.0
+_FIRST_LOOK_S, _BETWEEN_LOOKS_S = 0.5, 0.25
+_MOST_OWN_S = 1.0
 """A fork of 10 GB takes a tenth of that."""
 
 
 class Patience:
-    """Of whoever has asked the process `pid` (on the host) something that takes milliseconds. One
-    that sleeps, or computes instead of answering, has some 1.5 s; one that waits for a CPU, longer.
+    """Of whoever has asked the process `pid` (on the host) something that takes milliseconds.
+
+    What it takes itself, computing and sleeping, is a second at most: a caller waits meanwhile.
+    When it wanted a CPU and had none, or we had none and could not answer it, is not its own time.
     """
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._ends_at = time.monotonic() + LONGEST_S
-        self._look_at = time.monotonic() + _FIRST_LOOK_S
-        self._used_s = _cpu_s(pid)
-        self._asleep_at: float | None = None  # CPU time when it was last seen asleep
+        self._began = time.monotonic()
+        self._look_at = self._began + _FIRST_LOOK_S
+        self._starved_before_s = self._starved_s()
 
     def is_over(self) -> bool:
         now = time.monotonic()
         if now < self._look_at:
             return False
         self._look_at = now + _BETWEEN_LOOKS_S
-        used_s = _cpu_s(self._pid)
-        sleeps = status_of(self._pid, "State")[0][:1] not in ("R", "D")
-        slept_on = sleeps and used_s == self._asleep_at
-        self._asleep_at = used_s if sleeps else None
-        return slept_on or used_s > self._used_s + _MOST_CPU_S or now >= self._ends_at
+        waited_s = now - self._began
+        if waited_s >= LONGEST_S:
+            return True
+        starved_s = self._starved_s()
+        if starved_s is None or self._starved_before_s is None:
+            return False  # it is gone, or this kernel does not tell
+        return waited_s - (starved_s - self._starved_before_s) > _MOST_OWN_S
+
+    def _starved_s(self) -> float | None:
+        its = _without_cpu_s(self._pid, self._pid)
+        ours = _without_cpu_s(os.getpid(), threading.get_native_id())
+        return None if its is None or ours is None else its + ours
 
 
-def _cpu_s(pid: int) -> float:
-    """CPU time of all its threads; of a process that is gone, none is known."""
+def _without_cpu_s(pid: int, thread: int) -> float | None:
+    """Seconds in which a thread could have run and had no CPU; None where the kernel does not tell.
+
+    The second number of schedstat, in nanoseconds (Documentation/scheduler/sched-stats.rst).
+    """
     try:
-        return time.clock_gettime(~pid << 3 | 2)  # clock_getcpuclockid(3), CPUCLOCK_SCHED
-    except OSError:
-        return 0.0
+        with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return None

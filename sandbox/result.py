@@ -89,6 +89,13 @@ class Result:
             id=id,
         )
 
+    @classmethod
+    def refused(cls, detail: str, *, tier: str, queue_s: float, id: str | None = None) -> "Result":
+        """A call that was never made: what the program has left of itself does not allow it."""
+        ours = cls.internal(detail, tier=tier, queue_s=queue_s, id=id)
+        text = f"{detail}\n".encode("utf-8", "replace")
+        return dataclasses.replace(ours, reason=ExitReason.DENIED, stderr_bytes=text)
+
     @property
     def ok(self) -> bool:
         return self.reason is ExitReason.OK

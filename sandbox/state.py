@@ -4,8 +4,12 @@ import contextlib
 import os
 import signal
 import socket
+import time
 
 from .errors import PolicyError
+
+_REST_S = 5.0
+"""In which whoever is told to stop does, on any machine."""
 
 
 class StateLost(Exception):
@@ -16,7 +20,10 @@ class Unfaithful(Exception):
     """A state that can't be forked as it is; the message says why."""
 
     def as_policy(self) -> PolicyError:
-        return PolicyError(f"this state can't be forked: {self}")
+        return PolicyError(
+            f"this state can't be forked: {self}; `rollback` goes back to one that can, `reset` "
+            f"begins anew, and sessions with rollback=False fork nothing"
+        )
 
 
 class Home:
@@ -66,6 +73,20 @@ class State:
         if self.pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
+
+    def is_at_rest(self) -> bool:
+        """Whether it is stopped, as it was told to be, waiting until it is; not where it has ended
+        first.
+        """
+        deadline = time.monotonic() + _REST_S
+        while self.pidfd >= 0 and time.monotonic() < deadline:
+            found = status_of(self.pid, "State")[0][:1]
+            if found == "T":
+                return True
+            if found in ("", "Z", "X"):
+                return False
+            time.sleep(0.0001)
+        return False
 
     def require_one_thread(self) -> None:
         """Raise `Unfaithful` where there are more: a fork copies one."""

@@ -47,11 +47,9 @@ class Report:
         if claim.exception is None:
             self._map[:_PLAIN_END] = _PLAIN
             return
-        kind, message, traceback = claim.exception
         budget = MAX_TRACEBACK
         while True:
-            texts = (kind[:200], message[:MAX_MESSAGE], _cut(traceback, budget))
-            data = _encode(Claim(texts, claim.memory_error))
+            data = _encode(claim.shortened(budget))
             if len(data) <= SIZE:
                 break
             budget //= 2
@@ -94,6 +92,13 @@ class Claim(NamedTuple):
 
     exception: tuple[str, str, str] | None = None
     memory_error: bool = False
+
+    def shortened(self, traceback: int = MAX_TRACEBACK) -> "Claim":
+        """The same with texts cut to their caps, a traceback to `traceback` characters."""
+        if self.exception is None:
+            return self
+        kind, message, text = self.exception
+        return Claim((kind[:200], message[:MAX_MESSAGE], _cut(text, traceback)), self.memory_error)
 
 
 def _encode(claim: Claim) -> bytes:

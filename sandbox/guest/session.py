@@ -217,7 +217,7 @@ class Head:
             return ("ok", 0, value, None, False, returned)
         program._strip(uncaught, _OURS)
         program._print(uncaught)
-        claim = program._describe(uncaught)
+        claim = program._describe(uncaught).shortened()
         return ("exception", 1, None, claim.exception, claim.memory_error, None)
 
     def _evaluate_as_file(self, source: bytes) -> str | None:

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections import Counter, deque
 
 import psutil
@@ -57,19 +58,28 @@ def drive(pool: Pool, runs: int) -> Counter:
 
 
 def kill_now_and_then(done: threading.Event, spared: set[int]) -> None:
-    """Kill a process of some worker, launcher or zygote, three times a second."""
+    """Kill a process of some worker, launcher or zygote, three times a second; what has just been
+    started has a second first, or on a loaded machine none would ever serve.
+    """
     chance = random.Random(1)
     while not done.wait(0.3):
         victims = [
             each
             for each in psutil.Process().children(recursive=True)
-            if each.pid not in spared and is_of_ours(each)
+            if each.pid not in spared and is_of_ours(each) and is_settled(each)
         ]
         if victims:
             try:
                 os.kill(chance.choice(victims).pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+
+
+def is_settled(process: psutil.Process) -> bool:
+    try:
+        return time.time() - process.create_time() > 1
+    except psutil.NoSuchProcess:
+        return False
 
 
 def is_of_ours(process: psutil.Process) -> bool:

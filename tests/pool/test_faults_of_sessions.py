@@ -9,6 +9,7 @@ import pytest
 from conftest import is_idle, wait_until
 
 from pool import Pool, SessionLost
+from sandbox import PolicyError
 from sandbox.jail import Jail, pid_of
 
 SETUP = "table = list(range(10))\ndef total(): return sum(table)"
@@ -188,3 +189,103 @@ def test_closing_with_everything_stopped(tier):
         _, alive = psutil.wait_procs(processes, timeout=5)
         assert not alive
         assert repr(session) and repr(branch)
+
+
+# ---- what a program does to its own interpreter
+
+OF_ITS_HEAD = """
+import os, sys, time
+frame = sys._getframe()
+while "self" not in frame.f_locals:
+    frame = frame.f_back
+head = frame.f_locals["self"]
+"""
+"""No secret: what a program can find in its own process it will find."""
+
+NAP = """
+def slowly(clone):
+    def napping():
+        for _ in range(160):
+            time.sleep(0.05)
+        return clone()
+    return napping
+head._clone, head._clone_branch = slowly(head._clone), slowly(head._clone_branch)
+"""
+
+RUINS = {
+    "no descriptor left": (
+        "import os\nkept = []\ntry:\n    while True: kept.append(os.dup(0))\nexcept OSError: pass"
+    ),
+    "no task left": (
+        "import resource\nresource.setrlimit(resource.RLIMIT_NPROC, (0, 0))\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))"
+    ),
+    "nothing to close with": "import os\nos.close = os.dup2 = None",
+    "no way to fork": OF_ITS_HEAD + "head._clone = head._clone_branch = None",
+    "naps": OF_ITS_HEAD + NAP,
+    "ends when it is woken": OF_ITS_HEAD + "head._clone = head._clone_branch = lambda: os._exit(0)",
+}
+
+
+@pytest.mark.parametrize("ruin", RUINS)
+def test_an_interpreter_that_cannot_be_forked_is_its_programs_doing(pool, ruin):
+    """The next call is denied, soon, and is no failure of ours; the session goes on from before."""
+    with pool.session() as session:
+        session.run("x = 20")
+        assert session.run(RUINS[ruin]).ok
+        began = time.monotonic()
+        result = session.run("1", timeout=0.5)
+        assert time.monotonic() - began < 2.5
+        assert (str(result.reason), result.infra_error, result.rolled_back) == (
+            "denied",
+            False,
+            True,
+        )
+        assert session.run("x + 1").value == "21"
+
+
+@pytest.mark.parametrize("ruin", RUINS)
+def test_a_branch_of_such_an_interpreter_is_refused_in_time(pool, ruin):
+    """`fork` says that the state can't be, and the session goes on from before its last call."""
+    with pool.session() as session:
+        session.run("x = 20")
+        assert session.run(RUINS[ruin]).ok
+        began = time.monotonic()
+        with pytest.raises(PolicyError, match="can't be forked"):
+            session.fork(3)
+        assert time.monotonic() - began < 2.5
+        assert session.run("x + 1").value == "21"
+
+
+def test_without_an_earlier_state_it_is_denied_and_begins_anew(pool):
+    """history=0: there is nothing to go back to; the call is denied all the same."""
+    with pool.session(history=0) as session:
+        assert session.run(RUINS["no way to fork"]).ok
+        assert str(session.run("1").reason) == "denied"
+        with pytest.raises(SessionLost, match="no earlier state"):
+            session.run("1")
+        session.reset()
+        assert session.run("1").value == "1"
+
+
+def test_a_call_that_ends_its_process_after_its_answer_is_rolled_back(pool):
+    """What dies between its answer and its stop would else be found lost, as by our failure."""
+    code = OF_ITS_HEAD + (
+        "send = head._send\ndef last(*words):\n    send(*words)\n    os._exit(0)\nhead._send = last"
+    )
+    with pool.session() as session:
+        session.run("x = 20")
+        for _ in range(10):
+            result = session.run(code)
+            assert str(result.reason) in ("denied", "ok") and not result.infra_error
+            assert session.run("x + 1").value in ("21", None)
+        assert session.run("x + 1").value == "21"
+
+
+def test_a_long_exception_is_cut(pool):
+    """What a call says of its exception has caps, as in a run."""
+    with pool.session() as session:
+        session.run("import sys\nsys.excepthook = lambda *_: None")
+        result = session.run("raise ValueError('x' * 30_000_000)")
+        assert (str(result.reason), result.rolled_back) == ("exception", False)
+        assert result.exception.message == "x" * 4096
