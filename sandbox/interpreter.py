@@ -29,7 +29,7 @@ _PATIENCE_S = 20.0
 _LONGEST_ANSWER = 1 << 20
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-_DATA = ("/usr/share/zoneinfo",)
+_DATA = ("/usr/share/zoneinfo", "/usr/lib/locale/C.utf8")  # the zones, and LANG's own locale
 _HIDDEN = ("site-packages", "dist-packages")
 """Entries of a standard library folder that are no part of it: whatever is installed here."""
 

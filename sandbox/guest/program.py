@@ -21,6 +21,7 @@ import os
 import signal
 import sys
 import types
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -56,8 +57,12 @@ _dict_of = vars(type)["__dict__"].__get__
 _FILES = frozenset((io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom))
 """Files that may hold what has not been written yet."""
 
-_WORTH_A_LOOK = _FILES | {type, abc.ABCMeta, enum.EnumType}
+_SUSPENDED = frozenset((types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType))
+
+_WORTH_A_LOOK = _FILES | _SUSPENDED | {type, abc.ABCMeta, enum.EnumType}
 """Without any of these (a metaclass of the program's own is a `type`), nothing is left to do."""
+
+_Module = types.ModuleType
 
 _Ended = tuple[int, BaseException | None]
 
@@ -67,27 +72,33 @@ class Program:
 
     Made once: it turns the zygote itself into what a program expects around it (`__main__`,
     sys.argv, the standard streams), so that the children find it ready, in pages they share.
-    `home` is the working directory, where the program's file will be.
+    `home` is the working directory, where the program's file will be. is_set_up: set-up code has
+    run in `main`, which is then what programs go on from.
     """
 
     def __init__(self, home: str, report: Report) -> None:
         self.path = os.path.join(home, PROGRAM_FILE)
         self.report = report
-        self.main = types.ModuleType("__main__")
-        self.main.__dict__.update(
-            __annotations__={},
-            __builtins__=sys.modules["builtins"],
-            __file__=self.path,
-            __cached__=None,
-            __loader__=importlib.machinery.SourceFileLoader("__main__", self.path),
-        )
-        sys.modules["__main__"] = self.main
+        self.is_set_up = False
+        self._names = {
+            "__builtins__": sys.modules["builtins"],
+            "__file__": self.path,
+            "__cached__": None,
+            "__loader__": importlib.machinery.SourceFileLoader("__main__", self.path),
+        }
+        self._renew_main()
         for name in [name for name in sys.modules if name.partition(".")[0] == "guest"]:
             del sys.modules[name]
         self._sites = sys.path[2:]  # behind the standard library's: packages
         sys.path.insert(0, home)
         self._seeders = seeders()
         install_streams()
+
+    def _renew_main(self) -> None:
+        main = sys.modules["__main__"] = self.main = _Module("__main__")
+        names = main.__dict__
+        names.update(self._names)
+        names["__annotations__"] = {}
 
     def move(self, old: str, new: str) -> None:
         """Know that what was in the folder `old` is in the folder `new` now."""
@@ -101,7 +112,12 @@ class Program:
             tempfile.tempdir = moved(tempfile.tempdir, old, new)
 
     def prepare(self) -> None:
-        """In the child, before its job is known: Python's handler of Ctrl-C, its own randomness."""
+        """In the child, before its job is known: Python's handler of Ctrl-C, its own randomness, a
+        `__main__` that the collector has not frozen, so that it can be collected at the end.
+        """
+        if not self.is_set_up:
+            self._earlier = self.main  # to take it apart would touch all that it names
+            self._renew_main()
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # less its enum
         for seed in self._seeders:
             seed()
@@ -165,17 +181,32 @@ class Program:
             sys.settrace(None)  # the program's own: from here on it would trace us
         except BaseException:  # an audit hook's opinion
             pass
-        exit_code = _finish(exit_code, namespace)
+        claim = _NOTHING if error is None else _describe(error)
+        interrupted = type(error) is KeyboardInterrupt  # of a subclass, Python does not die
+        if test is None:
+            # What we hold is no longer to be what keeps the program's objects alive.
+            del namespace, first, then, error
+        exit_code = _finish(exit_code, self._forget_main)
         if _own_id() != leader:  # a process that the program has forked
             _leave(exit_code & 0xFF)
         if test is not None:
             test.end(error)
-        self.report.write(_NOTHING if error is None else _describe(error))
-        if isinstance(error, KeyboardInterrupt):
+        self.report.write(claim)
+        if interrupted:
             # Python dies of the signal, so that a shell sees an interrupted program.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
         _leave(exit_code & 0xFF)
+
+    def _forget_main(self) -> "weakref.ref[types.ModuleType]":
+        """Give up `__main__`; return what tells whether it lives on."""
+        main = weakref.ref(self.main)
+        for name in ("__main__", MODULE):
+            if sys.modules.get(name) is self.main:
+                del sys.modules[name]
+        sys.excepthook, sys.displayhook = sys.__excepthook__, sys.__displayhook__
+        self.main = types.ModuleType("__main__")
+        return main
 
     def _make(self, namespace: dict[str, Any], call: bytes) -> None:
         self.report.write_value(furnish.call(namespace, call))
@@ -294,7 +325,10 @@ def _exit_code(error: SystemExit) -> int:
     return 1
 
 
-def _finish(exit_code: int, namespace: dict[str, Any]) -> int:
+_Forget = Callable[[], "weakref.ref[types.ModuleType]"]
+
+
+def _finish(exit_code: int, forget_main: _Forget) -> int:
     """Do what Python does at the end of a program, in its order; return the exit code.
 
     Python goes on whatever a step raises, and so does this: modules may be fakes, audit hooks
@@ -306,7 +340,7 @@ def _finish(exit_code: int, namespace: dict[str, Any]) -> int:
     if atexit._ncallbacks():
         _guarded(atexit._run_exitfuncs)
     try:
-        _settle(namespace)
+        _settle(forget_main)
     except BaseException:
         pass
     for name in ("stdout", "stderr"):
@@ -319,7 +353,7 @@ def _finish(exit_code: int, namespace: dict[str, Any]) -> int:
     return exit_code
 
 
-def _settle(namespace: dict[str, Any]) -> None:
+def _settle(forget_main: _Forget) -> None:
     """Finalise objects and flush files, where there are any that need it."""
     # Only what was made since the fork is tracked: the zygote froze the rest.
     made = gc.get_objects()
@@ -327,7 +361,7 @@ def _settle(namespace: dict[str, Any]) -> None:
         return
     if _has_finaliser(made):
         made.clear()
-        _guarded(lambda: _finalise(namespace))
+        _guarded(lambda: _finalise(forget_main()))
         made = gc.get_objects()
     for each in made:
         if type(each) in _FILES:
@@ -345,12 +379,24 @@ def _is_closed(stream: Any) -> bool:
 
 
 def _has_finaliser(made: list[Any]) -> bool:
-    """Whether a class among the objects `made` has a `__del__` of its own."""
-    return any(issubclass(type(each), type) and "__del__" in _dict_of(each) for each in made)
+    """Whether among the objects `made` is one that has something to do at its end: one that is
+    suspended, or a class with a `__del__` of its own.
+    """
+    return any(
+        type(each) in _SUSPENDED or (issubclass(type(each), type) and "__del__" in _dict_of(each))
+        for each in made
+    )
 
 
-def _finalise(namespace: dict[str, Any]) -> None:
-    """Drop the program's globals in the order in which Python drops a module's."""
+def _finalise(main: "weakref.ref[types.ModuleType]") -> None:
+    """Have the program's objects end as Python has them end: by the collector, which finds a module
+    and what is in it, all of it still there; then, of a module that something holds, name by name.
+    """
+    gc.collect()
+    module = main()
+    if module is None:
+        return
+    namespace = module.__dict__
     for name in [name for name in namespace if name.startswith("_") and name[1:2] != "_"]:
         namespace[name] = None
     for name in [name for name in namespace if name != "__builtins__"]:

@@ -230,6 +230,33 @@ SOURCES: dict[str, str | bytes] = {
         "class A:\n    def __init__(self, n): self.n = n\n"
         "    def __del__(self): print('del', self.n)\na = A(1)\nb = A(2)\nprint('main')"
     ),
+    "__del__ that calls a module": (
+        "import logging\nclass A:\n    def __del__(self): logging.warning('closing')\na = A()"
+    ),
+    "__del__ that counts": (
+        "n = 0\ndef bump():\n    global n\n    n += 1\n    return n\n"
+        "class A:\n    def __del__(self): print(bump())\na = A()\nb = A()"
+    ),
+    "__del__ in the collector's order": (
+        "class A:\n    def __init__(self, n): self.n = n\n"
+        "    def __del__(self): print('del', self.n, A is None)\n"
+        "a = A('a')\n_c = A('c')\nb = A('b')"
+    ),
+    "__del__ with the module imported": (
+        "import __main__\nclass A:\n    def __del__(self): print(__main__.A is A)\na = A()"
+    ),
+    "__del__ after sys.exit": "class A:\n    def __del__(self): print('del', A)\na = A()\nexit(3)",
+    "a generator that is suspended": (
+        "def g():\n    try: yield\n    finally: print('closed')\nx = g()\nnext(x)"
+    ),
+    "a context that was not left": (
+        "import contextlib\n@contextlib.contextmanager\ndef c():\n"
+        "    try: yield\n    finally: print('left')\nx = c()\nx.__enter__()"
+    ),
+    "subclass of KeyboardInterrupt": "class K(KeyboardInterrupt): pass\nraise K('k')",
+    "the locale of the environment": (
+        "import locale\nprint(locale.setlocale(locale.LC_ALL, ''), locale.getpreferredencoding())"
+    ),
     "__del__ of a cycle": (
         "class A:\n    def __del__(self): print('del')\na = A()\na.me = a\nprint('main')"
     ),

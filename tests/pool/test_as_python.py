@@ -80,6 +80,12 @@ def test_a_program_ends_as_under_python(pool, name, tmp_path):
     assert result.returncode == code, result
 
 
+def test_a_coroutine_that_was_not_awaited_is_told(pool):
+    """At the end, as Python does; where it stands, it is a line of ours."""
+    result = pool.run("async def f(): pass\nc = f()")
+    assert "RuntimeWarning: coroutine 'f' was never awaited" in result.stderr and result.ok
+
+
 @pytest.mark.parametrize("args", [("a", "b c", ""), ("--json", "-", "--", "é", "\udcff")])
 def test_arguments_arrive(pool, tmp_path, args):
     """sys.argv is the file's name and the arguments, whatever they look like."""
