@@ -5,7 +5,8 @@ import dataclasses
 from .errors import PolicyError
 
 _MAX_BYTES = 1 << 62
-_MAX_SECONDS = 10 * 365 * 86400.0
+MAX_SECONDS = 10 * 365 * 86400.0
+"""Far below what the kernel's and Python's clocks can hold (threading.TIMEOUT_MAX)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class Limits:
             if value is None:
                 continue
             if field.name in ("wall_s", "cpu_s"):
-                _require_seconds(field.name, value)
+                require_limit(field.name, value)
                 object.__setattr__(self, field.name, float(value))
             else:
                 _require_count(field.name, value, _MINIMA.get(field.name, 1))
@@ -90,13 +91,14 @@ _MINIMA = {
 }
 
 
-def _require_seconds(name: str, value: object) -> None:
+def require_limit(name: str, value: object) -> None:
+    """Refuse what is no limit on time: `name` is what the caller calls it."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
+        raise TypeError(f"{name} must be a number of seconds or None, not {value!r:.80}")
     # Comparing is enough: NaN and the infinities fail it, and no whole number is too large for it.
-    if not 0 < value <= _MAX_SECONDS:
+    if not 0 < value <= MAX_SECONDS:
         raise ValueError(
-            f"{name}={value!r}: must be over 0 and at most {_MAX_SECONDS:.0f} s; None is unlimited"
+            f"{name}={value!r}: must be over 0 and at most {MAX_SECONDS:.0f} s; None is unlimited"
         )
 
 

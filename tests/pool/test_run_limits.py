@@ -1,5 +1,6 @@
 """Limits tell the truth: each ends a run with its own reason, or with an errno inside."""
 
+import threading
 import time
 
 import pytest
@@ -317,12 +318,17 @@ def test_everything_unlimited_runs(pool):
         ({"code": "", "queue_timeout": -1}, ValueError),
         ({"code": "", "queue_timeout": "1"}, TypeError),
         ({"code": "", "queue_timeout": float("nan")}, ValueError),
+        ({"code": "", "queue_timeout": float("inf")}, ValueError),
+        ({"code": "", "queue_timeout": threading.TIMEOUT_MAX * 2}, ValueError),
+        ({"code": "", "queue_timeout": 10**400}, ValueError),
+        ({"code": "", "timeout": float("nan")}, ValueError),
+        ({"code": "", "timeout": 10**400}, ValueError),
     ],
 )
 def test_a_callers_mistake_raises(pool, arguments, error):
-    """What makes no sense raises, before anything runs."""
+    """What makes no sense raises, before anything runs, and is named as the caller named it."""
     runs = pool.stats().runs
-    with pytest.raises(error):
+    with pytest.raises(error, match=f"^{list(arguments)[-1]}"):
         pool.run(**arguments)
     assert pool.stats().runs == runs
 
