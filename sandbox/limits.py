@@ -5,6 +5,10 @@ import dataclasses
 from .errors import PolicyError
 
 _MAX_BYTES = 1 << 62
+_MOST_TASKS = (4 << 20) - 2
+"""Linux has 4194304 process ids at most (PID_MAX_LIMIT), and pids.max takes no larger number; one
+task is the zygote."""
+
 MAX_SECONDS = 10 * 365 * 86400.0
 """Far below what the kernel's and Python's clocks can hold (threading.TIMEOUT_MAX)."""
 
@@ -64,10 +68,13 @@ class Limits:
 
     @property
     def tasks(self) -> int | None:
-        """Processes and threads at once, as the kernel counts them, without the zygote."""
+        """Processes and threads at once, as the kernel counts them, without the zygote; None is
+        any number, and so is more than the kernel can have.
+        """
         if self.processes is None or self.threads is None:
             return None
-        return self.processes + self.threads - 1
+        tasks = self.processes + self.threads - 1
+        return tasks if tasks <= _MOST_TASKS else None
 
     def require_fit(self, tier: str) -> None:
         """Raise `PolicyError` where `tier` can't hold a run to these limits."""

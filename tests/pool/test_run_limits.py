@@ -303,6 +303,21 @@ def test_everything_unlimited_runs(pool):
     assert result.ok, result
 
 
+@pytest.mark.parametrize("name", ["memory_bytes", "disk_bytes", "files", "threads", "open_files"])
+def test_more_than_any_machine_has_is_no_limit(pool, name):
+    """What `Limits` takes runs: the kernel is told no number that it refuses."""
+    result = pool.run("open('x', 'w').write('x')\nprint(1)", limits=Limits(**{name: 1 << 62}))
+    assert result.ok, result
+
+
+@pytest.mark.parametrize("limits", [{"threads": 4194304}, {"files": 1 << 61}])
+def test_a_limit_that_is_none_costs_no_tier(pool, limits):
+    """The strongest tier that works is taken, whatever the numbers."""
+    with Pool(1, limits=Limits(**limits)) as other, Pool(1) as usual:
+        assert other.tier == usual.tier
+        assert other.run("print(1)").ok
+
+
 @pytest.mark.parametrize(
     "arguments, error",
     [
