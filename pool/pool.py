@@ -1,13 +1,13 @@
 """The pool: a queue, its workers, and the doors to them."""
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -15,12 +15,12 @@ from sandbox.cpus import usable_cpus
 from sandbox.errors import PolicyError, SetupError
 from sandbox.host import Wish, settle
 from sandbox.job import Job
-from sandbox.limits import Limits
+from sandbox.limits import Limits, require_limit
 from sandbox.result import Result
 from sandbox.runtime import Runtime
 
 from . import lifecycle
-from .checks import expiry, names_of, require_count, require_seconds
+from .checks import each_of, expiry, names_of, naming, pair_of, require_count, require_seconds
 from .engine import Engine
 from .errors import PoolClosed
 from .function import Function, check_name
@@ -250,7 +250,10 @@ class Pool:
     def _limits_of(self, program: Program, timeout: float | None) -> Limits:
         limits = self.limits if program.limits is None else program.limits
         limits.require_fit(self.tier)
-        return limits if timeout is None else limits.replace(wall_s=timeout)
+        if timeout is None:
+            return limits
+        require_limit("timeout", timeout)  # by the name that the caller knows
+        return limits.replace(wall_s=timeout)
 
     def map(
         self, programs: Iterable[str | bytes | Program], **options: Unpack[Options]
@@ -261,8 +264,14 @@ class Pool:
         bounded queue, `map` waits where `submit` would raise `PoolFull`. options: for all of them,
         as for `run`. When the iterator is closed, or fails, what has not ended is cancelled.
         """
-        ahead = _LOOK_AHEAD * len(self._engine.workers)
-        return in_order(lambda program: self.submit(program, **options), programs, ahead)
+        numbered = enumerate(each_of("programs", programs, "programs"))
+
+        def submit(program: tuple[int, str | bytes | Program]) -> RunFuture:
+            number, code = program
+            with naming(f"programs[{number}]"):
+                return self.submit(code, **options)
+
+        return in_order(submit, numbered, _LOOK_AHEAD * len(self._engine.workers))
 
     def function(
         self,
@@ -339,13 +348,11 @@ class Pool:
         A program never makes it raise; ValueError or TypeError are for cases that make no sense.
         Waits where the queue is full. If the wait is interrupted, all that runs is killed.
         """
-        (verdict,) = self.judge_many(
-            [(source, cases)],
-            limits=limits,
-            timeout=timeout,
-            shuffle=shuffle,
-            stop_at_first_failure=stop_at_first_failure,
+        items = [(source, cases)]
+        judging = self._judging(
+            items, limits, timeout, shuffle, stop_at_first_failure, numbered=False
         )
+        (verdict,) = judging.run()
         return verdict
 
     def judge_many(
@@ -374,7 +381,9 @@ class Pool:
     ) -> Verdict:
         """`judge` for asyncio, in a thread of the loop's; cancelling the task kills what runs."""
         items = [(source, cases)]
-        judging = self._judging(items, limits, timeout, shuffle, stop_at_first_failure)
+        judging = self._judging(
+            items, limits, timeout, shuffle, stop_at_first_failure, numbered=False
+        )
         try:
             (verdict,) = await asyncio.to_thread(judging.run)
         except asyncio.CancelledError:
@@ -390,20 +399,27 @@ class Pool:
         shuffle: bool | int = False,
         stop_at_first_failure: bool = False,
         on_result: OnResult | None = None,
+        *,
+        numbered: bool = True,
     ) -> Judging:
+        """numbered: whether the caller gave a sequence of items, so that errors tell which."""
         own = judging_limits(self.limits, limits, timeout)
-        planned = [
-            Item(
-                source,
-                cases,
-                limits=own,
-                shuffle=shuffle,
-                stop_at_first_failure=stop_at_first_failure,
-            )
-            for source, cases in items
-        ]
-        for item in planned:
-            item.require_fit(self.tier)
+        if not isinstance(shuffle, int):
+            raise TypeError(f"shuffle must be True, False or a whole number, not {shuffle!r:.80}")
+        planned = []
+        for number, each in enumerate(each_of("items", items, "pairs of a program and its cases")):
+            place = f"items[{number}]"
+            source, cases = pair_of(place, each, "a program and its cases")
+            with naming(place) if numbered else contextlib.nullcontext():
+                item = Item(
+                    source,
+                    cases,
+                    limits=own,
+                    shuffle=shuffle,
+                    stop_at_first_failure=stop_at_first_failure,
+                )
+                item.require_fit(self.tier)
+            planned.append(item)
         ahead = _LOOK_AHEAD * len(self._engine.workers)
         return Judging(self._queue_work, planned, ahead, on_result)
 
@@ -552,7 +568,9 @@ class Pool:
         origins.add(origin)
         return Snapshot(self, origin)
 
-    def _session_room(self, count: int) -> AbstractContextManager[Callable[[Session], Session]]:
+    def _session_room(
+        self, count: int
+    ) -> contextlib.AbstractContextManager[Callable[[Session], Session]]:
         return self._engine.sessions.room(count)
 
     def _forget(self, session: Session) -> None:

@@ -105,7 +105,7 @@ class Program:
                 for name, content in fields["files"].items()
             }
         if fields.get("limits") is not None:
-            fields["limits"] = _limits(fields["limits"])
+            fields["limits"] = limits_from_dict(fields["limits"])
         return cls(fields.pop("code"), **fields)
 
     def job(self, limits: Limits) -> Job:
@@ -204,11 +204,13 @@ def bytes_from_json(name: str, value: object) -> object:
     return value
 
 
-def _limits(value: object) -> Limits:
-    if not isinstance(value, dict):
+def limits_from_dict(value: object) -> Limits:
+    """Return limits from a mapping of their names."""
+    if not isinstance(value, Mapping):
         raise TypeError(f"limits must be a JSON object, not {value!r:.80}")
-    known = {field.name for field in dataclasses.fields(Limits)}
-    unknown = value.keys() - known
+    known = [field.name for field in dataclasses.fields(Limits)]
+    unknown = value.keys() - set(known)
     if unknown:
-        raise ValueError(f"limits: unknown {sorted(unknown)[0]!r}; there are {', '.join(known)}")
+        first = min(map(repr, unknown))
+        raise ValueError(f"limits: unknown {first:.80}; there are {', '.join(known)}")
     return Limits(**value)

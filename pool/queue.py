@@ -17,6 +17,10 @@ from .task import Task
 _LEAST_NAP_S = 0.005
 """Between two looks for waits that are over: under overload they end by the hundred."""
 
+_LONGEST_NAP_S = 3600.0
+"""However far away the next deadline is: a wait over threading.TIMEOUT_MAX raises, and would end
+the one thread that all deadlines hang on."""
+
 _LEAST_DEADLINES = 64
 """Below that many, deadlines of waits that were won are not worth being cleared away."""
 
@@ -145,7 +149,7 @@ class Queue:
                     return
                 if not due:
                     nap_s = max(self._deadlines[0][0] - time.monotonic(), _LEAST_NAP_S)
-                    self._sooner.wait(nap_s)
+                    self._sooner.wait(min(nap_s, _LONGEST_NAP_S))
             for task in due:
                 _expire(task)
 

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from sandbox.limits import Limits
+from sandbox.limits import Limits, require_limit
 
+from .checks import each_of, naming, pair_of
 from .errors import SessionLost
 from .judge import Case, case_from_dict
 from .metrics import Metrics
 from .pool import Pool
-from .program import Program
+from .program import Program, limits_from_dict
 from .session import Session
 from .session_ids import SessionIds, require_count
 
@@ -57,8 +58,9 @@ class PythonExecutorService:
         session_idle_s: float | None = _SESSION_IDLE_S,
         session_memory_bytes: int | None = None,
     ) -> None:
-        limits = _limits(limits) or Limits()
-        if timeout is not None:
+        limits = Limits() if limits is None else _limits(limits)
+        if timeout is not None and isinstance(limits, Limits):
+            require_limit("timeout", timeout)
             limits = limits.replace(wall_s=timeout)
         self._pool = Pool(
             pool_size,
@@ -96,9 +98,10 @@ class PythonExecutorService:
 
         If one of them makes no sense, none is run.
         """
-        if isinstance(programs, (str, bytes, Mapping)):
-            raise TypeError(f"programs must be a sequence of programs, not one: {programs!r:.80}")
-        checked = [_program(each, f"programs[{number}]") for number, each in enumerate(programs)]
+        checked = []
+        for number, each in enumerate(each_of("programs", programs, "programs")):
+            with naming(f"programs[{number}]"):
+                checked.append(_program(each))
         return [result.to_dict() for result in self._pool.map(checked, **_options(options))]
 
     def judge_many(
@@ -109,10 +112,12 @@ class PythonExecutorService:
         """Return a verdict (`Verdict.to_dict`) for each of `items`, pairs of a program and its
         cases, these as `case_from_dict` takes them. options: as for `Pool.judge_many`.
         """
-        checked = [
-            (_program(code, f"items[{number}]"), [_case(case) for case in cases])
-            for number, (code, cases) in enumerate(items)
-        ]
+        checked = []
+        for number, each in enumerate(each_of("items", items, "pairs of a program and its cases")):
+            place = f"items[{number}]"
+            code, cases = pair_of(place, each, "a program and its cases")
+            with naming(place):
+                checked.append((_program(code), _cases(cases)))
         verdicts = self._pool.judge_many(checked, **_options(options))
         return [verdict.to_dict() for verdict in verdicts]
 
@@ -135,7 +140,7 @@ class PythonExecutorService:
 
     def execute_in(self, session_id: str, code: str | bytes, **options: Any) -> dict[str, Any]:
         """Run `code` where the session's last call left off; options as for `Session.run`."""
-        return self._sessions[session_id].run(code, **_options(options)).to_dict()
+        return self._session(session_id).run(code, **_options(options)).to_dict()
 
     def execute_in_many(
         self, chains: Iterable[tuple[str, Sequence[str | bytes]]]
@@ -143,33 +148,41 @@ class PythonExecutorService:
         """Run each session's codes in their order, different sessions at the same time; return
         their results in the same order. A session that is lost answers with infra errors.
         """
-        found = self._sessions.run_chains(chains)
+        found = self._sessions.run_chains(each_of("chains", chains, "ids and their codes"))
         return [[result.to_dict() for result in results] for results in found]
 
     def fork_session(self, session_id: str, n: int | None = None) -> str | list[str]:
         """Return the ids of `n` sessions that go on from this one's state; without `n`, one id."""
-        branches = self._sessions[session_id].fork(n)
+        branches = self._session(session_id).fork(n)
         if isinstance(branches, Session):
             return self._sessions.add(branches)
         return [self._sessions.add(branch) for branch in branches]
 
     def rollback_session(self, session_id: str, steps: int = 1) -> None:
         """Go back to the state before the last `steps` calls."""
-        self._sessions[session_id].rollback(steps)
+        self._session(session_id).rollback(steps)
 
     def reset_session(self, session_id: str) -> None:
         """Begin anew, with an interpreter and files as of a new session."""
-        self._sessions[session_id].reset()
+        self._session(session_id).reset()
 
     def close_session(self, session_id: str) -> None:
         """End it. Raises `SessionLost` for one that is not there."""
+        self._session(session_id)
         self._sessions.close(session_id)
 
     def close_sessions(self, session_ids: Iterable[str]) -> None:
         """End those of them that are there."""
         for session_id in session_ids:
             with contextlib.suppress(SessionLost):
-                self._sessions.close(session_id)
+                self.close_session(session_id)
+
+    def _session(self, session_id: str) -> Session:
+        if not isinstance(session_id, str):
+            raise TypeError(
+                f"session_id must be the text that open_session returned, not {session_id!r:.80}"
+            )
+        return self._sessions[session_id]
 
     # ---- all of it
 
@@ -195,7 +208,7 @@ class PythonExecutorService:
 
 
 def _limits(limits: Limits | Mapping[str, Any] | None) -> Limits | None:
-    return Limits(**limits) if isinstance(limits, Mapping) else limits
+    return limits_from_dict(limits) if isinstance(limits, Mapping) else limits
 
 
 def _options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,16 +218,17 @@ def _options(options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _program(code: object, where: str = "code") -> Program:
+def _program(code: object) -> Program:
     if isinstance(code, Program):
         return code
-    try:
-        if isinstance(code, Mapping):
-            return Program.from_dict(dict(code))
-        return Program(code)  # type: ignore[arg-type]  # which it checks
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{where}: {error}") from None
+    if isinstance(code, Mapping):
+        return Program.from_dict(dict(code))
+    return Program(code)  # type: ignore[arg-type]  # which it checks
 
 
-def _case(case: object) -> Case:
-    return case if isinstance(case, Case) else case_from_dict(case)
+def _cases(cases: Iterable[object]) -> list[Case]:
+    found = []
+    for number, case in enumerate(each_of("cases", cases, "cases")):
+        with naming(f"cases[{number}]"):
+            found.append(case if isinstance(case, Case) else case_from_dict(case))
+    return found

@@ -27,6 +27,7 @@ _PATIENCE_S = 20.0
 """What another interpreter may take to say what it is."""
 
 _LONGEST_ANSWER = 1 << 20
+_LONGEST_QUOTE = 200
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _DATA = ("/usr/share/zoneinfo", "/usr/lib/locale/C.utf8")  # the zones, and LANG's own locale
@@ -95,9 +96,11 @@ def find(python: str) -> Interpreter:
         if usable:
             raise ValueError("it failed after its answer")
     except (StopIteration, ValueError, TypeError, KeyError):
-        text = (complaints or said)[-300:].decode("utf-8", "replace").strip()
+        # What it printed is not quoted: it could be anything, such as the names in a folder.
+        last = complaints.strip().rpartition(b"\n")[2][:_LONGEST_QUOTE].decode("utf-8", "replace")
         raise PolicyError(
-            f"python={python!r}: {path} is no Python that works (status {status}): {text}"
+            f"python={python!r}: {path} is no Python interpreter that works (status {status})"
+            + (f": {last}" if last else "")
         ) from None
     version = ".".join(map(str, found["version"]))
     raise PolicyError(

@@ -5,7 +5,12 @@ import dataclasses
 from .errors import PolicyError
 
 _MAX_BYTES = 1 << 62
-_MAX_SECONDS = 10 * 365 * 86400.0
+_MOST_TASKS = (4 << 20) - 2
+"""Linux has 4194304 process ids at most (PID_MAX_LIMIT), and pids.max takes no larger number; one
+task is the zygote."""
+
+MAX_SECONDS = 10 * 365 * 86400.0
+"""Far below what the kernel's and Python's clocks can hold (threading.TIMEOUT_MAX)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ class Limits:
             if value is None:
                 continue
             if field.name in ("wall_s", "cpu_s"):
-                _require_seconds(field.name, value)
+                require_limit(field.name, value)
                 object.__setattr__(self, field.name, float(value))
             else:
                 _require_count(field.name, value, _MINIMA.get(field.name, 1))
@@ -63,10 +68,13 @@ class Limits:
 
     @property
     def tasks(self) -> int | None:
-        """Processes and threads at once, as the kernel counts them, without the zygote."""
+        """Processes and threads at once, as the kernel counts them, without the zygote; None is
+        any number, and so is more than the kernel can have.
+        """
         if self.processes is None or self.threads is None:
             return None
-        return self.processes + self.threads - 1
+        tasks = self.processes + self.threads - 1
+        return tasks if tasks <= _MOST_TASKS else None
 
     def require_fit(self, tier: str) -> None:
         """Raise `PolicyError` where `tier` can't hold a run to these limits."""
@@ -90,13 +98,14 @@ _MINIMA = {
 }
 
 
-def _require_seconds(name: str, value: object) -> None:
+def require_limit(name: str, value: object) -> None:
+    """Refuse what is no limit on time: `name` is what the caller calls it."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
+        raise TypeError(f"{name} must be a number of seconds or None, not {value!r:.80}")
     # Comparing is enough: NaN and the infinities fail it, and no whole number is too large for it.
-    if not 0 < value <= _MAX_SECONDS:
+    if not 0 < value <= MAX_SECONDS:
         raise ValueError(
-            f"{name}={value!r}: must be over 0 and at most {_MAX_SECONDS:.0f} s; None is unlimited"
+            f"{name}={value!r}: must be over 0 and at most {MAX_SECONDS:.0f} s; None is unlimited"
         )
 
 

@@ -23,6 +23,10 @@ from .nursery import Nursery
 from .result import GuestException
 from .spares import RunJail
 
+_LONGEST_WAIT_S = (1 << 31) // 1000
+"""poll(2) counts milliseconds in an int, and Python refuses a socket's timeout beyond that: whoever
+gives set-up code more than these 24 days waits without a limit."""
+
 
 class SetupFailed(Exception):
     """The set-up code ended with an exception, which `exception` describes."""
@@ -66,7 +70,8 @@ class Template:
             raise
 
     def _meet(self, timeout_s: float | None) -> None:
-        self._control.settimeout(timeout_s)
+        bounded = timeout_s is not None and timeout_s < _LONGEST_WAIT_S
+        self._control.settimeout(timeout_s if bounded else None)
         try:
             word, descriptors = self._receive()
         except TimeoutError:

@@ -85,7 +85,7 @@ def fuzz(
     if file == "-" == reference:
         raise ValueError("program and reference can't both be read from standard input")
     candidate, trusted = options.read(file), options.read(reference)
-    limits = options.judging_limits(None, timeout, memory)
+    limits = options.judging_limits(None, timeout, memory, "--timeout")
     seed = settled(seed)
     tried = 0
     try:

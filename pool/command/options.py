@@ -9,7 +9,7 @@ import typer
 
 from sandbox.limits import Limits
 
-from ..judge.plan import WALL_FACTOR
+from ..judge.plan import wall_for
 from .sizes import parse_seconds, parse_size
 
 Timeout = Annotated[str, typer.Option(metavar="S", help="Wall-clock seconds, or 'none'.")]
@@ -51,14 +51,13 @@ def limits(timeout: str, cpu_time: str, memory: str, processes: int = 1) -> Limi
     )
 
 
-def judging_limits(timeout: str | None, cpu_time: str, memory: str) -> Limits:
+def judging_limits(
+    timeout: str | None, cpu_time: str, memory: str, cpu_option: str = "--cpu-time"
+) -> Limits:
     """Return the limits of judged programs: without `--timeout`, CPU time counts first."""
-    limits = Limits(
-        cpu_s=parse_seconds("--cpu-time", cpu_time), memory_bytes=parse_size("--memory", memory)
-    )
-    if timeout is not None:
-        return limits.replace(wall_s=parse_seconds("--timeout", timeout))
-    return limits.replace(wall_s=None if limits.cpu_s is None else WALL_FACTOR * limits.cpu_s)
+    cpu_s = parse_seconds(cpu_option, cpu_time)
+    wall_s = wall_for(cpu_s) if timeout is None else parse_seconds("--timeout", timeout)
+    return Limits(cpu_s=cpu_s, wall_s=wall_s, memory_bytes=parse_size("--memory", memory))
 
 
 def names(options: Sequence[str] | None) -> tuple[str, ...]:

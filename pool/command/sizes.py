@@ -4,6 +4,8 @@ import decimal
 import re
 from collections.abc import Sequence
 
+from sandbox.limits import MAX_SECONDS
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -22,13 +24,18 @@ def parse_size(name: str, text: str) -> int | None:
 
 
 def parse_seconds(name: str, text: str) -> float | None:
-    """Return seconds for a text such as "2.5"; None for "none". Raises ValueError."""
+    """Return seconds for a text such as "2.5"; None for "none". Raises ValueError naming `name`."""
     if text.lower() == "none":
         return None
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
         raise ValueError(f"{name} {text!r}: must be a number of seconds, or 'none'") from None
+    if not 0 < seconds <= MAX_SECONDS:  # not NaN either
+        raise ValueError(
+            f"{name} {text!r}: must be over 0 and at most {MAX_SECONDS:.0f} seconds, or 'none'"
+        )
+    return seconds
 
 
 def parse_environment(texts: Sequence[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.limits import Limits
 
-from ..checks import require_count, require_seconds
+from ..checks import require_count
 from ..function import check_name
 from ..judge.cases import Call
 from ..judge.plan import judging_limits
@@ -66,7 +66,6 @@ def differential(
 
 def limits_of_a_call(pool: "Pool", limits: Limits | None, timeout: float | None) -> Limits:
     """As a judge's: CPU time counts, which does not hang on the load."""
-    require_seconds("timeout", timeout)
     if limits is None and timeout is None:
         timeout = _TIMEOUT_S
     limits = judging_limits(pool.limits, limits, timeout)

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from sandbox.errors import PolicyError
 from sandbox.guest.dialogue import PROGRAM, TEST
 from sandbox.job import Job
-from sandbox.limits import Limits
+from sandbox.limits import MAX_SECONDS, Limits, require_limit
 
+from ..checks import each_of
 from ..program import Program
 from ..task import Trial
 from .cases import KINDS, Asserts, Call, Case, Stdio
@@ -34,9 +35,15 @@ def judging_limits(pool: Limits, given: Limits | None, timeout: float | None) ->
         return given
     if timeout is None and pool.cpu_s is not None:
         return pool
+    if timeout is not None:
+        require_limit("timeout", timeout)
     cpu_s = pool.wall_s if timeout is None else timeout
-    limits = pool.replace(cpu_s=cpu_s)  # which checks it
-    return limits.replace(wall_s=None if limits.cpu_s is None else WALL_FACTOR * limits.cpu_s)
+    return pool.replace(cpu_s=cpu_s, wall_s=wall_for(cpu_s))
+
+
+def wall_for(cpu_s: float | None) -> float | None:
+    """How long a program that may take `cpu_s` of CPU time may take by the wall."""
+    return None if cpu_s is None else min(WALL_FACTOR * cpu_s, MAX_SECONDS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,9 +69,7 @@ class Item:
         shuffle: bool | int,
         stop_at_first_failure: bool,
     ) -> None:
-        if isinstance(cases, (Stdio, Call, Asserts)):
-            raise TypeError(f"cases must be a sequence of cases, not one: [{type(cases).__name__}]")
-        self.cases: Sequence[Case] = tuple(cases)
+        self.cases: Sequence[Case] = tuple(each_of("cases", cases, "cases"))
         for number, case in enumerate(self.cases):
             if not isinstance(case, (Stdio, Call, Asserts)):
                 raise TypeError(f"cases[{number}] must be Stdio, Call or Asserts, not {case!r:.80}")

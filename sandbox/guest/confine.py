@@ -23,6 +23,10 @@ PROGRAM_FILE = "main.py"
 SPARE_INODES = 5
 """Inodes of a scratch directory that are ours: its root, the folders, the program's file."""
 
+_MOST_INODES = 1 << 53
+"""tmpfs counts 1024 bytes for each (mm/shmem.c), and takes no number whose bytes are no unsigned
+long. More than any machine has is no limit. Sizes are taken up to 2**63."""
+
 
 class ConfineError(Exception):
     """A step of a confinement failed: nothing may run here."""
@@ -133,6 +137,8 @@ class Confinement:
 
     def mount_scratch(self, disk_bytes: int | None, inodes: int | None) -> None:
         """Mount an empty scratch over what is there; None is unlimited."""
+        if inodes is not None and inodes > _MOST_INODES:
+            inodes = None
         options = b"mode=0700,size=%d,nr_inodes=%d" % (disk_bytes or 0, inodes or 0)
         flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOATIME
         # The owner of a mount is who mounts it: a process of ours, whose id its children have.

@@ -311,10 +311,10 @@ def test_interpreters_that_dont_work_are_refused(script, tmp_path, monkeypatch):
         ("surely-no-such-python", "on PATH"),
         (str(tmp_path / "plain"), "does not start"),
         (script("echo broken >&2; exit 1"), "broken"),
-        (script("echo '[]'"), "no Python that works"),
+        (script("echo '[]'"), "no Python interpreter that works"),
         (script("sleep 60; true"), "did not answer"),
-        (script("exec yes"), "no Python that works"),
-        (script(f"echo '{partial}'"), "no Python that works"),
+        (script("exec yes"), "no Python interpreter that works"),
+        (script(f"echo '{partial}'"), "no Python interpreter that works"),
         (script(f'{sys.executable} "$@"; exit 1'), "status 1"),
         (script(f"echo '{old}'"), "cpython 3.9"),
         (script(f"echo '{other}'"), "pypy 3.11"),
@@ -323,6 +323,18 @@ def test_interpreters_that_dont_work_are_refused(script, tmp_path, monkeypatch):
             Pool(1, python=python)
         assert words in str(caught.value), python
         assert repr(python) in str(caught.value)
+
+
+def test_what_is_no_interpreter_is_not_quoted_at_length(script, tmp_path, monkeypatch):
+    """`python=/bin/ls` shows the names in no folder, and complaints are cut."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "private").write_text("")
+    loud = script("echo first >&2; head -c 9999 /dev/zero | tr '\\0' x >&2")
+    for python in ("/bin/ls", loud):
+        with pytest.raises(PolicyError, match="is no Python interpreter") as caught:
+            Pool(1, python=python)
+        assert "private" not in str(caught.value)
+        assert len(str(caught.value)) < 600
     with pytest.raises(TypeError, match="python"):
         Pool(1, python=3)  # type: ignore[arg-type]
 

@@ -140,6 +140,21 @@ def test_map_waits_where_submit_would_refuse(tier):
         assert others[0].result().ok
 
 
+@pytest.mark.parametrize("programs", [None, 1, "print(1)", b"print(1)", Program("print(1)")])
+def test_map_takes_a_sequence(pool, programs):
+    """At once, not when the first result is asked for; one program is not many."""
+    with pytest.raises(TypeError, match=r"^programs must be a sequence of programs, not "):
+        pool.map(programs)
+
+
+def test_map_numbers_a_program_that_makes_no_sense(pool):
+    """Of many, one has to be found."""
+    with pytest.raises(TypeError, match=r"^programs\[2\]: code must be str or bytes, not int"):
+        list(pool.map(["1", "2", 3]))
+    with pytest.raises(ValueError, match=r"^programs\[1\]: code has 9 bytes, more than"):
+        list(pool.map(["1", "123456789"], limits=Limits(source_bytes=8)))
+
+
 def test_map_passes_on_what_the_iterable_raises(pool):
     """What is in flight is cancelled, and the error is the caller's."""
 

@@ -55,6 +55,18 @@ def test_waits_end_each_at_its_own_time():
     queue.close()
 
 
+@pytest.mark.parametrize("patience_s", [1e12, float("inf")])
+def test_no_deadline_is_too_far_away(patience_s):
+    """Who waits longer than a thread can sleep does not end the one that all deadlines hang on."""
+    queue = Queue(None)
+    queue.put(make_task(patience_s))
+    time.sleep(0.05)  # long enough for it to have fallen
+    sooner = make_task(0.05)
+    queue.put(sooner)
+    assert isinstance(sooner.future.exception(timeout=2), TimeoutError)
+    queue.close()
+
+
 def test_waits_that_were_won_leave_nothing_behind():
     """However long a run might have waited, its deadline is not kept when it did not."""
     queue = Queue(None)

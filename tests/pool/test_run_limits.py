@@ -1,5 +1,6 @@
 """Limits tell the truth: each ends a run with its own reason, or with an errno inside."""
 
+import threading
 import time
 
 import pytest
@@ -302,6 +303,21 @@ def test_everything_unlimited_runs(pool):
     assert result.ok, result
 
 
+@pytest.mark.parametrize("name", ["memory_bytes", "disk_bytes", "files", "threads", "open_files"])
+def test_more_than_any_machine_has_is_no_limit(pool, name):
+    """What `Limits` takes runs: the kernel is told no number that it refuses."""
+    result = pool.run("open('x', 'w').write('x')\nprint(1)", limits=Limits(**{name: 1 << 62}))
+    assert result.ok, result
+
+
+@pytest.mark.parametrize("limits", [{"threads": 4194304}, {"files": 1 << 61}])
+def test_a_limit_that_is_none_costs_no_tier(pool, limits):
+    """The strongest tier that works is taken, whatever the numbers."""
+    with Pool(1, limits=Limits(**limits)) as other, Pool(1) as usual:
+        assert other.tier == usual.tier
+        assert other.run("print(1)").ok
+
+
 @pytest.mark.parametrize(
     "arguments, error",
     [
@@ -317,12 +333,17 @@ def test_everything_unlimited_runs(pool):
         ({"code": "", "queue_timeout": -1}, ValueError),
         ({"code": "", "queue_timeout": "1"}, TypeError),
         ({"code": "", "queue_timeout": float("nan")}, ValueError),
+        ({"code": "", "queue_timeout": float("inf")}, ValueError),
+        ({"code": "", "queue_timeout": threading.TIMEOUT_MAX * 2}, ValueError),
+        ({"code": "", "queue_timeout": 10**400}, ValueError),
+        ({"code": "", "timeout": float("nan")}, ValueError),
+        ({"code": "", "timeout": 10**400}, ValueError),
     ],
 )
 def test_a_callers_mistake_raises(pool, arguments, error):
-    """What makes no sense raises, before anything runs."""
+    """What makes no sense raises, before anything runs, and is named as the caller named it."""
     runs = pool.stats().runs
-    with pytest.raises(error):
+    with pytest.raises(error, match=f"^{list(arguments)[-1]}"):
         pool.run(**arguments)
     assert pool.stats().runs == runs
 

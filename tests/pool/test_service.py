@@ -59,8 +59,36 @@ def test_a_batch_is_one_call(service):
         service.execute_many(["1", "2", 3])
     with pytest.raises(TypeError, match="must be a sequence of programs, not one"):
         service.execute_many("print(1)")
+    with pytest.raises(TypeError, match=r"^programs must be a sequence of programs, not None"):
+        service.execute_many(None)
     assert service.execute_many([]) == []
     assert service.stats()["runs"] == runs
+
+
+def test_mistakes_are_told_in_the_callers_words(service):
+    """Each names what was passed, as it was passed, and nothing is run."""
+    nan = float("nan")
+    for call, words in (
+        (lambda: service.execute(3), "^code must be str or bytes, not int"),
+        (lambda: service.execute("1", limits={"foo": 1}), "^limits: unknown 'foo'; there are wall"),
+        (lambda: service.execute("1", limits={1: 1}), "^limits: unknown 1"),
+        (lambda: service.execute("1", timeout=nan), "^timeout=nan"),
+        (lambda: PythonExecutorService(1, nan), "^timeout=nan"),
+        (lambda: PythonExecutorService(1, limits={"foo": 1}), "^limits: unknown 'foo'"),
+        (lambda: service.judge_many(None), "^items must be a sequence of pairs"),
+        (lambda: service.judge_many([1]), r"^items\[0\] must be a pair of a program"),
+        (
+            lambda: service.judge_many([("1", [{"kind": "x"}])]),
+            r"^items\[0\]: cases\[0\]: kind='x'",
+        ),
+        (lambda: service.execute_in([], "1"), r"^session_id must be .* not \[\]"),
+        (lambda: service.fork_session(None), "^session_id must be .* not None"),
+        (lambda: service.close_session(1), "^session_id must be .* not 1"),
+        (lambda: service.execute_in_many(None), "^chains must be a sequence of .* not None"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=words):
+            call()
+    assert service.stats()["runs"] == 0
 
 
 def test_timeout_and_limits():

@@ -286,6 +286,13 @@ def test_the_command_takes_a_number(tmp_path):
     assert json.loads(run("--json").stdout)["reason"] == "exception"
 
 
+def test_more_processes_than_linux_can_have_are_any_number(pool):
+    """They are no reason to say that the host can't have several."""
+    for processes in (4194304, 9_999_999_999):
+        limits = Limits(processes=processes)
+        assert pool.run("import os; print(os.fork() >= 0)", limits=limits).ok
+
+
 def test_without_a_cgroup_all_of_them_are_watched(monkeypatch):
     """Where no cgroup counts, memory, CPU time and number of processes are looked at, of them all."""
     monkeypatch.setattr("sandbox.host.writable_cgroup", lambda runtime: None)

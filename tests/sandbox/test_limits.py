@@ -115,6 +115,12 @@ def test_processes_and_threads_are_counted_together():
     assert Limits(processes=None).tasks is None is Limits(threads=None).tasks
 
 
+def test_more_tasks_than_linux_can_have_are_any_number():
+    """pids.max takes no number over 4194304, and the zygote is one more."""
+    assert Limits(threads=4194302).tasks == 4194302
+    assert Limits(threads=4194303).tasks is None is Limits(processes=1 << 62).tasks
+
+
 def test_limits_are_frozen_and_keyword_only():
     """Limits can be shared between threads and pools: nobody can change them."""
     limits = Limits()

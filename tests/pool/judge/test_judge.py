@@ -13,6 +13,7 @@ from pool import Call, Pool, PoolClosed, Program, Stdio
 from pool.judge import Outcome
 from pool.judge.plan import WALL_FACTOR, judging_limits
 from sandbox import Limits, PolicyError
+from sandbox.limits import MAX_SECONDS
 
 DOUBLE = "print(2 * int(input()))"
 
@@ -292,7 +293,13 @@ def test_a_program_too_large_fails(pool):
         (Stdio("", ""), {}, TypeError, "sequence of cases"),
         (["print"], {}, TypeError, r"cases\[0\] must be"),
         ([Stdio("", "")], {"limits": 3}, TypeError, "limits"),
-        ([Stdio("", "")], {"timeout": -1}, ValueError, "cpu_s"),
+        (None, {}, TypeError, "^cases must be a sequence of cases, not None"),
+        ("print", {}, TypeError, "^cases must be a sequence of cases, not one"),
+        ([Stdio("", "")], {"timeout": -1}, ValueError, "^timeout=-1"),
+        ([Stdio("", "")], {"timeout": float("nan")}, ValueError, "^timeout=nan"),
+        ([Stdio("", "")], {"timeout": 1e12}, ValueError, r"^timeout=1000000000000\.0"),
+        ([Stdio("", "")], {"shuffle": "x"}, TypeError, "^shuffle must be .* not 'x'"),
+        ([Stdio("", "")], {"shuffle": None}, TypeError, "^shuffle must be .* not None"),
         ([Stdio("", "")], {"timeout": 1, "limits": Limits()}, PolicyError, "not both"),
     ],
 )
@@ -304,8 +311,27 @@ def test_what_makes_no_sense_is_refused_before_anything_runs(pool, cases, option
     assert pool.stats().runs == before
 
 
+@pytest.mark.parametrize(
+    "items, words",
+    [
+        (None, "^items must be a sequence of pairs of a program and its cases, not None"),
+        ([1], r"^items\[0\] must be a pair of a program and its cases, not 1"),
+        ([("1", [Stdio("", "")]), ("1", None)], r"^items\[1\]: cases must be a sequence"),
+        ([(1, [Stdio("", "")])], r"^items\[0\]: code must be str or bytes"),
+    ],
+)
+def test_of_many_items_the_bad_one_is_named(pool, items, words):
+    """And nothing is run."""
+    before = pool.stats().runs
+    with pytest.raises(TypeError, match=words):
+        pool.judge_many(items)
+    assert pool.stats().runs == before
+
+
 def test_cpu_time_is_limited_first():
     """A loaded machine must not fail right programs: the wall's clock comes far behind."""
+    longest = judging_limits(Limits(), None, MAX_SECONDS)
+    assert longest.cpu_s == longest.wall_s == MAX_SECONDS
     pool = Limits(wall_s=10, memory_bytes=100 << 20)
     assert judging_limits(pool, None, None) == pool.replace(cpu_s=10, wall_s=10 * WALL_FACTOR)
     assert judging_limits(pool, None, 2) == pool.replace(cpu_s=2, wall_s=2 * WALL_FACTOR)
