@@ -192,9 +192,9 @@ class Origin:
         """A jail of this snapshot, with a spare for the task under way."""
         self.require_open()
         descriptors.require()
+        # First, since the nursery may be gone, and another not to be had.
+        shape = shape_of(task.job.limits, len(task.job.source), self._nursery().plan)
         jail = self._origins.take(self)
-        plan = self._nursery().plan
-        shape = shape_of(task.job.limits, len(task.job.source), plan)
         if jail is not None:
             try:
                 if jail.shape != shape:

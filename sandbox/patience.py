@@ -1,56 +1,57 @@
 """How long to wait for a process that may be hostile, and may as well be starved."""
 
-import os
-import threading
 import time
 
 LONGEST_S = 10.0
 """An answer that takes longer will never come, whatever the load."""
 
-_FIRST_LOOK_S, _BETWEEN_LOOKS_S = 0.5, 0.25
-_MOST_OWN_S = 1.0
-"""A fork of 10 GB takes a tenth of that."""
+_FIRST_LOOK_S, _BETWEEN_LOOKS_S = 0.3, 0.15
+_MOST_OWN_S = 0.5
+"""A fork of 10 GB takes a fifth of that."""
+
+_MOST_AT_ONCE_S = 0.15
+"""Between two questions whether it is over. If it was longer, we did not get to ask: for want of a
+CPU, or of the interpreter's lock, and could not answer it, either."""
 
 
 class Patience:
-    """Of whoever has asked the process `pid` (on the host) something that takes milliseconds.
+    """Of whoever has asked the process `pid` (on the host) something that takes milliseconds, and
+    asks several times a second whether it `is_over`.
 
-    What it takes itself, computing and sleeping, is a second at most: a caller waits meanwhile.
-    When it wanted a CPU and had none, or we had none and could not answer it, is not its own time.
+    What it takes itself, computing and sleeping, is half a second at most: a caller waits for it.
+    When it wanted a CPU and had none, or we did not attend to it, is not its own time.
     """
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._began = time.monotonic()
-        self._look_at = self._began + _FIRST_LOOK_S
-        self._starved_before_s = self._starved_s()
+        self._began = self._asked_at = time.monotonic()
+        self._attended_s = 0.0
+        self._look_at_s = _FIRST_LOOK_S
+        self._starved_before_s = _without_cpu_s(pid)
 
     def is_over(self) -> bool:
         now = time.monotonic()
-        if now < self._look_at:
-            return False
-        self._look_at = now + _BETWEEN_LOOKS_S
-        waited_s = now - self._began
-        if waited_s >= LONGEST_S:
+        self._attended_s += min(now - self._asked_at, _MOST_AT_ONCE_S)
+        self._asked_at = now
+        if now - self._began >= LONGEST_S:
             return True
-        starved_s = self._starved_s()
+        if self._attended_s < self._look_at_s:
+            return False
+        self._look_at_s = self._attended_s + _BETWEEN_LOOKS_S
+        starved_s = _without_cpu_s(self._pid)
         if starved_s is None or self._starved_before_s is None:
             return False  # it is gone, or this kernel does not tell
-        return waited_s - (starved_s - self._starved_before_s) > _MOST_OWN_S
-
-    def _starved_s(self) -> float | None:
-        its = _without_cpu_s(self._pid, self._pid)
-        ours = _without_cpu_s(os.getpid(), threading.get_native_id())
-        return None if its is None or ours is None else its + ours
+        return self._attended_s - (starved_s - self._starved_before_s) > _MOST_OWN_S
 
 
-def _without_cpu_s(pid: int, thread: int) -> float | None:
-    """Seconds in which a thread could have run and had no CPU; None where the kernel does not tell.
+def _without_cpu_s(pid: int) -> float | None:
+    """Seconds in which a process's first thread could have run and had no CPU; None where the
+    kernel does not tell.
 
     The second number of schedstat, in nanoseconds (Documentation/scheduler/sched-stats.rst).
     """
     try:
-        with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file:
+        with open(f"/proc/{pid}/task/{pid}/schedstat", encoding="ascii") as file:
             return int(file.read().split()[1]) / 1e9
     except (OSError, IndexError):
         return None

@@ -20,7 +20,7 @@ from pool import (
     ProgramError,
     SessionLost,
 )
-from sandbox import Limits, PolicyError
+from sandbox import Limits, PolicyError, SetupError
 
 SETUP = """
 import json, os, sys, time
@@ -414,3 +414,21 @@ def test_what_a_preloaded_module_made_is_there(tier):
             assert snapshot.run("print(int(m.sum()))").stdout == "499999500000\n"
             draws = {snapshot.run("print(numpy.random.random())").stdout for _ in range(3)}
             assert len(draws) == 3
+
+
+def test_an_idle_jail_is_kept_where_there_is_no_nursery(pool, monkeypatch):
+    """Where none can be had at that moment, the run fails, and what waits idle is not forgotten."""
+    with pool.snapshot("x = 1") as snapshot:
+        assert snapshot.run("print(x)").stdout == "1\n"
+        wait_until(lambda: is_idle(pool))
+        before = len(os.listdir("/proc/self/fd"))
+
+        def none() -> None:
+            raise SetupError("hello", "killed while it was started")
+
+        with monkeypatch.context() as changed:
+            changed.setattr(snapshot._origin, "_nursery", none)
+            with pytest.raises(PoolError, match="could not be started"):
+                snapshot.run("print(x)")
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert snapshot.run("print(x)").stdout == "1\n"
