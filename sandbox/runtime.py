@@ -12,6 +12,7 @@ import os
 import secrets
 import stat
 import tempfile
+import time
 import weakref
 from collections.abc import Iterator
 
@@ -20,6 +21,12 @@ from .errors import SetupError
 from .guest.scratch import wipe
 
 _LOCK, _GROUPS = "lock", "cgroups"
+
+_LEAST_AGE_S = 60.0
+"""A folder without a lock that is older was left by an owner who died between making it and its
+lock, or between removing its lock and itself: both take a moment. Its age is by the host's clock,
+as files have no other; where that is set meanwhile, at worst an empty folder is taken from someone,
+who makes another."""
 
 _PASSABLE = 0o711
 """Workers with ids of their own pass through here; set after mkdir, which the umask cuts."""
@@ -48,7 +55,9 @@ class Runtime:
         try:
             os.chmod(self.path, _PASSABLE)
             self._lock = os.open(os.path.join(self.path, _LOCK), flags)
-        except OSError:  # without a lock, nobody would ever sweep it
+        except FileNotFoundError:
+            return False
+        except OSError:  # without a lock, it would be swept late
             os.rmdir(self.path)
             raise
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -89,7 +98,7 @@ class Runtime:
             # does a host that has no descriptor left to look into it.
             with contextlib.suppress(OSError):
                 if _remove_cgroups(self.path):
-                    _remove(self.path)
+                    _remove_owned(self.path)
             os.close(self._lock)
             self._lock = -1
 
@@ -105,20 +114,31 @@ def sweep(base: str | None = None) -> list[str]:
     base = base or _base()
     removed = []
     for path in _folders(base):
+        with contextlib.suppress(OSError):
+            if _is_forsaken(path) and _remove_cgroups(path):
+                _remove(path)
+                removed.append(path)
+                continue
         try:
             lock = os.open(os.path.join(path, _LOCK), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
-            continue  # being made, or being removed
+            continue  # being made, or gone
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _remove_cgroups(path):
-                _remove(path)
+                _remove_owned(path)
                 removed.append(path)
         except OSError:
             continue  # its owner lives, or someone else sweeps
         finally:
             os.close(lock)
     return removed
+
+
+def _is_forsaken(path: str) -> bool:
+    """Whether the folder `path` has no lock, and is too old to be on its way in or out."""
+    old = os.lstat(path).st_mtime < time.time() - _LEAST_AGE_S
+    return old and not os.path.lexists(os.path.join(path, _LOCK))
 
 
 def _base() -> str:
@@ -150,6 +170,21 @@ def _remove_cgroups(path: str) -> bool:
             return all(gone)
     except FileNotFoundError:
         return True
+
+
+def _remove_owned(path: str) -> None:
+    """Remove an owner's folder, its lock last: whoever dies meanwhile leaves it to the next sweep,
+    which must not take it for one that is being made.
+    """
+    for name in os.listdir(path):
+        inner = os.path.join(path, name)
+        if stat.S_ISDIR(os.lstat(inner).st_mode):
+            _remove(inner)
+        elif name != _LOCK:
+            os.unlink(inner)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(path, _LOCK))
+    os.rmdir(path)
 
 
 def _remove(path: str) -> None:

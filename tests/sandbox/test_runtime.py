@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -93,6 +94,50 @@ def test_what_is_being_made_is_left_alone(base):
     os.mkdir(f"{base}/half")
     assert sweep(base) == []
     assert os.path.isdir(f"{base}/half")
+
+
+def test_what_was_half_made_is_swept_later(base):
+    """A folder without a lock that is older than a minute belongs to nobody any more."""
+    half = f"{base}/half"
+    os.makedirs(f"{half}/scratch/deep")
+    minutes_ago = time.time() - 120
+    os.utime(half, (minutes_ago, minutes_ago))
+    assert sweep(base) == [half]
+    assert os.listdir(base) == []
+
+
+def test_an_old_folder_with_a_lock_is_its_owners(base, owner):
+    """Age says nothing of whom a lock belongs to."""
+    _, folder = owner
+    os.utime(folder, (0, 0))
+    assert sweep(base) == []
+    assert os.path.exists(folder)
+
+
+@pytest.mark.parametrize("by_sweep", [False, True])
+def test_the_lock_goes_last(base, monkeypatch, by_sweep):
+    """Whoever dies while a folder is removed leaves one that the next sweep knows for dead."""
+    made = Runtime()
+    folder = made.make_folder("scratch-0")
+    made.note_cgroup("/sys/fs/cgroup/precious")
+    if by_sweep:
+        made.release_after_fork()
+
+    unlink, listdir = os.unlink, os.listdir
+
+    def die_at_the_note(path, **options):
+        if os.path.basename(path) == "cgroups":
+            raise OSError("it died here")
+        unlink(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", die_at_the_note)
+        # The lock before the note, as a file system may have it.
+        patch.setattr(os, "listdir", lambda path: sorted(listdir(path), reverse=True))
+        sweep(base) if by_sweep else made.close()
+    assert os.path.exists(f"{made.path}/lock") and not os.path.exists(folder)
+    assert sweep(base) == [made.path]
+    assert os.listdir(base) == []
 
 
 def test_a_lock_that_is_a_link_is_not_followed(base, tmp_path):
