@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +23,9 @@ over the limit may succeed, and end the run only when it is written to."""
 _SPARSE_BYTES = 16 << 30
 """Address space beyond its memory that a run may map where no cgroup counts the page tables (1/512
 of it). Far more than the arenas of numeric libraries, which a tight RLIMIT_AS would break."""
+
+
+_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,10 +74,12 @@ def in_memory(name: str, pieces: Iterable[bytes]) -> int:
     pieces = [piece for piece in pieces if piece]
     if not pieces:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         with open(fd, "wb", closefd=False) as file:
             file.writelines(pieces)
+        # A descriptor to read with can be opened anew to write with, in /proc/self/fd.
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
         return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.close(fd)
