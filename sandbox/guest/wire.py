@@ -127,7 +127,7 @@ def decode(
     if len(data) > max_bytes:
         raise WireError(f"larger than {max_bytes} bytes")
     reader = _Reader(bytes(data))
-    nodes = 0
+    nodes = compared = 0
     open_: list[_Open] = []  # containers still being filled, outermost first
     while True:
         nodes += 1
@@ -141,18 +141,22 @@ def decode(
             # Every value takes a byte at least: a larger count is a lie, refused before any work.
             if count > reader.left():
                 raise WireError("a container claims more values than there are bytes")
-            open_.append(_Open(tag, count))
+            open_.append(_Open(tag, count, _weight(nodes, reader)))
             value: Value = None
         else:
             value = reader.scalar(tag)
             if not open_:
                 break
-            open_[-1].items.append(value)
+            open_[-1].add(value, _weight(nodes, reader))
         while open_ and len(open_[-1].items) == open_[-1].count:
-            value = open_.pop().build()
+            full = open_.pop()
+            compared += full.comparisons()
+            if compared > _MOST_COMPARED:
+                raise WireError("too many keys of one hash")
+            value = full.build()
             if not open_:
                 break
-            open_[-1].items.append(value)
+            open_[-1].add(value, _weight(nodes, reader))
         if not open_:
             break
     if reader.left():
@@ -163,17 +167,33 @@ def decode(
 class _Open:
     """A container whose values are still being read."""
 
-    __slots__ = ("count", "items", "tag")
+    __slots__ = ("count", "items", "tag", "weights")
 
-    def __init__(self, tag: bytes, count: int) -> None:
+    def __init__(self, tag: bytes, count: int, weight: int) -> None:
         self.tag = tag
         self.count = count
         self.items: list[Value] = []
+        self.weights = [weight]  # of all that had been read before the first item, the second, ...
+
+    def add(self, item: Value, weight: int) -> None:
+        self.items.append(item)
+        self.weights.append(weight)
+
+    def comparisons(self) -> int:
+        """What it takes to tell keys of one hash from each other, each from all, in units of
+        `_weight`.
+        """
+        if self.tag not in _HASHING:
+            return 0
+        groups: dict[int, list[int]] = {}  # the number of keys of each hash, and their weight
+        for place in range(0, self.count, 2 if self.tag == b"m" else 1):
+            group = groups.setdefault(_hash(self.items[place]), [0, 0])
+            group[0] += 1
+            group[1] += self.weights[place + 1] - self.weights[place]
+        return sum(number * weight for number, weight in groups.values() if number > 1)
 
     def build(self) -> Value:
         try:
-            if self.tag in b"mSZ":
-                _require_spread(self.items[:: 2 if self.tag == b"m" else 1])
             if self.tag == b"m":
                 built: Value = dict(zip(self.items[::2], self.items[1::2], strict=True))
                 if len(built) * 2 != self.count:  # type: ignore[arg-type]
@@ -189,12 +209,16 @@ class _Open:
         return self.items if self.tag == b"l" else tuple(self.items)
 
 
-def _require_spread(keys: list[Value]) -> None:
-    """Refuse keys made to collide: so many with one hash would take a set quadratic time."""
-    if len(keys) > _MOST_COLLISIONS:
-        most = max(Counter(map(hash, keys)).values())
-        if most > _MOST_COLLISIONS:
-            raise WireError(f"{most} keys of one hash")
+def _hash(key: Value) -> int:
+    try:
+        return hash(key)
+    except TypeError as error:
+        raise WireError(f"unhashable: {error}") from None
+
+
+def _weight(nodes: int, reader: "_Reader") -> int:
+    """What it takes to compare all that has been read so far: values, and bytes by the 64."""
+    return nodes + reader.place // 64
 
 
 class _Reader:
@@ -243,10 +267,14 @@ class _Reader:
         raise WireError(f"unknown tag {tag!r}")
 
 
-_MOST_COLLISIONS = 100
+_MOST_COMPARED = 32 << 20
+"""Keys made to collide take a set quadratic time. Honest ones collide, too: hash(-1) == hash(-2),
+so that 2**n tuples of n of them have one hash. This is n = 10, and half a second at the very worst
+(3 to 16 ns a unit)."""
 
 _DICTS = (Counter, defaultdict, OrderedDict)
 _CONSTANTS = {b"N": None, b"T": True, b"F": False}
+_HASHING = {b"S", b"Z", b"m"}
 _CONTAINERS = {b"l", b"t", b"S", b"Z", b"m"}
 _CONTAINER_TAGS: dict[type, bytes] = {list: b"l", tuple: b"t", set: b"S", frozenset: b"Z"}
 

@@ -1,5 +1,6 @@
 """`guest.wire`: plain data crosses unchanged, and hostile bytes are refused in one way."""
 
+import itertools
 import math
 import struct
 import sys
@@ -265,7 +266,7 @@ def test_deep_frozensets_are_hashed_without_harm():
 def test_colliding_keys_are_refused(tag, make):
     """Keys made to hash alike would take a set quadratic time; a few of them are an accident."""
     modulus = sys.hash_info.modulus
-    few = make([modulus * (k + 1) for k in range(50)])
+    few = make([modulus * (k + 1) for k in range(3000)])
     assert decode(encode(few)) == few
     count = 100_000
     # Built by hand: making such a set would take the time that reading it must not.
@@ -273,6 +274,33 @@ def test_colliding_keys_are_refused(tag, make):
     keys = b"".join(encode(modulus * (k + 1)) + value for k in range(count))
     with pytest.raises(WireError, match="one hash"):
         decode(tag + struct.pack("<I", count) + keys)
+
+
+def test_honest_keys_collide_too():
+    """hash(-1) is hash(-2): so many right answers hold hundreds of keys of one hash."""
+    corners = set(itertools.product([-1, -2], repeat=8))
+    assert len(set(map(hash, corners))) == 1
+    assert decode(encode(corners)) == corners
+    powers = {2**k for k in range(10_000)}  # of 61 hashes, and long, but soon told apart
+    assert decode(encode(powers)) == powers
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("length, spread", [(1, 1), (1, 100), (300, 1), (300, 10), (3000, 1)])
+def test_collisions_are_counted_by_what_they_cost(length, spread):
+    """Keys that are long and alike to their ends take longer to compare; so do many sets, each of
+    which would pass.
+    """
+    modulus = sys.hash_info.modulus
+    count = 900_000 // (length + 3) // spread
+    body = encode(0.5) * length
+
+    def key(number):
+        return b"t" + struct.pack("<I", length + 1) + body + encode(modulus * (number + 1))
+
+    keys = b"S" + struct.pack("<I", count) + b"".join(map(key, range(count)))
+    with pytest.raises(WireError, match="one hash"):
+        decode(b"l" + struct.pack("<I", spread) + keys * spread)
 
 
 def test_kinds_of_dict_and_tuple_cross_as_their_base():
