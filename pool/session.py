@@ -15,7 +15,7 @@ from sandbox.call import Call
 from sandbox.errors import PolicyError
 from sandbox.family import Family
 from sandbox.jail import JailLost
-from sandbox.limits import Limits
+from sandbox.limits import Limits, require_limit
 from sandbox.reasons import ExitReason
 from sandbox.result import Result
 from sandbox.state import State, StateLost, Unfaithful
@@ -265,6 +265,7 @@ class Session:
         if not isinstance(limits, Limits):
             raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
         if options.get("timeout") is not None:
+            require_limit("timeout", options["timeout"])
             limits = limits.replace(wall_s=options["timeout"])
         for field in dataclasses.fields(Limits):
             own, wanted = getattr(self._limits, field.name), getattr(limits, field.name)
