@@ -32,7 +32,6 @@ bench: $(TESTS_STAMP)
 	$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[bench]'
 	$(VENV)/bin/python -m bench.latency
 	$(VENV)/bin/python -m bench.latency --preload numpy
-	$(VENV)/bin/python -m bench.layers
 	$(VENV)/bin/python -m bench.layers --preload numpy
 	$(VENV)/bin/python -m bench.peers
 	$(VENV)/bin/python -m bench.peers --preload numpy

@@ -4,7 +4,6 @@ Each class is one of them, warm and ready; `close` gives back what it holds. All
 same program text, with the same interpreter, and check what it printed.
 """
 
-import base64
 import contextlib
 import json
 import os
@@ -12,15 +11,16 @@ import resource
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import psutil
+from rich.console import Console
 
 from pool import Pool
-from sandbox import Limits, Result, layout, nsjail, seccomp
+from sandbox import Limits, Result, SetupError, layout, nsjail
 from sandbox.host import Wish, settle
 from sandbox.interpreter import current
 from sandbox.packages import find_packages
@@ -35,6 +35,15 @@ class WrongAnswer(Exception):
     """A run did not do what it should: its time means nothing."""
 
 
+@contextlib.contextmanager
+def skipping(tier: str) -> Iterator[None]:
+    """Go on without a tier that this host can't have, and say why."""
+    try:
+        yield
+    except SetupError as error:
+        Console().print(f"skipped: {tier}: {error}", markup=False)
+
+
 def program(preload: tuple[str, ...], path: list[str]) -> str:
     """What a fresh interpreter must be given to do what a warm one does with print(1)."""
     if not preload:
@@ -44,12 +53,21 @@ def program(preload: tuple[str, ...], path: list[str]) -> str:
 
 
 class Ours:
-    """A pool of `size` workers in `tier`."""
+    """A pool of `size` workers in `tier`, for runs of `source`, which prints `printed`."""
 
-    def __init__(self, tier: str, preload: tuple[str, ...], size: int = 1) -> None:
+    def __init__(
+        self,
+        tier: str,
+        preload: tuple[str, ...] = (),
+        size: int = 1,
+        *,
+        source: str = "print(1)",
+        printed: bytes = EXPECTED,
+    ) -> None:
+        self._source, self._printed = source, printed
         before = set(_descendants())
         self.pool = Pool(size, tier=tier, packages=preload, preload=preload)
-        for future in [self.pool.submit("print(1)") for _ in range(8 * size)]:
+        for future in [self.submit() for _ in range(8 * size)]:
             self.check(future.result())
         time.sleep(_QUIET_S)
         started = set(_descendants()) - before
@@ -59,11 +77,11 @@ class Ours:
         self._residents = started & set(_descendants())
 
     def check(self, result: Result) -> None:
-        if not result.ok or result.stdout_bytes != EXPECTED:
+        if not result.ok or result.stdout_bytes != self._printed:
             raise WrongAnswer(repr(result))
 
     def run(self) -> None:
-        self.check(self.pool.run("print(1)"))
+        self.check(self.pool.run(self._source))
 
     def row_ms(self, count: int) -> float:
         """Run `count` programs, each as soon as the last is done; return ms of wall time each."""
@@ -73,7 +91,7 @@ class Ours:
         return (time.perf_counter() - began) / count * 1e3
 
     def submit(self) -> "Future[Result]":
-        return self.pool.submit("print(1)")
+        return self.pool.submit(self._source)
 
     def cpu_ms(self, count: int, *, with_host: bool = False) -> float:
         """Run `count` programs; return ms of CPU time each: in the jail, or with the host's.
@@ -85,7 +103,7 @@ class Ours:
         """
         host, residents, runs = _own_cpu_s(), self._residents_cpu_s(), 0.0
         for _ in range(count):
-            result = self.pool.run("print(1)")
+            result = self.pool.run(self._source)
             self.check(result)
             runs += result.cpu_s or 0.0
         time.sleep(_QUIET_S)
@@ -169,20 +187,12 @@ class Nsjail:
 
 
 class PlainZygote:
-    """The helper of `plain_zygote.py`: the same warm image, forked without confinement; `layered`,
-    it offers the steps of a confinement as well.
-    """
+    """The helper of `plain_zygote.py`: the same warm image, forked without confinement."""
 
-    def __init__(self, preload: tuple[str, ...], *, layered: bool = False) -> None:
-        self._stack = contextlib.ExitStack()
-        scratch = self._stack.enter_context(tempfile.TemporaryDirectory())
-        where = layout.in_place(current(), (), scratch, "/nonexistent")
+    def __init__(self, preload: tuple[str, ...]) -> None:
+        where = layout.in_place(current(), (), "/nonexistent", "/nonexistent")
         path = [*where.path, *(package.site for package in find_packages(preload, current()))]
-        configuration: dict[str, Any] = {"path": path, "preload": preload, "scratch": scratch}
-        if layered:
-            rules = [rule for rule in where.rules if os.path.exists(rule[0])]
-            filter_ = base64.b64encode(seccomp.build("landlock")).decode()
-            configuration |= {"rules": rules, "filter": filter_}
+        configuration = {"path": path, "preload": preload}
         helper = Path(__file__).with_name("plain_zygote.py")
         command = [where.executable, "-I", "-S", "-B", str(helper), where.guest_parent]
         self._process = subprocess.Popen(
@@ -195,6 +205,10 @@ class PlainZygote:
     def wall_ms(self, kind: str) -> float:
         """Fork once; return the wall time in ms."""
         return float(self._ask(kind, 1)["wall_ms"][0])
+
+    def row_ms(self, kind: str, count: int) -> float:
+        """Fork `count` times, one after the other; return ms of wall time each."""
+        return float(sum(self._ask(kind, count)["wall_ms"])) / count
 
     def cpu_ms(self, kind: str, count: int) -> float:
         """Fork `count` times; return ms of CPU time each, parent and child together."""
@@ -209,7 +223,24 @@ class PlainZygote:
 
     def close(self) -> None:
         self._process.communicate()
-        self._stack.close()
+
+
+class Echo:
+    """cat(1), at the other end of two pipes: what any way of asking another process costs."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            ["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+
+    def run(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(EXPECTED)
+        if self._process.stdout.read(len(EXPECTED)) != EXPECTED:
+            raise WrongAnswer("cat")
+
+    def close(self) -> None:
+        self._process.communicate()
 
 
 def children_cpu_ms(run: Callable[[], None], count: int) -> float:

@@ -32,7 +32,7 @@ PERSISTENT_AIM = 20.0
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.chat", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     warnings.filterwarnings("ignore")  # TorchRL's and Ray's
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -1,4 +1,4 @@
-"""How throughput changes with workers, program, output and preloaded modules.
+"""How throughput changes with workers, program, output, preloaded modules and tier.
 
     python -m bench.dimensions [--quick]
 
@@ -15,20 +15,21 @@ from functools import partial
 from rich.console import Console
 
 from pool import Pool
-from sandbox import Limits, Result, SetupError
+from sandbox import Limits, Result
 
-from .alternatives import WrongAnswer
+from .alternatives import WrongAnswer, skipping
 from .harness import Alternative, interleave, rate
 from .results import Measurement, machine, show, write
 
 TIERS = ("namespaces", "landlock")
+UNCONFINED = "none"
 WORKERS = (1, 2, 4, 8, 16, 32, 64)
 PROGRAM_BYTES = (8, 1 << 10, 100 << 10, 1 << 20)
-OUTPUT_BYTES = (1, 1 << 10, 1 << 20, 10 << 20)
+OUTPUT_BYTES = (1, 1 << 10, 100 << 10, 1 << 20, 10 << 20)
 PRELOADS: tuple[tuple[str, ...], ...] = ((), ("numpy",), ("numpy", "pandas", "sympy"))
 FEW = 2
 """Workers where their number is not what changes."""
-BUDGET_S = 12.0
+BUDGET_S = 7.0
 """For each measurement."""
 
 
@@ -45,11 +46,17 @@ def _check(printed: int, future: "Future[Result]") -> None:
         raise WrongAnswer(repr(result))
 
 
-def program(size: int) -> str:
+def statements(size: int) -> str:
     """A program of `size` bytes, statements most of it, that prints one."""
     last = "print(1)"
     line = "x = [1, 2, 3]\n"
     return line * ((size - len(last)) // len(line)) + last
+
+
+def literal(size: int) -> str:
+    """A program of `size` bytes, one string most of it: little to compile, as much to hand over."""
+    program = "x = '{}'\nprint(1)"
+    return program.format("x" * (size - len(program) + len("{}")))
 
 
 def measure(
@@ -59,11 +66,11 @@ def measure(
     found = [
         Alternative(
             each,
-            f"Pool({workers}).submit, {4 * workers} in flight at most",
+            f"Pool({workers}).submit, {4 * workers} in flight",
             partial(
                 rate,
                 partial(submit, pool, code, printed),
-                in_flight=min(4 * workers, 64),
+                in_flight=4 * workers,
                 duration_s=duration_s,
             ),
         )
@@ -79,7 +86,9 @@ def measurements(tier: str, rounds: int, duration_s: float) -> Iterator[Measurem
         cases = {f"{n}": (pool, n, "print(1)", 2) for n, pool in pools.items()}
         yield measure(f"workers, {tier}", cases, rounds, duration_s)
     with Pool(FEW, tier=tier, limits=Limits(output_bytes=16 << 20)) as pool:
-        cases = {f"{n} bytes": (pool, FEW, program(n), 2) for n in PROGRAM_BYTES}
+        cases = {f"{n} bytes": (pool, FEW, statements(n), 2) for n in PROGRAM_BYTES}
+        for n in PROGRAM_BYTES[1:]:
+            cases[f"{n} bytes, a string"] = (pool, FEW, literal(n), 2)
         yield measure(f"size of the program, {tier}", cases, rounds, duration_s)
         code = "import sys; sys.stdout.write('x' * {})"
         cases = {f"{n} bytes": (pool, FEW, code.format(n), n) for n in OUTPUT_BYTES}
@@ -92,18 +101,26 @@ def measurements(tier: str, rounds: int, duration_s: float) -> Iterator[Measurem
         yield measure(f"preloaded, {tier}", cases, rounds, duration_s)
 
 
+def tiers(rounds: int, duration_s: float) -> Measurement:
+    """The same pool, confined and not at all: what all of hardening takes of throughput."""
+    with contextlib.ExitStack() as stack:
+        cases = {}
+        for tier in (UNCONFINED, *TIERS):
+            with skipping(tier):
+                cases[tier] = (stack.enter_context(Pool(FEW, tier=tier)), FEW, "print(1)", 2)
+        return measure("tiers", cases, rounds, duration_s)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.dimensions", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--quick", action="store_true", help="few rounds: does it work at all?")
     rounds, duration_s = (1, 0.2) if parser.parse_args().quick else (5, 0.4)
-    found: list[Measurement] = []
     facts = {"machine": machine()}
+    found = [tiers(rounds, duration_s)]
     for tier in TIERS:
-        try:
+        with skipping(tier):
             found += measurements(tier, rounds, duration_s)
-        except SetupError as error:
-            Console().print(f"skipped: {tier}: {error}", markup=False)
     show(found, [])
     for line in write("dimensions", facts, found, []):
         Console().print(line)

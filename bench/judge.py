@@ -80,7 +80,7 @@ def peer(found: list[Problem]) -> Iterator[Callable[[], float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.judge", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=6)
     rounds = parser.parse_args().rounds
     found = list(problems().values())
     facts = {"machine": machine(), "workers": WORKERS, "problems": len(found), "skipped": {}}

@@ -107,7 +107,7 @@ def finished(pool: Pool, limits: Limits) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=6)
     rounds = parser.parse_args().rounds
     facts = {"machine": machine(), "busy": BUSY, "cpus": os.cpu_count()}
     with Pool(WORKERS, max_queue=QUEUED) as pool:

@@ -204,7 +204,8 @@ def _plot(
         panel.set_yticks(range(len(measurement.samples)), list(measurement.samples))
         panel.invert_yaxis()
         panel.margins(y=0.15)
-        panel.set_xscale("log")
+        # What is a difference may be nothing, or less.
+        panel.set_xscale("log" if min(map(min, measurement.samples.values())) > 0 else "linear")
         panel.set_xlabel(f"{measurement.name}, {measurement.unit}")
         panel.grid(axis="x", which="both", alpha=0.25)
     about = facts.get("machine", {})

@@ -161,7 +161,7 @@ def measure(make: Callable[..., dict[str, tuple[str, Caller]]], rounds: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.services", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=6)
     rounds = parser.parse_args().rounds
     facts = {"machine": machine(), "size": SIZE, "max_concurrency": AT_ONCE}
     namespace = f"bench-{os.getpid()}"

@@ -68,7 +68,7 @@ def _bytes(process: psutil.Process) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.start", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     starter = Starter()
     facts = {"machine": machine()}
