@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON ?= python3
 FILE ?= examples/hello.py
 MINUTES ?= 20
-JOBS ?= 3# tests side by side: most of their time is waiting, on two cores too
+JOBS ?= 2# tests side by side: most of their time is waiting, on two cores too
 STAMP := $(VENV)/.installed
 TESTS_STAMP := $(VENV)/.installed-with-tests
 

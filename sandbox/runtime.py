@@ -12,7 +12,6 @@ import os
 import secrets
 import stat
 import tempfile
-import time
 import weakref
 from collections.abc import Iterator
 
@@ -137,7 +136,9 @@ def sweep(base: str | None = None) -> list[str]:
 
 def _is_forsaken(path: str) -> bool:
     """Whether the folder `path` has no lock, and is too old to be on its way in or out."""
-    old = os.lstat(path).st_mtime < time.time() - _LEAST_AGE_S
+    base = os.path.dirname(path)
+    os.utime(base)  # now, by the clock of the file system
+    old = os.lstat(path).st_mtime < os.stat(base).st_mtime - _LEAST_AGE_S
     return old and not os.path.lexists(os.path.join(path, _LOCK))
 
 

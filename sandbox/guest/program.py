@@ -72,14 +72,14 @@ class Program:
 
     Made once: it turns the zygote itself into what a program expects around it (`__main__`,
     sys.argv, the standard streams), so that the children find it ready, in pages they share.
-    `home` is the working directory, where the program's file will be. is_set_up: set-up code has
-    run in `main`, which is then what programs go on from.
+    `home` is the working directory, where the program's file will be. keeps_main: what
+    runs in `main` stays, and others go on from there.
     """
 
     def __init__(self, home: str, report: Report) -> None:
         self.path = os.path.join(home, PROGRAM_FILE)
         self.report = report
-        self.is_set_up = False
+        self.keeps_main = False
         self._names = {
             "__builtins__": sys.modules["builtins"],
             "__file__": self.path,
@@ -115,7 +115,7 @@ class Program:
         """In the child, before its job is known: Python's handler of Ctrl-C, its own randomness, a
         `__main__` that the collector has not frozen, so that it can be collected at the end.
         """
-        if not self.is_set_up:
+        if not self.keeps_main:
             self._earlier = self.main  # to take it apart would touch all that it names
             self._renew_main()
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # less its enum

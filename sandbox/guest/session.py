@@ -73,6 +73,7 @@ class Head:
         self._jobs = _Socket(fileno=jobs.detach())
         self._confinement = confinement
         self._program = own
+        own.keeps_main = True
         self._namespace = own.main.__dict__
         self._calls = 0
         self._flags = 0

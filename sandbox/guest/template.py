@@ -75,7 +75,7 @@ class Template:
         linecache.cache[NAME] = (len(text), None, text.splitlines(True), NAME)
         before = set(os.listdir("/proc/self/fd"))
         try:
-            self.program.is_set_up = True
+            self.program.keeps_main = True
             exec(compile(source, NAME, "exec", dont_inherit=True), self.program.main.__dict__)
         except BaseException as error:
             program._strip(error, (__file__,))
