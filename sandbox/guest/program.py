@@ -1,31 +1,23 @@
 """Running a program in a child of the zygote as `python -u file.py` runs it.
 
 `-u` because output must be complete and in order whatever ends the program: what was printed
-has left the process, also when a limit kills it. The interpreter is not finalised: threads are
-joined, atexit callbacks called, open files flushed, objects with a finaliser finalised, and
-then the process leaves; taking a warm interpreter apart would cost several times the run.
+has left the process, also when a limit kills it.
 """
 
 import _random
 import _signal  # type: ignore[import-not-found]
-import _thread
-import abc
-import atexit
 import builtins
-import enum
 import functools
-import gc
 import importlib.machinery
 import io
 import os
 import signal
 import sys
 import types
-import weakref
 from collections.abc import Callable
 from typing import Any
 
-from . import dialogue, furnish
+from . import dialogue, ending, furnish, uncaught
 from .confine import PROGRAM_FILE
 from .protocol import Extras
 from .report import Claim, Report
@@ -46,21 +38,8 @@ finally:
 
 _NOTHING = Claim()
 
-_OURS = (__file__, furnish.__file__, dialogue.__file__)
-
 MODULE = "program"
 """What a source is called that is loaded for a call, so that its main part does not run."""
-
-_dict_of = vars(type)["__dict__"].__get__
-"""A class's own dictionary, whatever its metaclass says to being asked."""
-
-_FILES = frozenset((io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom))
-"""Files that may hold what has not been written yet."""
-
-_SUSPENDED = frozenset((types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType))
-
-_WORTH_A_LOOK = _FILES | _SUSPENDED | {type, abc.ABCMeta, enum.EnumType}
-"""Without any of these (a metaclass of the program's own is a `type`), nothing is left to do."""
 
 _Module = types.ModuleType
 
@@ -80,6 +59,7 @@ class Program:
         self.path = os.path.join(home, PROGRAM_FILE)
         self.report = report
         self.keeps_main = False
+        self._earlier = types.ModuleType("__main__")
         self._names = {
             "__builtins__": sys.modules["builtins"],
             "__file__": self.path,
@@ -181,12 +161,12 @@ class Program:
             sys.settrace(None)  # the program's own: from here on it would trace us
         except BaseException:  # an audit hook's opinion
             pass
-        claim = _NOTHING if error is None else _describe(error)
+        claim = _NOTHING if error is None else uncaught.describe(error)
         interrupted = type(error) is KeyboardInterrupt  # of a subclass, Python does not die
         if test is None:
             # What we hold is no longer to be what keeps the program's objects alive.
             del namespace, first, then, error
-        exit_code = _finish(exit_code, self._forget_main)
+        exit_code = ending.finish(exit_code, self._release_main, frozen=self.keeps_main)
         if _own_id() != leader:  # a process that the program has forked
             _leave(exit_code & 0xFF)
         if test is not None:
@@ -198,15 +178,13 @@ class Program:
             os.kill(os.getpid(), signal.SIGINT)
         _leave(exit_code & 0xFF)
 
-    def _forget_main(self) -> "weakref.ref[types.ModuleType]":
-        """Give up `__main__`; return what tells whether it lives on."""
-        main = weakref.ref(self.main)
+    def _release_main(self) -> list[types.ModuleType]:
+        """Let go of `__main__`: what is returned has the only reference of ours."""
+        main, self.main = self.main, self._earlier
         for name in ("__main__", MODULE):
-            if sys.modules.get(name) is self.main:
+            if sys.modules.get(name) is main:
                 del sys.modules[name]
-        sys.excepthook, sys.displayhook = sys.__excepthook__, sys.__displayhook__
-        self.main = types.ModuleType("__main__")
-        return main
+        return [main]
 
     def _make(self, namespace: dict[str, Any], call: bytes) -> None:
         self.report.write_value(furnish.call(namespace, call))
@@ -275,166 +253,14 @@ def _execute(
         if then is not None:
             then()
     except SystemExit as error:
-        return _exit_code(error), None
+        return uncaught.exit_code(error), None
     except BaseException as error:
-        uncaught = error
+        missed = error
     else:
         return 0, None
     # Outside of the handler: a hook finds no exception being handled.
-    _strip(uncaught)
-    return _print(uncaught), uncaught
-
-
-def _strip(error: BaseException, ours: tuple[str, ...] = _OURS) -> None:
-    """Take our own frames off the traceback: the program's begins with its own first line."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename in ours:
-        traceback = traceback.tb_next
-    error.__traceback__ = traceback
-
-
-def _print(error: BaseException) -> int:
-    """Show an uncaught exception, through the program's own hook; return the exit code."""
-    try:
-        sys.excepthook(type(error), error, error.__traceback__)
-    except SystemExit as second:
-        return _exit_code(second)
-    except BaseException as second:
-        _strip(second)
-        try:
-            print("Error in sys.excepthook:", file=sys.stderr)
-            sys.__excepthook__(type(second), second, second.__traceback__)
-            print("\nOriginal exception was:", file=sys.stderr)
-            sys.__excepthook__(type(error), error, error.__traceback__)
-        except BaseException:
-            pass
-    return 1
-
-
-def _exit_code(error: SystemExit) -> int:
-    try:
-        code: Any = error.code
-        if code is None:
-            return 0
-        if issubclass(type(code), int):
-            number = int.__index__(code)  # of a subclass, the number and not its opinion
-            return number if -(1 << 63) <= number < 1 << 63 else -1
-        print(code, file=sys.stderr)
-    except BaseException:
-        pass
-    return 1
-
-
-_Forget = Callable[[], "weakref.ref[types.ModuleType]"]
-
-
-def _finish(exit_code: int, forget_main: _Forget) -> int:
-    """Do what Python does at the end of a program, in its order; return the exit code.
-
-    Python goes on whatever a step raises, and so does this: modules may be fakes, audit hooks
-    object, memory may be short.
-    """
-    threading = sys.modules.get("threading")
-    if _thread._count() or getattr(threading, "_threading_atexits", None):
-        _guarded(lambda: threading._shutdown())  # type: ignore[union-attr]
-    if atexit._ncallbacks():
-        _guarded(atexit._run_exitfuncs)
-    try:
-        _settle(forget_main)
-    except BaseException:
-        pass
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name, None)
-        if stream is not None and not _is_closed(stream):
-            try:
-                stream.flush()
-            except BaseException:
-                exit_code = exit_code or 120
-    return exit_code
-
-
-def _settle(forget_main: _Forget) -> None:
-    """Finalise objects and flush files, where there are any that need it."""
-    # Only what was made since the fork is tracked: the zygote froze the rest.
-    made = gc.get_objects()
-    if _WORTH_A_LOOK.isdisjoint(map(type, made)):
-        return
-    if _has_finaliser(made):
-        made.clear()
-        _guarded(lambda: _finalise(forget_main()))
-        made = gc.get_objects()
-    for each in made:
-        if type(each) in _FILES:
-            try:
-                each.flush()
-            except BaseException:  # closed, or its device is full: as at Python's end
-                pass
-
-
-def _is_closed(stream: Any) -> bool:
-    try:
-        return bool(stream.closed)
-    except BaseException:
-        return False
-
-
-def _has_finaliser(made: list[Any]) -> bool:
-    """Whether among the objects `made` is one that has something to do at its end: one that is
-    suspended, or a class with a `__del__` of its own.
-    """
-    return any(
-        type(each) in _SUSPENDED or (issubclass(type(each), type) and "__del__" in _dict_of(each))
-        for each in made
-    )
-
-
-def _finalise(main: "weakref.ref[types.ModuleType]") -> None:
-    """Have the program's objects end as Python has them end: by the collector, which finds a module
-    and what is in it, all of it still there; then, of a module that something holds, name by name.
-    """
-    gc.collect()
-    module = main()
-    if module is None:
-        return
-    namespace = module.__dict__
-    for name in [name for name in namespace if name.startswith("_") and name[1:2] != "_"]:
-        namespace[name] = None
-    for name in [name for name in namespace if name != "__builtins__"]:
-        namespace[name] = None
-    gc.collect()
-
-
-def _guarded(step: Callable[[], object]) -> None:
-    """Do `step`; report what it raises as Python reports what can no longer be caught."""
-    try:
-        step()
-    except SystemExit:
-        pass
-    except BaseException as error:
-        _print(error)
-
-
-def _describe(error: BaseException) -> Claim:
-    texts = []
-    for describe in (_name, str, _format):
-        try:
-            texts.append("" + describe(error))  # a subclass of str would not be plain data
-        except BaseException as second:
-            texts.append(f"<{describe.__name__.strip('_')} raised {type(second).__name__}>")
-    return Claim((texts[0], texts[1], texts[2]), issubclass(type(error), MemoryError))
-
-
-def _name(error: BaseException) -> str:
-    kind = type(error)
-    if kind.__module__ in ("builtins", "__main__"):
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _format(error: BaseException) -> str:
-    import traceback
-
-    return "".join(traceback.format_exception(error))
+    uncaught.strip(missed)
+    return uncaught.show(missed), missed
 
 
 def _raw(fd: int, mode: str, name: str) -> io.FileIO:

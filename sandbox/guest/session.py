@@ -37,7 +37,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from . import capabilities, furnish, kernel, program, rlimits, wire
+from . import capabilities, furnish, kernel, program, rlimits, uncaught, wire
 from .confine import Confinement
 from .program import Program
 
@@ -51,7 +51,7 @@ _JOB = struct.Struct("<?qqqqq")
 MAX_VALUE = 1 << 20
 """Characters of a value's repr."""
 
-_OURS = (__file__, *program._OURS)
+
 _FUTURES = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 _ONLY_AST = ast.PyCF_ONLY_AST
 
@@ -211,14 +211,14 @@ class Head:
             else:
                 value = self._evaluate_as_file(content)
         except SystemExit as error:
-            return ("exit", program._exit_code(error) & 0xFF, None, None, False, None)
+            return ("exit", uncaught.exit_code(error) & 0xFF, None, None, False, None)
         except BaseException as error:
-            uncaught = error
+            missed = error
         else:
             return ("ok", 0, value, None, False, returned)
-        program._strip(uncaught, _OURS)
-        program._print(uncaught)
-        claim = program._describe(uncaught).shortened()
+        uncaught.strip(missed)
+        uncaught.show(missed)
+        claim = uncaught.describe(missed).shortened()
         return ("exception", 1, None, claim.exception, claim.memory_error, None)
 
     def _evaluate_as_file(self, source: bytes) -> str | None:

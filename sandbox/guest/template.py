@@ -28,7 +28,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from . import capabilities, kernel, privacy, program, wire
+from . import capabilities, kernel, privacy, uncaught, wire
 from .confine import Confinement, is_single_threaded
 from .program import Program
 from .report import Report
@@ -78,8 +78,8 @@ class Template:
             self.program.keeps_main = True
             exec(compile(source, NAME, "exec", dont_inherit=True), self.program.main.__dict__)
         except BaseException as error:
-            program._strip(error, (__file__,))
-            claim = program._describe(error)
+            uncaught.strip(error)
+            claim = uncaught.describe(error)
             assert claim.exception is not None
             kind, message, trace = claim.exception
             self._say(("failed", kind[:_MOST_TEXT], message[:_MOST_TEXT], trace[-_MOST_TEXT:]))

@@ -22,10 +22,15 @@ def copy_tree(source: int, target: int, depth: int = 0) -> None:
             except FileExistsError:
                 pass  # one of those that every scratch has
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-            inner, made = (os.open(name, flags, dir_fd=each) for each in (source, target))
-            copy_tree(inner, made, depth + 1)
-            os.close(inner)
-            os.close(made)
+            inner = os.open(name, flags, dir_fd=source)
+            try:
+                made = os.open(name, flags, dir_fd=target)
+                try:
+                    copy_tree(inner, made, depth + 1)
+                finally:
+                    os.close(made)
+            finally:
+                os.close(inner)
         elif stat.S_ISREG(status.st_mode):
             _copy_file(name, source, target)
         elif stat.S_ISLNK(status.st_mode):
@@ -39,8 +44,19 @@ def copy_tree(source: int, target: int, depth: int = 0) -> None:
 
 
 def _copy_file(name: str, source: int, target: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=source)
-    new = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=target)
+    try:
+        new = os.open(name, flags, 0o600, dir_fd=target)
+        try:
+            _copy_content(old, new)
+        finally:
+            os.close(new)
+    finally:
+        os.close(old)
+
+
+def _copy_content(old: int, new: int) -> None:
     size = os.fstat(old).st_size
     os.truncate(new, size)
     offset = 0
@@ -53,5 +69,3 @@ def _copy_file(name: str, source: int, target: int) -> None:
         os.lseek(new, offset, os.SEEK_SET)
         while offset < end:
             offset += os.sendfile(new, old, offset, end - offset)
-    os.close(old)
-    os.close(new)

@@ -246,6 +246,15 @@ SOURCES: dict[str, str | bytes] = {
         "import __main__\nclass A:\n    def __del__(self): print(__main__.A is A)\na = A()"
     ),
     "__del__ after sys.exit": "class A:\n    def __del__(self): print('del', A)\na = A()\nexit(3)",
+    "__del__ kept by a daemon thread": (
+        "import threading, time\nclass A:\n    def __del__(self): print('del')\na = A()\n"
+        "def f():\n    while True: time.sleep(0.01)\n"
+        "threading.Thread(target=f, daemon=True).start()"
+    ),
+    "__del__ kept by a hook": (
+        "import sys\nclass A:\n    def __del__(self): print('del')\na = A()\n"
+        "sys.excepthook = lambda *_: print('hook')\n1/0"
+    ),
     "a generator that is suspended": (
         "def g():\n    try: yield\n    finally: print('closed')\nx = g()\nnext(x)"
     ),

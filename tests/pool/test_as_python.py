@@ -86,6 +86,15 @@ def test_a_coroutine_that_was_not_awaited_is_told(pool):
     assert "RuntimeWarning: coroutine 'f' was never awaited" in result.stderr and result.ok
 
 
+def test_what_a_library_keeps_is_finalised_too(pool):
+    """Python takes libraries apart; here they live on, and names of `__main__` are dropped instead."""
+    result = pool.run(
+        "import json\nclass A:\n    def __del__(self): print('gone')\na = A()\n"
+        "def f(*_): pass\njson.JSONEncoder.default = f"
+    )
+    assert result.stdout == "gone\n"
+
+
 @pytest.mark.parametrize("args", [("a", "b c", ""), ("--json", "-", "--", "é", "\udcff")])
 def test_arguments_arrive(pool, tmp_path, args):
     """sys.argv is the file's name and the arguments, whatever they look like."""

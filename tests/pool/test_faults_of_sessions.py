@@ -227,34 +227,31 @@ RUINS = {
 }
 
 
-@pytest.mark.parametrize("ruin", RUINS)
-def test_an_interpreter_that_cannot_be_forked_is_its_programs_doing(pool, ruin):
-    """The next call is denied, soon, and is no failure of ours; the session goes on from before."""
+@pytest.fixture(params=RUINS)
+def ruined(pool, request):
+    """A session whose last call has left an interpreter that can't be forked. Whatever is asked of it
+    ends soon, and afterwards it goes on from before that call.
+    """
     with pool.session() as session:
         session.run("x = 20")
-        assert session.run(RUINS[ruin]).ok
+        assert session.run(RUINS[request.param]).ok
         began = time.monotonic()
-        result = session.run("1", timeout=0.5)
+        yield session
         assert time.monotonic() - began < 2.5
-        assert (str(result.reason), result.infra_error, result.rolled_back) == (
-            "denied",
-            False,
-            True,
-        )
         assert session.run("x + 1").value == "21"
 
 
-@pytest.mark.parametrize("ruin", RUINS)
-def test_a_branch_of_such_an_interpreter_is_refused_in_time(pool, ruin):
-    """`fork` says that the state can't be, and the session goes on from before its last call."""
-    with pool.session() as session:
-        session.run("x = 20")
-        assert session.run(RUINS[ruin]).ok
-        began = time.monotonic()
-        with pytest.raises(PolicyError, match="can't be forked"):
-            session.fork(3)
-        assert time.monotonic() - began < 2.5
-        assert session.run("x + 1").value == "21"
+def test_an_interpreter_that_cannot_be_forked_is_its_programs_doing(ruined):
+    """The next call is denied, and is no failure of ours."""
+    result = ruined.run("1", timeout=0.5)
+    assert (str(result.reason), result.infra_error) == ("denied", False)
+    assert result.rolled_back
+
+
+def test_a_branch_of_such_an_interpreter_is_refused(ruined):
+    """`fork` says that the state can't be."""
+    with pytest.raises(PolicyError, match="can't be forked"):
+        ruined.fork(3)
 
 
 def test_without_an_earlier_state_it_is_denied_and_begins_anew(pool):

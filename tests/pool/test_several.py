@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 
@@ -151,7 +152,12 @@ def test_programs_with_processes_run_as_elsewhere(pool, tmp_path, name):
     result = pool.run(PROGRAMS[name])
     (tmp_path / "main.py").write_text(PROGRAMS[name])
     done = subprocess.run(
-        [sys.executable, "-u", "main.py"], cwd=tmp_path, stdout=subprocess.PIPE, timeout=60
+        [sys.executable, "-u", "main.py"],
+        cwd=tmp_path,
+        # Not every host has an interpreter by each of its names; an environment has.
+        env=os.environ | {"PATH": os.path.dirname(sys.executable)},
+        stdout=subprocess.PIPE,
+        timeout=60,
     )
     assert (result.stdout_bytes, result.exit_code) == (done.stdout, done.returncode), result
     assert result.ok and result.exception is None and result.completed == (name != "exec")

@@ -432,3 +432,12 @@ def test_an_idle_jail_is_kept_where_there_is_no_nursery(pool, monkeypatch):
                 snapshot.run("print(x)")
         assert len(os.listdir("/proc/self/fd")) == before
         assert snapshot.run("print(x)").stdout == "1\n"
+
+
+def test_finalisers_are_called_at_the_end_of_a_run(pool):
+    """What a run adds to the state ends with it; its names are gone by then, as those of a module
+    that Python finds alive.
+    """
+    code = "class A:\n    def __del__(self): print('gone', X)\nX = 5\na = A()"
+    with pool.snapshot("y = 1\ndef f(): return y") as snapshot:
+        assert snapshot.run(code).stdout == "gone None\n"

@@ -374,7 +374,8 @@ def test_a_program_that_breaks_its_worker_is_charged_for_it():
     """
     with Pool(1, tier="none") as pool:
         for where in ("", "def f(x): "):
-            attack = f"import os\n{where}os.kill(os.getppid(), 9)\nimport time; time.sleep(0.5)"
+            # In the same line: it must not answer before it has gone.
+            attack = f"import os, time\n{where}os.kill(os.getppid(), 9); time.sleep(0.5)"
             (case,) = pool.judge(attack, [Asserts(CHECK, "f")]).cases
             assert (case.outcome, case.reason) == ("fail", "denied"), case
             assert "twice" in case.detail
