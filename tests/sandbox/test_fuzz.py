@@ -156,7 +156,7 @@ def test_a_hello_is_one_or_the_jail_is_lost(plan, data, sent):
             assert 0 <= zygote.jail.address_bytes < 1 << 47
             assert 0 <= zygote.jail.data_bytes < 1 << 47
             assert 0 <= zygote.jail.landlock_abi < 1000
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def _end(wait_status: int) -> End:
@@ -207,7 +207,7 @@ def test_events_are_taken_or_the_jail_is_lost(plan, sent, question):
         finally:
             spare.close()
             theirs.close()
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 @fuzz
@@ -247,7 +247,7 @@ def test_a_templates_words_are_understood_or_it_is_lost(sent):
     finally:
         template.close()
         other.close()
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 class _Silent:
@@ -490,7 +490,7 @@ def test_any_tree_is_taken_out_watched_copied_and_wiped(tree):
         os.close(fd)
         wipe(top)
         assert os.listdir(top) == []
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_a_new_state_that_goes_is_lost():

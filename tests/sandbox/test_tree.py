@@ -34,7 +34,7 @@ def test_a_copy_that_fails_keeps_no_descriptor(tmp_path, kind):
     before = descriptors()
     with pytest.raises(OSError):
         tree.copy_tree(old, new)
-    assert descriptors() == before
+    assert descriptors() <= before
     for fd in (old, new):
         os.close(fd)
     for each in (source, target):
