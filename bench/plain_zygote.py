@@ -28,9 +28,8 @@ def main() -> None:
     guest_parent, configuration = sys.argv[1], json.loads(sys.argv[2])
     sys.path.insert(0, guest_parent)
     # By name, since this is what the jail does: `guest` stands at the top level there.
-    kernel, program, zygote = (
-        importlib.import_module(f"guest.{name}") for name in ("kernel", "program", "zygote")
-    )
+    names = ("kernel", "pages", "program", "zygote")
+    kernel, pages, program, zygote = (importlib.import_module(f"guest.{name}") for name in names)
     sys.path[:] = configuration["path"]
     for name in (*zygote.WARM_MODULES, *configuration["preload"]):
         importlib.import_module(name)
@@ -48,8 +47,9 @@ def main() -> None:
         _print_in_child(kernel.fork, output)
         exec(compile("x = [len(str(x)) for x in (1,)]", "<warm>", "exec"), {})
     gc.collect()
-    kept = zygote.occupy_free_blocks()
+    kept = pages.occupy_free_blocks()
     gc.freeze()
+    pages.HugePages().gather()
     for line in requests:
         kind, count = json.loads(line)
         replies.write(json.dumps(_measure(kinds[kind], count)).encode() + b"\n")

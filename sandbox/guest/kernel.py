@@ -17,6 +17,8 @@ _syscall, _fork = _libc.syscall, _libc.fork  # to find them by name would touch 
 
 _NUMBERS = {
     # name: (x86-64, aarch64), from the kernel's syscall tables
+    "mincore": (27, 232),
+    "madvise": (28, 233),
     "clone": (56, 220),
     "kill": (62, 129),
     "getppid": (110, 173),

@@ -28,7 +28,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from . import capabilities, kernel, privacy, uncaught, wire
+from . import capabilities, kernel, pages, privacy, uncaught, wire
 from .confine import Confinement, is_single_threaded
 from .program import Program
 from .report import Report
@@ -98,6 +98,7 @@ class Template:
         except privacy.Refused as error:
             self._say(("refused", str(error)))
             os.killpg(0, signal.SIGKILL)
+        pages.HugePages().gather()
         gc.freeze()
         self._say(("ready",))
 

@@ -42,17 +42,13 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from . import confine, dialogue, kernel, landlock, nursery, program, protocol, rlimits, wire
+from . import confine, dialogue, kernel, landlock, nursery, pages, program, protocol, rlimits, wire
 from .report import Report
 
 FAULT_EXIT_CODE = 121
 
 REHEARSALS = 32
 """Python 3.11 specialises what has run some sixteen times."""
-
-# Of Python's allocator (Objects/obmalloc.c); where it is another, nothing but memory is lost.
-_ALIGNMENT, _LARGEST_BLOCK, _POOL_BYTES, _POOL_HEADER_BYTES = 16, 512, 16 << 10, 48
-_MOST_FREE_BLOCKS = 2_000  # of one size
 
 _IDLE_S = 0.002
 """Without a job for that long, a spare uses its time for a rehearsal (0.2 ms), which makes the
@@ -119,9 +115,12 @@ class Zygote:
                 raise confine.ConfineError(f"preload {name}", error) from error
         self.program = program.Program(self.confinement.home, self.report)
         self._require_one_thread()
-        address_bytes, data_bytes = _own_bytes()  # before /proc is out of reach
+        # Before /proc is out of reach.
+        address_bytes, data_bytes = _own_bytes()
+        huge_pages = pages.HugePages()
         self.confinement.zygote()
         self._rehearse()
+        huge_pages.gather()
         facts = {
             "python": sys.version.split()[0],
             "landlock_abi": landlock.probe(),
@@ -317,7 +316,7 @@ class Zygote:
         # a handler for: Python's own, for SIGINT. Children get it back (`Program.prepare`).
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         gc.collect()
-        self.blocks = occupy_free_blocks()
+        self.blocks = pages.occupy_free_blocks()
         gc.freeze()
 
     def _become_python(self, path: list[str]) -> None:
@@ -386,26 +385,6 @@ def _receive_job(jobs: socket.socket) -> _Job:
         pieces.append(piece)
         missing -= len(piece)
     return *protocol.unpack_job(b"".join(pieces)), more
-
-
-def occupy_free_blocks() -> list[object]:
-    """Take every free block of Python's allocator, and return what has taken them: what a child
-    allocates then lies side by side in fresh pools, not in holes on as many pages.
-    """
-    taken: list[object] = []
-    for size in range(_ALIGNMENT, _LARGEST_BLOCK + 1, _ALIGNMENT):
-        for _ in range(_MOST_FREE_BLOCKS):
-            block: object
-            if size == _ALIGNMENT:
-                block = object()
-            elif size == 2 * _ALIGNMENT:
-                block = float(len(taken))
-            else:
-                block = bytes(size - sys.getsizeof(b""))
-            taken.append(block)
-            if id(block) % _POOL_BYTES == _POOL_HEADER_BYTES:  # the first of a new pool
-                break
-    return taken
 
 
 def _kill(pid: int) -> None:

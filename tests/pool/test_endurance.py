@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import threading
-import time
 from collections import Counter, deque
 
 import psutil
@@ -58,15 +57,15 @@ def drive(pool: Pool, runs: int) -> Counter:
 
 
 def kill_now_and_then(done: threading.Event, spared: set[int]) -> None:
-    """Kill a process of some worker, launcher or zygote, three times a second; what has just been
-    started has a second first, or on a loaded machine none would ever serve.
+    """Kill a process of some worker, launcher or zygote, three times a second; one that is only
+    starting is left alone, or on a loaded machine none would ever serve.
     """
     chance = random.Random(1)
     while not done.wait(0.3):
         victims = [
             each
             for each in psutil.Process().children(recursive=True)
-            if each.pid not in spared and is_of_ours(each) and is_settled(each)
+            if each.pid not in spared and is_of_ours(each) and serves(each)
         ]
         if victims:
             try:
@@ -75,10 +74,12 @@ def kill_now_and_then(done: threading.Event, spared: set[int]) -> None:
                 continue
 
 
-def is_settled(process: psutil.Process) -> bool:
+def serves(process: psutil.Process) -> bool:
+    """Whether `process` is a zygote that has forked a child, or the launcher of one."""
     try:
-        return time.time() - process.create_time() > 1
-    except psutil.NoSuchProcess:
+        below = len(process.children(recursive=True))
+        return below > (process.name() == "nsjail")
+    except psutil.Error:
         return False
 
 

@@ -50,7 +50,9 @@ def test_a_nursery_that_dies_takes_its_sessions_and_no_others(single):
     """kill -9 of the jail of sessions: each says that it is lost; runs go on, `reset` begins anew."""
     with single.session() as one, single.session() as other:
         one.run("x = 1")
+        keepers = [psutil.Process(session._family._pid) for session in (one, other)]
         end(nursery_of(single).pid)
+        psutil.wait_procs(keepers, timeout=5)  # the kernel ends them with it, but not at once
         for session in (one, other):
             with pytest.raises(SessionLost, match="reset"):
                 session.run("x")
