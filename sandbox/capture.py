@@ -26,9 +26,11 @@ class Capture:
         self._pieces: list[bytes] = []
         self._on_data = on_data
         self.truncated = False
+        self.was_full = False  # when it was looked at last: who writes to it may have been waiting
 
     def drain(self) -> bool:
         """Take what is there; tell whether more may come (False at end of file or when full)."""
+        self.was_full = False
         while True:
             try:
                 piece = os.read(self.fd, _PIPE_READ)
@@ -47,6 +49,7 @@ class Capture:
                 return False
             if len(piece) < _PIPE_READ:
                 return True
+            self.was_full = True
 
     def content(self) -> bytes:
         return b"".join(self._pieces)

@@ -180,13 +180,16 @@ class Pair:
                 poll.modify(end.stream.fileno(), mask)
 
     def _drain(self, end: "_End", capture: Capture, events: int) -> None:
-        """Take output. For a moment after it, no pipe is looked at: every look wakes the host."""
+        """Take output. For a moment after it, no pipe is looked at, unless this one was full: every
+        look wakes the host.
+        """
         if not capture.drain():
             self._forget(capture.fd)
             if capture.truncated and not end.ended:
                 end.run.stop(ExitReason.OUTPUT)
                 self._next_look = 0.0
-        self._quiet_until = time.monotonic() + _QUIET_S
+        if not capture.was_full:
+            self._quiet_until = time.monotonic() + _QUIET_S
 
     def _notice_exit(self, end: "_End", events: int) -> None:
         end.take_exit()

@@ -23,9 +23,9 @@ from .spares import RunJail, Spare
 from .stop import Stop
 from .watch import Watch
 
-_FIRST_QUIET_S, _QUIET_S = 0.005, 0.002
-"""How long the pipes are not looked at, at first and between two looks: a pipe holds 64 KiB, and
-every look wakes the host for a line of output."""
+_FIRST_QUIET_S, _QUIET_S = 0.003, 0.002
+"""How long the pipes are not looked at, at first and between two looks, unless one was full: a pipe
+holds 64 KiB, and every look wakes the host for a line of output."""
 
 
 class NotStarted(Exception):
@@ -203,7 +203,8 @@ class Run:
                         pipes.unregister(capture.fd)
                         if capture.truncated:
                             self.stop(ExitReason.OUTPUT)
-                ended = self.jail.wait_exit(self.spare, _QUIET_S if ready else 0)
+                full = any(each.was_full for each in (self.out, self.err) if each.fd in ready)
+                ended = self.jail.wait_exit(self.spare, _QUIET_S if ready and not full else 0)
             return ended
         except JailLost as lost:
             self.jail_lost = True
