@@ -95,14 +95,16 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def value_of(result: Result) -> Any:
-    """Return what a called function returned, by its run's result; raise what kept it from that."""
+def value_of(result: Result, max_nodes: int = wire.MAX_NODES) -> Any:
+    """Return what a called function returned, by its run's result; raise what kept it from that, or
+    that it is more than `max_nodes` values (containers count as well).
+    """
     require_loaded(result)
     if result.returned is None:
         raise ProgramError("SystemExit", f"status {result.exit_code}", "", result)
     try:
-        return wire.decode(result.returned, max_bytes=MAX_VALUE)
-    except wire.WireError as error:  # written by hand, not by our part of its process
+        return wire.decode(result.returned, max_bytes=MAX_VALUE, max_nodes=max_nodes)
+    except wire.WireError as error:  # too much, or written by hand
         raise ProgramError(
             "ValueError", f"a value that can't be read: {error}", "", result
         ) from None

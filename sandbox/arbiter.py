@@ -146,11 +146,13 @@ class Arbiter:
                     os.close(pidfd)
 
     def _children(self) -> list[int]:
-        """The keeper's, by their ids on the host."""
-        with open(
-            f"/proc/{self._keeper_pid}/task/{self._keeper_pid}/children", encoding="ascii"
-        ) as file:
-            return list(map(int, file.read().split()))
+        """The keeper's, by their ids on the host; none where it has gone, and they with it."""
+        path = f"/proc/{self._keeper_pid}/task/{self._keeper_pid}/children"
+        try:
+            with open(path, encoding="ascii") as file:
+                return list(map(int, file.read().split()))
+        except (FileNotFoundError, ProcessLookupError):
+            return []
 
     def host_pid(self, inner: int) -> int:
         for pid in self._children():

@@ -63,8 +63,8 @@ class Call:
             cpu_s = self._guard.cpu_s()
             if not ended:
                 self.state.park()
-            self.out.drain()
-            self.err.drain()
+            self.out.drain_rest()
+            self.err.drain_rest()
             if self.out.truncated or self.err.truncated:
                 self.stop(ExitReason.OUTPUT)
             outcome = self._outcome()

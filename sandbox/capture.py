@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 _PIPE_READ = 1 << 16
 
+_MOST_READS = 1024
+"""At a time: between two looks at the clocks."""
+
 
 class Capture:
     """One output stream: a pipe, and what came out of it, up to `limit` bytes (None: all).
@@ -29,27 +32,43 @@ class Capture:
         self.was_full = False  # when it was looked at last: who writes to it may have been waiting
 
     def drain(self) -> bool:
-        """Take what is there; tell whether more may come (False at end of file or when full)."""
+        """Take what is there, or much of it from who never stops; tell whether more may come (False
+        at end of file or when full).
+        """
         self.was_full = False
-        while True:
-            try:
-                piece = os.read(self.fd, _PIPE_READ)
-            except BlockingIOError:
+        for _ in range(_MOST_READS):
+            piece = self._read()
+            if piece is None:
                 return True
-            if not piece:
+            if not self._keep(piece):
                 return False
-            if len(piece) > self._room:
-                self.truncated = True
-                piece = piece[: int(self._room)]
-            self._room -= len(piece)
-            self._pieces.append(piece)
-            if self._on_data is not None and piece:
-                self._on_data(piece)
-            if self.truncated:
-                return False
-            if len(piece) < _PIPE_READ:
-                return True
-            self.was_full = True
+            self.was_full = self.was_full or len(piece) == _PIPE_READ
+        return True
+
+    def drain_rest(self) -> None:
+        """Take all that is there, when nobody writes any more."""
+        while (piece := self._read()) is not None and self._keep(piece):
+            pass
+
+    def _read(self) -> bytes | None:
+        """What one read gives; None where nothing is there. Less than was asked for says nothing
+        of what is left: a program can have its writes kept apart (O_DIRECT, see pipe(2)).
+        """
+        try:
+            return os.read(self.fd, _PIPE_READ)
+        except BlockingIOError:
+            return None
+
+    def _keep(self, piece: bytes) -> bool:
+        """Whether more may come after it."""
+        if len(piece) > self._room:
+            self.truncated = True
+            piece = piece[: int(self._room)]
+        self._room -= len(piece)
+        self._pieces.append(piece)
+        if self._on_data is not None and piece:
+            self._on_data(piece)
+        return bool(piece) and not self.truncated
 
     def content(self) -> bytes:
         return b"".join(self._pieces)

@@ -84,28 +84,35 @@ class Family:
     def first(self) -> State:
         """Fork the first head."""
         ours, theirs = socket.socketpair()
-        with theirs:
-            self._tell(("first",), theirs.fileno())
+        try:
+            with theirs:
+                self._tell(("first",), theirs.fileno())
+            return self._meet(ours)
+        except BaseException:
+            ours.close()
+            raise
+
+    def _meet(self, jobs: socket.socket) -> State:
+        """Take the first head's id from the keeper, and its questions from itself."""
         word = self._hear()
         match word:
             case ("first", int(inner)):
                 pass
             case _:
-                ours.close()
                 raise JailLost(f"a keeper said {quoted(word)}")
-        ours.settimeout(_PATIENCE_S)
+        jobs.settimeout(_PATIENCE_S)
         try:
-            data, fds, _, _ = socket.recv_fds(ours, HEADER.size, 1)
+            data, fds, _, _ = socket.recv_fds(jobs, HEADER.size, 1)
         except OSError as error:
-            ours.close()
             raise JailLost(f"the first head is gone, or silent ({error})") from None
         if len(fds) != 1:
             close_all(fds)
-            text = _fault(ours, data)
-            ours.close()
-            raise JailLost(f"the first head was not confined: {text}")
+            raise JailLost(f"the first head was not confined: {_fault(jobs, data)}")
         self._arbiter.listen(fds[0])
-        head = State(self._arbiter.host_pid(inner), inner, ours, self._home)
+        try:
+            head = State(self._arbiter.host_pid(inner), inner, jobs, self._home)
+        except OSError as error:
+            raise JailLost(f"the first head is gone ({error})") from None
         self._arbiter.know(head)
         return head
 

@@ -93,8 +93,8 @@ class Run:
         """Return the result of a run that has ended with this wait status and CPU time."""
         status, cpu_s = ended
         wall_s = time.monotonic() - self.guard.began
-        self.out.drain()
-        self.err.drain()
+        self.out.drain_rest()
+        self.err.drain_rest()
         if self.out.truncated or self.err.truncated:
             self.stop(ExitReason.OUTPUT)
         if _backstop_fired(status, cpu_s, self.job.limits):

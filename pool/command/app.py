@@ -242,8 +242,13 @@ def run(
     with pool, _printing():
         result = _result(pool.submit(program, on_output=live))
     hint = missing_package(result, python, options.names(with_))
+    unwritten: OSError | None = None
     if out is not None:
-        files.write_all(out, result.files)
+        try:
+            skipped = {**result.files_skipped, **files.write_all(out, result.files)}
+            result = dataclasses.replace(result, files_skipped=skipped)
+        except OSError as error:  # the result is there all the same
+            unwritten = error
     with _printing():
         if live is None:
             print(json.dumps({**result.to_dict(), "detail": result.detail or hint or ""}))
@@ -251,6 +256,8 @@ def run(
             live.end(result)
             if hint:
                 render.notice(hint)
+    if unwritten is not None:
+        raise unwritten
     raise _Ended(exit_code(result))
 
 

@@ -1,5 +1,6 @@
 """Files on the host's side: what `--file` names, and what `--collect` brings back."""
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 
@@ -23,17 +24,30 @@ def _split(specification: str) -> tuple[str, str]:
     return specification, os.path.basename(specification)
 
 
-def write_all(folder: str, files: Mapping[str, bytes]) -> None:
-    """Write collected files below `folder`. Their names are a program's choice: none is followed
-    through a link, whoever put that there.
+_OF_THE_NAME = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO)
+"""What is wrong with a name where it is to be written: something else stands there."""
+
+
+def write_all(folder: str, files: Mapping[str, bytes]) -> dict[str, str]:
+    """Write collected files below `folder`; return why some were not, by name. Their names are a
+    program's choice: none is followed through a link, whoever put that there. OSError where it is
+    not a matter of a name: the disk is full, the folder not ours.
     """
+    skipped = {}
     top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name, content in files.items():
             *folders, last = name.split("/")
-            _write(top, folders, last, content)
+            try:
+                _write(top, folders, last, content)
+            except OSError as error:
+                if error.errno not in _OF_THE_NAME:
+                    raise
+                there = os.path.join(folder, name)
+                skipped[name] = f"can't be written as {there}: {os.strerror(error.errno)}"
     finally:
         os.close(top)
+    return skipped
 
 
 def _write(top: int, folders: list[str], name: str, content: bytes) -> None:
@@ -48,7 +62,7 @@ def _write(top: int, folders: list[str], name: str, content: bytes) -> None:
             inner = os.open(each, flags, dir_fd=folder)
             os.close(folder)
             folder = inner
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with open(os.open(name, flags, 0o644, dir_fd=folder), "wb") as file:
             file.write(content)
     finally:

@@ -10,7 +10,7 @@ from sandbox.guest import wire
 from ..function import check_name, pack_call
 from ..program import bytes_from_json
 from .text import COMPARISONS
-from .values import Rule
+from .values import Rule, most_nodes
 
 Checker = Callable[[Any, Any], object]
 """Called in the trusted process with what came out (text, or a value) and what was expected;
@@ -100,6 +100,9 @@ class Call:
     checker: Checker | None = None
     request: bytes = dataclasses.field(init=False, repr=False, compare=False)
     rule: Rule = dataclasses.field(init=False, repr=False, compare=False)
+    most_nodes: int = dataclasses.field(
+        init=False, repr=False, compare=False, default=wire.MAX_NODES
+    )
 
     def __post_init__(self) -> None:
         _checked_name("function", self.function)
@@ -137,6 +140,7 @@ class Call:
                 ) from None
             self.rule.require_possible(plain)
             object.__setattr__(self, "expected", plain)
+            object.__setattr__(self, "most_nodes", min(most_nodes(plain), wire.MAX_NODES))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Call":

@@ -64,14 +64,14 @@ def _of_stdio(case: Stdio, result: Result) -> Finding:
 
 def _of_call(case: Call, result: Result) -> Finding:
     try:
-        value = value_of(result)
+        value = value_of(result, case.most_nodes)
     except LimitExceeded:
         return Finding(Outcome.FAIL, str(result.reason), ending(result))
     except ProgramError as error:
         incomplete = error.type == "SystemExit" and result.ok
         reason = "incomplete" if incomplete else str(result.reason)
-        if result.ok and not incomplete:  # it wrote what is no value into its report
-            reason = "wrong_value"
+        if result.ok and not incomplete:  # more than is worth reading, or no value at all
+            return Finding(Outcome.FAIL, "wrong_value", f"{case.function} returned {error.message}")
         return Finding(Outcome.FAIL, reason, f"{case.function} did not return: {error}")
     except PoolError as error:
         return Finding(Outcome.INFRA_ERROR, "internal", str(error))

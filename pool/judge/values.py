@@ -8,6 +8,7 @@ what was expected.
 
 import cmath
 import dataclasses
+import hashlib
 import math
 import struct
 from collections import Counter
@@ -20,6 +21,13 @@ _MOST_MATCHED = 300
 """Elements that may be expected in any order and within a tolerance: each is compared with each."""
 
 _NUMBERS = (int, float, complex)
+_CONTAINERS = (list, tuple, set, frozenset, dict)
+
+_SPARE_NODES = 10_000
+"""Read beyond twice what was expected, so that what was returned instead can be shown."""
+
+_LONG = 64
+"""Bytes of a string or a number from which on a digest stands for it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +54,23 @@ class Rule:
         return self.abs_tol > 0 or self.rel_tol > 0
 
 
+def most_nodes(expected: object) -> int:
+    """How many values (containers count as well) a value may have that is worth reading: what is
+    equal to `expected` has as many as that.
+    """
+    count = 0
+    stack: list[Any] = [expected]
+    while stack:
+        each = stack.pop()
+        count += 1
+        if type(each) is dict:
+            stack.extend(each.keys())
+            stack.extend(each.values())
+        elif type(each) in _CONTAINERS:
+            stack.extend(each)
+    return 2 * count + _SPARE_NODES
+
+
 def difference(value: Any, expected: Any, rule: Rule) -> str | None:
     """Return None if `value` is what was expected; else where it differs first, for people.
 
@@ -53,20 +78,21 @@ def difference(value: Any, expected: Any, rule: Rule) -> str | None:
     at [1]: expected 2, got 2.0
     >>> difference([2.0, 1], [1, 2], Rule(numeric=True, ordered=False))
     """
-    if _equal(value, expected, rule, top=True):
+    forms = _Forms(rule)
+    if _equal(value, expected, forms, top=True):
         return None
     where = ""
-    while (part := _first_difference(value, expected, rule, top=not where)) is not None:
+    while (part := _first_difference(value, expected, forms, top=not where)) is not None:
         step, value, expected = part
         where += step
     at = f"at {where}: " if where else ""
     return f"{at}expected {excerpt(expected)}, got {excerpt(value)}"
 
 
-def _equal(value: Any, expected: Any, rule: Rule, *, top: bool = False) -> bool:
-    if not rule.is_tolerant:
-        return canonical(value, rule, top=top) == canonical(expected, rule, top=top)
-    return _close(value, expected, rule, top=top)
+def _equal(value: Any, expected: Any, forms: "_Forms", *, top: bool = False) -> bool:
+    if not forms.rule.is_tolerant:
+        return forms.of(value, top=top) == forms.of(expected, top=top)
+    return _close(value, expected, forms, top=top)
 
 
 # ---- exactly
@@ -74,53 +100,75 @@ def _equal(value: Any, expected: Any, rule: Rule, *, top: bool = False) -> bool:
 
 def canonical(value: Any, rule: Rule, *, top: bool = False) -> bytes:
     """Return bytes that are the same for what the rule takes for equal, and for nothing else."""
-    out: list[bytes] = []
-    _write(value, rule, out, top=top)
-    return b"".join(out)
+    return _Forms(rule).of(value, top=top)
 
 
-def _write(value: Any, rule: Rule, out: list[bytes], *, top: bool) -> None:
-    kind = type(value)
-    if kind is tuple and rule.as_json:
-        kind = list
-    if kind is complex and rule.numeric and not value.imag:
-        value, kind = value.real, float
-    if kind is float and rule.numeric and value.is_integer():
-        value, kind = int(value), int
-    if kind is str:
-        _put(out, b"s", value.encode("utf-8", "surrogatepass"))
-    elif kind is bytes:
-        _put(out, b"b", value)
-    elif kind is int:
-        _put(out, b"i", value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True))
-    elif kind is float:
-        out.append(b"d" + _double(value))
-    elif kind is complex:
-        out.append(b"c" + _double(value.real) + _double(value.imag))
-    elif kind in (list, tuple):
-        parts: Iterator[bytes] | list[bytes] = [canonical(each, rule) for each in value]
-        if top and not rule.ordered:
-            parts = sorted(parts)
-        _put(out, b"l" if kind is list else b"t", *parts)
-    elif kind in (set, frozenset):
-        parts = sorted(canonical(each, rule) for each in value)
-        _put(out, b"S" if kind is set else b"Z", *parts)
-    elif kind is dict:
-        pairs = sorted(
-            (canonical(_key(key, rule), rule), canonical(each, rule)) for key, each in value.items()
-        )
-        _put(out, b"m", *(part for pair in pairs for part in pair))
-    else:  # None, True, False
-        out.append(repr(value).encode("ascii"))
+class _Forms:
+    """Canonical forms of values: short bytes. Those of containers are kept, as long as the values
+    live, so that to find the first difference costs no more than to find that there is one.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self._known: dict[int, bytes] = {}  # by id()
+
+    def of(self, value: Any, *, top: bool = False) -> bytes:
+        if type(value) not in _CONTAINERS:
+            return self._of_scalar(value)
+        if top and not self.rule.ordered:
+            return self._of_container(value, sort=True)
+        known = self._known.get(id(value))
+        if known is None:
+            known = self._known[id(value)] = self._of_container(value, sort=False)
+        return known
+
+    def _of_scalar(self, value: Any) -> bytes:
+        kind = type(value)
+        if kind is complex and self.rule.numeric and not value.imag:
+            value, kind = value.real, float
+        if kind is float and self.rule.numeric and value.is_integer():
+            value, kind = int(value), int
+        if kind is str:
+            return _shortened(b"s", value.encode("utf-8", "surrogatepass"))
+        if kind is bytes:
+            return _shortened(b"b", value)
+        if kind is int:
+            size = value.bit_length() // 8 + 1
+            return _shortened(b"i", value.to_bytes(size, "little", signed=True))
+        if kind is float:
+            return b"d" + _double(value)
+        if kind is complex:
+            return b"c" + _double(value.real) + b"," + _double(value.imag)
+        return repr(value).encode("ascii")  # None, True, False
+
+    def _of_container(self, value: Any, *, sort: bool) -> bytes:
+        kind = type(value)
+        if kind is tuple and self.rule.as_json:
+            kind = list
+        if kind is dict:
+            rule = self.rule
+            pairs = sorted((self.of(_key(key, rule)), self.of(each)) for key, each in value.items())
+            return _digest(b"m", [part for pair in pairs for part in pair])
+        parts = [self.of(each) for each in value]
+        if kind in (list, tuple):
+            if sort:
+                parts.sort()
+            return _digest(b"l" if kind is list else b"t", parts)
+        parts.sort()
+        return _digest(b"S" if kind is set else b"Z", parts)
 
 
-def _put(out: list[bytes], tag: bytes, *parts: bytes) -> None:
-    """Lengths before the parts: no two lists of parts come to the same bytes."""
-    out.append(tag)
-    out.append(b"%d:" % len(parts))
+def _shortened(tag: bytes, data: bytes) -> bytes:
+    return tag + b":" + data if len(data) < _LONG else _digest(tag, [data])
+
+
+def _digest(tag: bytes, parts: list[bytes]) -> bytes:
+    """What stands for these parts, and for no others: their lengths are in it."""
+    digest = hashlib.blake2b(digest_size=32)
     for part in parts:
-        out.append(b"%d:" % len(part))
-        out.append(part)
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return tag + b"#" + digest.digest()
 
 
 def _double(number: float) -> bytes:
@@ -143,7 +191,8 @@ def _key(key: Any, rule: Rule) -> Any:
 # ---- within a tolerance
 
 
-def _close(value: Any, expected: Any, rule: Rule, *, top: bool = False) -> bool:
+def _close(value: Any, expected: Any, forms: _Forms, *, top: bool = False) -> bool:
+    rule = forms.rule
     kind, wanted = type(value), type(expected)
     if kind in _NUMBERS and wanted in _NUMBERS:
         return _close_numbers(value, expected, rule)
@@ -151,21 +200,21 @@ def _close(value: Any, expected: Any, rule: Rule, *, top: bool = False) -> bool:
         kind, wanted = (list if each is tuple else each for each in (kind, wanted))
     if kind is not wanted:
         return False
-    if kind in (list, tuple, set, frozenset, dict) and len(value) != len(expected):
+    if kind in _CONTAINERS and len(value) != len(expected):
         return False
     if kind in (list, tuple):
         if top and not rule.ordered:
-            return _match(value, expected, rule)
-        return all(_close(a, b, rule) for a, b in zip(value, expected, strict=True))
+            return _match(value, expected, forms)
+        return all(_close(a, b, forms) for a, b in zip(value, expected, strict=True))
     if kind in (set, frozenset):
-        return _match(list(value), list(expected), rule)
+        return _match(list(value), list(expected), forms)
     if kind is dict:
-        ours = {canonical(_key(key, rule), rule): each for key, each in expected.items()}
-        theirs = {canonical(_key(key, rule), rule): each for key, each in value.items()}
+        ours = {forms.of(_key(key, rule)): each for key, each in expected.items()}
+        theirs = {forms.of(_key(key, rule)): each for key, each in value.items()}
         return ours.keys() == theirs.keys() and all(
-            _close(theirs[key], each, rule) for key, each in ours.items()
+            _close(theirs[key], each, forms) for key, each in ours.items()
         )
-    return canonical(value, rule) == canonical(expected, rule)
+    return forms.of(value) == forms.of(expected)
 
 
 def _close_numbers(value: Any, expected: Any, rule: Rule) -> bool:
@@ -181,21 +230,21 @@ def _close_numbers(value: Any, expected: Any, rule: Rule) -> bool:
         return False
 
 
-def _match(values: Any, expected: Any, rule: Rule) -> bool:
+def _match(values: Any, expected: Any, forms: _Forms) -> bool:
     """Whether each value has an expected one of its own that it is close to."""
     values, expected = list(values), list(expected)
     if _all_real(values) and _all_real(expected) and len(values) > _MOST_MATCHED:
         # In order, the nearest are side by side.
         pairs = zip(sorted(values), sorted(expected), strict=True)
-        return all(_close_numbers(a, b, rule) for a, b in pairs)
-    if Counter(canonical(a, rule) for a in values) == Counter(canonical(b, rule) for b in expected):
+        return all(_close_numbers(a, b, forms.rule) for a, b in pairs)
+    if Counter(map(forms.of, values)) == Counter(map(forms.of, expected)):
         return True
-    return len(expected) <= _MOST_MATCHED and _pair(values, expected, rule)
+    return len(expected) <= _MOST_MATCHED and _pair(values, expected, forms)
 
 
-def _pair(values: list[Any], expected: list[Any], rule: Rule) -> bool:
+def _pair(values: list[Any], expected: list[Any], forms: _Forms) -> bool:
     """Find a partner for each value, moving earlier ones where need be (augmenting paths)."""
-    close = [[n for n, b in enumerate(expected) if _close(a, b, rule)] for a in values]
+    close = [[n for n, b in enumerate(expected) if _close(a, b, forms)] for a in values]
     value_of: dict[int, int] = {}  # by partner
     partner_of: dict[int, int] = {}  # by value
     for start in range(len(values)):
@@ -245,11 +294,12 @@ def _unordered_parts(value: Any, *, top: bool) -> Iterator[Any]:
 
 
 def _first_difference(
-    value: Any, expected: Any, rule: Rule, *, top: bool
+    value: Any, expected: Any, forms: _Forms, *, top: bool
 ) -> tuple[str, Any, Any] | None:
     """The first part in which two containers differ, if that says more than the whole: how it is
     reached, and both parts.
     """
+    rule = forms.rule
     alike = type(value) is type(expected) or (
         rule.as_json and {type(value), type(expected)} == {list, tuple}
     )
@@ -259,12 +309,12 @@ def _first_difference(
         if value.keys() != expected.keys():
             return None
         for key in expected:
-            if not _equal(value[key], expected[key], rule):
+            if not _equal(value[key], expected[key], forms):
                 return f"[{excerpt(key)}]", value[key], expected[key]
         return None
     if top and not rule.ordered:
         return None
     for place, (a, b) in enumerate(zip(value, expected, strict=True)):
-        if not _equal(a, b, rule):
+        if not _equal(a, b, forms):
             return f"[{place}]", a, b
     return None

@@ -361,15 +361,44 @@ def test_files_go_in_and_come_out(program, tmp_path):
     assert os.listdir(out) == ["d"]
 
 
-def test_collected_files_follow_no_link_of_the_hosts(program, tmp_path):
-    """A link where a file is to be written is an error, and what it points to stays."""
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["text", "json"])
+def test_what_stands_where_a_file_is_to_be_written_stays(program, tmp_path, options):
+    """A link, a file for a folder, a FIFO: the program chose the name, and loses that file alone."""
     out = tmp_path / "out"
-    out.mkdir()
+    (out / "kept").mkdir(parents=True)
     (tmp_path / "precious").write_text("mine")
-    (out / "f").symlink_to(tmp_path / "precious")
-    done = pool("run", "--collect", "f", "--out", str(out), program("open('f', 'w').write('x')"))
-    assert done.returncode == 125
+    (out / "link").symlink_to(tmp_path / "precious")
+    (out / "a").write_text("old")
+    os.mkfifo(out / "fifo")
+    names = ["link", "a/b", "fifo", "kept", "new"]
+    code = (
+        "import os\n"
+        f"for name in {names}:\n"
+        "    os.makedirs(os.path.dirname(name) or '.', exist_ok=True)\n"
+        "    open(name, 'w').write('x')\n"
+        "print(2); raise SystemExit(3)"
+    )
+    done = pool("run", *options, "--collect", "**", "--out", str(out), program(code))
+    assert done.returncode == 3
     assert (tmp_path / "precious").read_text() == "mine"
+    assert (out / "a").read_text() == "old"
+    assert (out / "new").read_text() == "x"
+    if options:
+        told = json.loads(done.stdout)
+        assert told["stdout"] == "2\n"
+        assert sorted(told["files_skipped"]) == ["a/b", "fifo", "kept", "link"]
+        assert "Not a directory" in told["files_skipped"]["a/b"]
+    else:
+        assert done.stdout == b"2\n"
+        assert done.stderr.count(b"not collected: ") == 4
+
+
+def test_a_folder_that_takes_nothing_is_our_failure_with_the_result(program):
+    code = program("open('f', 'w').write('x'); print(2)")
+    done = pool("run", "--json", "--collect", "f", "--out", "/proc", code)
+    assert done.returncode == 125
+    assert json.loads(done.stdout)["stdout"] == "2\n"
+    assert done.stderr.startswith(b"pool: ") and b"'f'" in done.stderr
 
 
 @pytest.mark.parametrize(

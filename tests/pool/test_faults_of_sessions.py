@@ -6,11 +6,12 @@ import time
 
 import psutil
 import pytest
-from conftest import is_idle, wait_until
+from conftest import grown, is_idle, possessions, wait_until
 
 from pool import Pool, SessionLost
-from sandbox import PolicyError
-from sandbox.jail import Jail, pid_of
+from sandbox import Limits, PolicyError
+from sandbox.family import Family
+from sandbox.jail import Jail, JailLost, pid_of
 
 SETUP = "table = list(range(10))\ndef total(): return sum(table)"
 
@@ -89,6 +90,35 @@ def test_a_keeper_that_dies_loses_its_family(single):
         branch.close()
         assert other.run("x").value == "2"
     assert is_whole(single)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["asked", "answered"])
+def test_a_keeper_that_dies_before_it_has_a_session_leaves_nothing(single, monkeypatch, known):
+    """kill -9 of a keeper that was just forked, or whose first head has just come: lost, and no
+    descriptor of it stays (a socket that the collector has to close fails the test).
+    """
+    single.session().close()
+    before = possessions()
+    family = Family(single._engine.nursery(), Limits())
+    if known:
+        end(family._pid)
+    else:
+        listen = family._arbiter.listen
+        monkeypatch.setattr(family._arbiter, "listen", lambda fd: (listen(fd), end(family._pid)))
+    with pytest.raises(JailLost):
+        family.first()
+    family.close()
+    wait_until(lambda: not grown(before))
+    assert is_whole(single)
+
+
+def test_strangers_of_a_dead_keeper_are_none(single):
+    with single.session() as session:
+        family = session._family
+        end(family._pid)
+        family._arbiter.end_strangers()
+        with pytest.raises(SessionLost):
+            session.run("1")
 
 
 @pytest.mark.parametrize("code", ["x + 1", "import os; os._exit(3)", "while True: pass"])

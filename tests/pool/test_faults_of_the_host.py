@@ -229,7 +229,10 @@ def test_processes_that_run_out_are_our_failure_and_pass(tier):
     if parents is None:
         pytest.skip("there is no pids cgroup to be had here")
     path = f"{parents.tasks}/{groups.PREFIX}{os.getpid()}-few-processes"
-    os.mkdir(path)
+    try:
+        os.mkdir(path)
+    except OSError as error:  # read-only, as in containers
+        pytest.skip(f"no pids cgroup is to be had here: {error}")
     try:
         done = subprocess.run(
             [sys.executable, "-c", WITHOUT_PROCESSES, tier, path],

@@ -1,6 +1,7 @@
 """A run's output is taken as it comes, without ever waiting for it."""
 
 import contextlib
+import fcntl
 import os
 
 import pytest
@@ -53,3 +54,17 @@ def test_the_end_is_told_once_all_is_taken(capture):
         pass
     assert capture.content() == b"last"
     assert not capture.truncated
+
+
+def test_writes_that_are_kept_apart_are_all_taken(capture):
+    """O_DIRECT makes packets of writes, and a read gives one: less than was asked for, not all."""
+    flags = fcntl.fcntl(capture.write_end, fcntl.F_GETFL)
+    fcntl.fcntl(capture.write_end, fcntl.F_SETFL, flags | os.O_DIRECT)
+    for word in (b"a", b"b", b"c"):
+        os.write(capture.write_end, word)
+    assert capture.drain()
+    assert capture.content() == b"abc"
+    for word in (b"d", b"e"):
+        os.write(capture.write_end, word)
+    capture.drain_rest()
+    assert capture.content() == b"abcde"

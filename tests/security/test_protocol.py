@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from pool import Stdio
 from sandbox import Limits
 
 MARKERS = (
@@ -180,6 +181,19 @@ def test_o8_all_output_arrives(attack, outside):
     result = attack(long, limits=Limits(output_bytes=20 << 20), timeout=5)
     assert result.ok and not result.stdout_truncated
     assert result.stdout_bytes == outside(long).stdout
+
+
+def test_o8_writes_that_are_kept_apart_are_output_like_any_other(attack, outside, pool):
+    """O8: a pipe of packets (O_DIRECT) gives one a read: nothing is lost, capped or judged less."""
+    packets = "import fcntl, os\nfcntl.fcntl(1, fcntl.F_SETFL, os.O_DIRECT)\n"
+    code = packets + "for number in range(8): print(number)"
+    for _ in range(5):
+        result = attack(code)
+        assert (result.reason, result.stdout_bytes) == ("ok", outside(code).stdout)
+        assert pool.judge(code, [Stdio("", "0")]).cases[0].reason == "wrong_output"
+        assert attack(code, limits=Limits(output_bytes=8)).reason == "output"
+    with pool.session() as session:
+        assert session.run(code).stdout_bytes == outside(code).stdout
 
 
 FORGE = """

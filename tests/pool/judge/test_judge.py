@@ -448,3 +448,32 @@ def test_the_judge_agrees_with_plain_evaluation(pool, body, argument, other):
     assert wrong.passed == (
         repr(value).replace("-0.0", "0.0") == repr(other).replace("-0.0", "0.0")
     )
+
+
+NESTED = "def f(x):\n    v = [0] * 300_000\n    for _ in range(@DEPTH@): v = [v]\n    return v"
+
+
+@pytest.mark.parametrize("depth", [0, 20])
+def test_what_is_far_more_than_was_expected_is_not_read(pool, depth):
+    """Reading it would take the judge seconds that no limit of the program's counts."""
+    code = NESTED.replace("@DEPTH@", str(depth))
+    verdict = pool.judge(code, [Call("f", (1,), expected=[1])], limits=Limits(wall_s=20))
+    (case,) = verdict.cases
+    assert (case.outcome, case.reason) == ("fail", "wrong_value")
+    assert case.detail == "f returned a value that can't be read: more than 10004 values"
+    right = pool.judge(
+        code,
+        [
+            Call("f", (1,), expected=_nested(depth)),
+            Call("f", (1,), expected=None, checker=lambda got, _: len(got) > 0),
+        ],
+        limits=Limits(wall_s=20),
+    )
+    assert right.passed, right
+
+
+def _nested(depth: int) -> list:
+    value: list = [0] * 300_000
+    for _ in range(depth):
+        value = [value]
+    return value

@@ -1,5 +1,6 @@
 """Comparing values: the rule decides what is equal, and hostile values cost no more than others."""
 
+import copy
 import math
 import time
 from collections import Counter
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pool.judge import values
 from pool.judge.values import Rule, canonical, difference
+from sandbox.guest import wire
 
 STRICT, NUMERIC = Rule(), Rule(numeric=True)
 CLOSE = Rule(numeric=True, abs_tol=0.01, rel_tol=0.001)
@@ -188,3 +191,42 @@ def test_every_value_equals_itself_under_every_rule(value):
     """And the rules are not afraid of it."""
     for rule in (STRICT, NUMERIC, CLOSE, ANY_ORDER, CLOSE_ANY_ORDER, JSON):
         assert difference(value, value, rule) is None
+
+
+def test_the_first_difference_is_found_in_linear_time(monkeypatch):
+    """However deep it lies: each container is taken into account once, not once a level."""
+    taken = []
+    digest = values._digest
+    monkeypatch.setattr(values, "_digest", lambda tag, parts: taken.append(1) or digest(tag, parts))
+    ours, theirs = ([[number] for number in range(1000)] for _ in range(2))
+    theirs[-1] = [0]
+    for _ in range(60):
+        ours, theirs = [ours], [theirs]
+    found = difference(ours, theirs, STRICT)
+    assert found == "at " + "[0]" * 60 + "[999][0]: expected 0, got 999"
+    assert len(taken) == 2 * (1000 + 61)
+
+
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        (["x" * 63], ["x" * 64]),
+        (["x" * 100, "y"], ["x" * 100 + "y"]),
+        ([b"x" * 100], ["x" * 100]),
+        ([["a"], ["b"]], [["a", "b"]]),
+        ([1 << 600], [1 << 601]),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}),
+        ([{1, 2}], [frozenset({1, 2})]),
+    ],
+)
+def test_digests_tell_apart_what_differs(a, b):
+    assert difference(a, b, STRICT) is not None
+    assert difference(a, copy.deepcopy(a), STRICT) is None
+
+
+def test_most_nodes_is_counted_as_they_cross():
+    value = {"a": [1, (2, 3)], (4, 5): {6, frozenset({7})}}
+    nodes = (values.most_nodes(value) - values.most_nodes(0)) // 2 + 1
+    assert wire.decode(wire.encode(value), max_nodes=nodes) == value
+    with pytest.raises(wire.WireError):
+        wire.decode(wire.encode(value), max_nodes=nodes - 1)
