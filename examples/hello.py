@@ -1,4 +1,4 @@
-"""A first program for `make run`: what does the world look like from inside?"""
+"""What does the world look like from inside? `make run`, or `pool run examples/hello.py`."""
 
 import os
 import socket
@@ -17,7 +17,12 @@ def attempt(what, action):
         print(f"{what}: went through")
 
 
+def start_a_process():
+    if os.fork() == 0:
+        os._exit(0)
+
+
 attempt("reading /etc/shadow", lambda: open("/etc/shadow").read())
 attempt("opening a socket", lambda: socket.socket())
-attempt("starting a process", lambda: os.fork())
+attempt("starting a process", start_a_process)
 attempt("writing a file here", lambda: open("note.txt", "w").write("mine, until I end"))

@@ -89,9 +89,11 @@ class Program:
         if not isinstance(data, dict):
             raise TypeError(f"a program must be a JSON object, not {data!r:.80}")
         fields = dict(data)
-        unknown = fields.keys() - {field.name for field in dataclasses.fields(cls) if field.init}
+        known = [field.name for field in dataclasses.fields(cls) if field.init]
+        unknown = sorted(fields.keys() - set(known))
         if unknown:
-            raise ValueError(f"unknown field {sorted(unknown)[0]!r}; there are code, {_NAMES}")
+            hint = ' (a time limit is "limits": {"wall_s": ...})' if "timeout" in unknown else ""
+            raise ValueError(f"unknown field {unknown[0]!r}; there are {', '.join(known)}{hint}")
         if isinstance(fields.get("id"), int):
             fields["id"] = str(fields["id"])
         if "code" not in fields:

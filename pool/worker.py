@@ -146,13 +146,13 @@ class Worker:
                 return True
             except Exception as error:  # noqa: BLE001  (out of threads, of memory: it may pass)
                 self._drop_jail()
-                if self._closing.is_set():
-                    break
                 self._failed(str(error))
         return False
 
     def _failed(self, why: str) -> None:
         """Count a jail that could not be started, or not fork, and pause before the next."""
+        if self._closing.is_set():
+            return  # it was killed, by us
         self._failures += 1
         logger.warning("a jail could not be started (try %d): %s", self._failures, why)
         if self._failures >= _HOPELESS:

@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import functools
+import importlib.metadata
+import io
 import json
 import logging
 import os
@@ -121,6 +123,9 @@ class _Interrupted(_Ended):
 def main() -> NoReturn:
     """The entry point: runs `app`, and turns every kind of bad usage into exit code 125."""
     _open_standard_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever the encoding of the terminal
     logging.basicConfig(format="pool: %(message)s", level=logging.WARNING)
     # Not KeyboardInterrupt: the parser of the command line would make it a usage error's code.
     signal.signal(signal.SIGINT, _interrupted)
@@ -129,11 +134,19 @@ def main() -> NoReturn:
     except _Ended as ended:
         code = ended.code
     except SystemExit as ended:
-        code = OWN_FAILURE if ended.code else 0
-    except (SandboxError, OSError, ValueError, TypeError) as error:
-        print(f"pool: {error}", file=sys.stderr)
+        # What renders for us leaves with 1 when nobody reads any more, and for nothing else.
+        gone = 128 + signal.SIGPIPE if ended.code == 1 else OWN_FAILURE
+        code = gone if ended.code else 0
+    except (SandboxError, OSError, ValueError, TypeError, MemoryError) as error:
+        print(f"pool: {_told(error)}", file=sys.stderr)
         code = OWN_FAILURE
     sys.exit(code)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or "out of memory"
 
 
 def _open_standard_streams() -> None:
@@ -164,8 +177,19 @@ def _interrupted(*_: object) -> NoReturn:
     raise _Interrupted(_EXIT_CODES[ExitReason.CANCELLED])
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print("interpreter-pool", importlib.metadata.version("interpreter-pool"))
+        raise _Ended(0)
+
+
 @app.callback()
-def _pool() -> None:
+def _pool(
+    version: Annotated[  # its callback sees to it
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print it, and end."),
+    ] = False,
+) -> None:
     """Run untrusted Python: every program in a fresh, confined process."""
 
 
@@ -218,10 +242,13 @@ def run(
         raise ValueError("the program and its input can't both be read from standard input")
     if collect and out is None and not as_json:
         raise ValueError("--collect needs --out DIR, where files are written, or --json")
+    if out is not None and not collect:
+        raise ValueError("--out DIR needs --collect GLOB, the files that are to come back")
     if out is not None:
         os.makedirs(out, exist_ok=True)
+    limits = options.limits(timeout, cpu_time, memory, processes)
     program = Program(
-        options.read(file),
+        options.read(file, limits.source_bytes),
         stdin=b"" if stdin is None else options.read(stdin),
         args=args or (),
         files=files.read_all(file_in or ()),
@@ -232,7 +259,7 @@ def run(
     live = None if as_json else render.Live()
     pool = Pool(
         1,
-        limits=options.limits(timeout, cpu_time, memory, processes),
+        limits=limits,
         packages=options.names(with_),
         preload=options.names(preload),
         python=python,

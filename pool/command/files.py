@@ -41,10 +41,10 @@ def write_all(folder: str, files: Mapping[str, bytes]) -> dict[str, str]:
             try:
                 _write(top, folders, last, content)
             except OSError as error:
-                if error.errno not in _OF_THE_NAME:
-                    raise
                 there = os.path.join(folder, name)
-                skipped[name] = f"can't be written as {there}: {os.strerror(error.errno)}"
+                if error.errno not in _OF_THE_NAME:
+                    raise OSError(error.errno, error.strerror, there) from None
+                skipped[name] = f"can't be written as {there}: {error.strerror}"
     finally:
         os.close(top)
     return skipped

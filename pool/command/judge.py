@@ -16,6 +16,7 @@ from ..judge import Case, CaseResult, Outcome, Verdict, case_from_dict
 from ..judge.humaneval import Problem, pass_at_k, problems, read_samples
 from ..pool import Pool
 from ..wording import escape
+from .options import numbered_lines
 
 _MOST_ROWS = 30
 """Of a table of what did not pass."""
@@ -29,14 +30,11 @@ Judged = tuple[str, str | bytes, Sequence[Case]]
 def read_cases(path: str) -> list[Case]:
     """Read cases, a JSON object a line; ValueError names a line that holds none."""
     cases = []
-    with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                cases.append(case_from_dict(json.loads(line)))
-            except (ValueError, TypeError, RecursionError) as error:
-                raise ValueError(f"{path}: line {number}: {error}") from None
+    for number, line in numbered_lines(path):
+        try:
+            cases.append(case_from_dict(json.loads(line)))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path}: line {number}: {error}") from None
     if not cases:
         raise ValueError(f"{path}: no cases; without one there is nothing to judge")
     return cases
@@ -48,7 +46,7 @@ def humaneval(samples: str | None) -> list[Judged]:
     if samples is None:
         written = [(name, each.program(each.canonical_solution)) for name, each in known.items()]
     else:
-        written = list(read_samples(samples, known))
+        written = list(read_samples(numbered_lines(samples), known, samples))
         if not written:
             raise ValueError(f"{samples}: no samples")
     return [(name, program, [known[name].case()]) for name, program in written]
@@ -152,7 +150,8 @@ def _show_cases(console: Console, verdict: Verdict) -> None:
         table.add_row(str(case.index), case.kind, *_row(case))
     console.print(table)
     passed = sum(case.passed for case in verdict.cases)
-    console.print(f"{passed} of {len(verdict.cases)} passed; score {verdict.score:.3f}")
+    score = f"score {verdict.score:.3f}" if verdict.conclusive else "inconclusive: not to be scored"
+    console.print(f"{passed} of {len(verdict.cases)} passed; {score}")
 
 
 def _show_problems(console: Console, judged: Sequence[Judged], verdicts: Sequence[Verdict]) -> None:

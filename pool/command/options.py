@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -74,9 +74,25 @@ def names(options: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(name for name in split if name)
 
 
-def read(path: str) -> bytes:
-    """Return what is in a file, or, for "-", in standard input."""
+def read(path: str, most: int | None = None) -> bytes:
+    """Return what is in a file, or, for "-", in standard input; not much more than `most` bytes, of
+    which it is then clear that it is too much.
+    """
+    size = -1 if most is None else most + 1
     if path == "-":
-        return sys.stdin.buffer.read()
+        return sys.stdin.buffer.read(size)
     with open(path, "rb") as file:
-        return file.read()
+        return file.read(size)
+
+
+def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
+    """Yield the numbered lines of a file of JSON objects, or, for "-", of standard input; not those
+    that are empty.
+    """
+    try:
+        text = read(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: no UTF-8: {error}") from None
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, line

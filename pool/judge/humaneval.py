@@ -10,7 +10,7 @@ import importlib.util
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from .cases import Asserts
 
@@ -46,30 +46,30 @@ def problems() -> dict[str, Problem]:
     return found
 
 
-def read_samples(path: str, known: dict[str, Problem]) -> Iterator[tuple[str, str]]:
-    """Yield (task id, program) for each line of a file of samples: {"task_id", "completion"}, or
-    {"task_id", "solution"} with a program as a whole. ValueError names a line that is none.
+def read_samples(
+    lines: Iterable[tuple[int, str]], known: dict[str, Problem], source: str
+) -> Iterator[tuple[str, str]]:
+    """Yield (task id, program) for each numbered line of samples: {"task_id", "completion"}, or
+    {"task_id", "solution"} with a program as a whole. ValueError names the source and the line of
+    what is none.
     """
-    with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                data = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"{path}: line {number}: {error}") from None
-            match data:
-                case {"task_id": str(name), "solution": str(solution)} if name in known:
-                    yield name, solution
-                case {"task_id": str(name), "completion": str(completion)} if name in known:
-                    yield name, known[name].program(completion)
-                case {"task_id": name} if name not in known:
-                    raise ValueError(f"{path}: line {number}: there is no problem {name!r:.80}")
-                case _:
-                    raise ValueError(
-                        f'{path}: line {number}: no sample; it needs "task_id" and "completion" '
-                        '(or "solution")'
-                    )
+    for number, line in lines:
+        try:
+            data = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{source}: line {number}: {error}") from None
+        match data:
+            case {"task_id": str(name), "solution": str(solution)} if name in known:
+                yield name, solution
+            case {"task_id": str(name), "completion": str(completion)} if name in known:
+                yield name, known[name].program(completion)
+            case {"task_id": name} if name not in known:
+                raise ValueError(f"{source}: line {number}: there is no problem {name!r:.80}")
+            case _:
+                raise ValueError(
+                    f'{source}: line {number}: no sample; it needs "task_id" and "completion" '
+                    '(or "solution")'
+                )
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:

@@ -46,9 +46,8 @@ class Records:
 
     def __init__(self, namespace: str, folder: str | None = None) -> None:
         base = default_folder() if folder is None else folder
-        require_private(base)
+        require_private(base)  # whoever names one learns at once what is wrong with it
         self.path = os.path.join(base, _short(namespace))
-        require_private(self.path)
 
     def claim(self, name: str, token: str) -> Claim | None:
         """Take `name`; None if it is taken. The record says nothing yet: see `write`."""
@@ -128,23 +127,44 @@ class Records:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        fd = os.open(os.path.join(self.path, _LOCK), _FLAGS | os.O_CREAT, 0o600)
+        """Hold the folder's lock. The folder is there from then on, and goes with what it held."""
+        lock = os.path.join(self.path, _LOCK)
+        deadline = time.monotonic() + _PATIENCE_S
+        while (fd := self._try_lock(lock)) < 0:
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"{self.path} is locked for {_PATIENCE_S:g} s: a process that "
+                    f"registers or looks up a service seems to be stopped"
+                )
+            time.sleep(_PAUSE_S)
         try:
-            deadline = time.monotonic() + _PATIENCE_S
-            while True:
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise ServiceError(
-                            f"{self.path} is locked for {_PATIENCE_S:g} s: a process that "
-                            f"registers or looks up a service seems to be stopped"
-                        ) from None
-                time.sleep(_PAUSE_S)
             yield
         finally:
+            with contextlib.suppress(OSError):  # somebody has just come, with a lock of his own
+                if os.listdir(self.path) == [_LOCK]:
+                    os.unlink(lock)
+                    os.rmdir(self.path)
             os.close(fd)
+
+    def _try_lock(self, lock: str) -> int:
+        """The descriptor of the lock, held; -1 while another holds it, or has just removed it."""
+        try:
+            require_private(os.path.dirname(self.path))
+            require_private(self.path)
+            fd = os.open(lock, _FLAGS | os.O_CREAT, 0o600)
+        except FileNotFoundError:
+            return -1
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(fd).st_nlink:
+                return fd
+        except BlockingIOError:
+            pass
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+        return -1
 
 
 def default_folder() -> str:

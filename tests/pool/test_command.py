@@ -1,5 +1,6 @@
 """The `pool` command, as a process of its own: exit codes, bytes, and words for people."""
 
+import importlib.metadata
 import json
 import os
 import pty
@@ -398,7 +399,7 @@ def test_a_folder_that_takes_nothing_is_our_failure_with_the_result(program):
     done = pool("run", "--json", "--collect", "f", "--out", "/proc", code)
     assert done.returncode == 125
     assert json.loads(done.stdout)["stdout"] == "2\n"
-    assert done.stderr.startswith(b"pool: ") and b"'f'" in done.stderr
+    assert done.stderr == b"pool: /proc/f: No such file or directory\n"
 
 
 @pytest.mark.parametrize(
@@ -440,3 +441,60 @@ def test_output_is_shown_as_it_comes(program):
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
         process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("--help",), ("doctor",), ("judge", "--help"), ("run", "--json")],
+    ids=lambda args: " ".join(args),
+)
+def test_whoever_stops_reading_ends_a_command_like_sigpipe(program, args):
+    if args[0] == "run":
+        args = (*args, program("print(1)"))
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = subprocess.run(
+            [*COMMAND, *args], stdout=write_end, stderr=subprocess.PIPE, timeout=60
+        )
+    finally:
+        os.close(write_end)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_program_without_end_is_read_up_to_its_limit():
+    done = pool("run", "/dev/zero")
+    assert done.returncode == 125
+    assert b"16777216" in done.stderr
+
+
+def test_the_version_is_told_also_by_the_module():
+    version = importlib.metadata.version("interpreter-pool")
+    done = subprocess.run(
+        [sys.executable, "-m", "pool", "--version"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, f"interpreter-pool {version}\n")
+
+
+def test_signs_that_the_terminal_has_not_are_escaped(tmp_path):
+    """What is said of a name is said in whatever signs there are."""
+    done = pool("run", str(tmp_path / "\u2603"), PYTHONIOENCODING="ascii")
+    assert done.returncode == 125
+    assert rb"\u2603: No such file" in done.stderr
+
+
+def test_a_folder_for_files_needs_files(program, tmp_path):
+    done = pool("run", "--out", str(tmp_path / "new"), program("print(1)"))
+    assert done.returncode == 125
+    assert b"--collect" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_cases_come_from_standard_input_too_with_a_mark_of_their_encoding(program):
+    path = program("print(input())")
+    case = b'{"kind": "stdio", "input": "1", "expected": "1"}\n'
+    done = pool("judge", path, "--cases", "-", stdin=b"\xef\xbb\xbf" + case)
+    assert done.returncode == 0, done.stderr
+    done = pool("judge", path, "--cases", "-", stdin=b"\xff" + case)
+    assert done.returncode == 125
+    assert b"-: no UTF-8" in done.stderr

@@ -326,14 +326,50 @@ def test_the_folder_is_private(services, folder):
 
 
 def test_nothing_is_left_in_the_folder(services, folder):
-    """Of services that ended, and of one that was killed, neither record nor socket stays."""
+    """Of services that ended, and of one that was killed, nothing stays, nor of their namespace."""
     for name in ("a", "b"):
         handle = services.register(name, Counter)
     os.kill(services.result(handle.pid.remote(), timeout=30), signal.SIGKILL)
     wait_until(lambda: services.list() == ["a"])
     services.reset()
-    (namespace,) = os.listdir(folder)
-    assert os.listdir(os.path.join(folder, namespace)) == ["lock"]
+    assert os.listdir(folder) == []
+
+
+def test_a_namespace_that_comes_and_goes_is_one_at_a_time(folder):
+    """Its folder goes with the last name in it, while others are just coming: a name that is taken
+    is never given to another, and nobody fails.
+    """
+    holders = dict.fromkeys("ab", 0)
+    most = dict.fromkeys("ab", 0)
+    guard = threading.Lock()
+    failures = []
+
+    def come_and_go(name, number):
+        try:
+            for turn in range(100):
+                records = Records("busy", folder)
+                claim = records.claim(name, f"{number}-{turn}")
+                if claim is None:
+                    continue
+                with guard:
+                    holders[name] += 1
+                    most[name] = max(most[name], holders[name])
+                assert records.write(claim, {})
+                with guard:
+                    holders[name] -= 1
+                assert records.remove(name, claim.token) is not None
+                claim.close()
+        except Exception as error:  # noqa: BLE001  (it is looked at below)
+            failures.append(error)
+
+    threads = [threading.Thread(target=come_and_go, args=("ab"[n % 2], n)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert most == {"a": 1, "b": 1}
+    assert os.listdir(folder) == []
 
 
 def test_who_does_not_know_the_key_is_not_served(services, folder):

@@ -6,6 +6,7 @@ import json
 import pytest
 from conftest import lasting_pool
 
+from pool.command.options import numbered_lines
 from pool.judge.humaneval import pass_at_k, problems, read_samples
 
 
@@ -87,7 +88,7 @@ def test_a_line_that_is_no_sample_is_named(tmp_path, line, words):
     good = json.dumps({"task_id": "HumanEval/0", "completion": "    return 1\n"})
     path.write_text(f"{good}\n{line}\n")
     with pytest.raises(ValueError, match=words):
-        list(read_samples(str(path), problems()))
+        list(read_samples(numbered_lines(str(path)), problems(), str(path)))
 
 
 def test_samples_are_completions_or_whole_programs(tmp_path):
@@ -100,7 +101,7 @@ def test_samples_are_completions_or_whole_programs(tmp_path):
         {"task_id": "HumanEval/1", "solution": "def f(): pass"},
     ]
     path.write_text("\n\n".join(map(json.dumps, samples)))
-    assert list(read_samples(str(path), known)) == [
+    assert list(read_samples(numbered_lines(str(path)), known, str(path))) == [
         ("HumanEval/0", first.prompt + "    return 1\n"),
         ("HumanEval/1", "def f(): pass"),
     ]
