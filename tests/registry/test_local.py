@@ -1,5 +1,6 @@
 """What is the local backend's own: owners, forks, private folders, other users, other processes."""
 
+import fcntl
 import multiprocessing
 import os
 import pickle
@@ -370,6 +371,26 @@ def test_a_namespace_that_comes_and_goes_is_one_at_a_time(folder):
     assert failures == []
     assert most == {"a": 1, "b": 1}
     assert os.listdir(folder) == []
+
+
+def test_a_lock_that_was_removed_before_it_was_held_holds_nothing(folder, monkeypatch):
+    """Whoever waits for the lock of a folder that goes meanwhile makes it anew."""
+    records = Records("gone", folder)
+    lock = os.path.join(records.path, "lock")
+    left = []
+
+    def leave_first(fd, how):
+        if not left:
+            left.append(True)
+            os.unlink(lock)
+            os.rmdir(records.path)
+        flock(fd, how)
+
+    flock = fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", leave_first)
+    with records._locked():
+        assert os.path.exists(lock)
+    assert left
 
 
 def test_who_does_not_know_the_key_is_not_served(services, folder):
