@@ -143,10 +143,29 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+_OPTIONS = {
+    "memory_bytes": "--memory",
+    "wall_s": "--timeout",
+    "cpu_s": "--cpu-time",
+    "processes": "--processes",
+    "size": "--workers",
+    "packages": "--with",
+    "preload": "--preload",
+    "name": "--function",
+    "max_examples": "--max-examples",
+    "abs_tol": "--abs-tol",
+    "rel_tol": "--rel-tol",
+}
+"""By the argument of the library that an error names: what was typed."""
+
+
 def _told(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return str(error) or "out of memory"
+    text = str(error) or "out of memory"
+    argument, equals, _ = text.partition("=")
+    option = _OPTIONS.get(argument) if equals else None
+    return text if option is None else f"{option}: {text}"
 
 
 def _open_standard_streams() -> None:

@@ -85,6 +85,7 @@ class Call:
     ordered: False: the elements of a list or tuple that is returned may come in any order.
     as_json: tuples are as good as lists, keys of dicts as the strings that JSON makes of them.
     checker: decides instead; see `Checker`. `expected` is then anything that it wants to know.
+    What has more than twice as many parts as `expected`, and 10,000, differs, and is not read.
     """
 
     function: str

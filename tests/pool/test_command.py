@@ -498,3 +498,18 @@ def test_cases_come_from_standard_input_too_with_a_mark_of_their_encoding(progra
     done = pool("judge", path, "--cases", "-", stdin=b"\xff" + case)
     assert done.returncode == 125
     assert b"-: no UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args, told",
+    [
+        (("run", "--memory", "1"), b"pool: --memory: memory_bytes=1: must be"),
+        (("run", "--processes", "0"), b"pool: --processes: processes=0: must be"),
+        (("batch", "--out", "-", "--workers", "0"), b"pool: --workers: size=0: must be"),
+    ],
+    ids=lambda each: each[1] if isinstance(each, tuple) else "",
+)
+def test_errors_name_the_option_that_was_typed(program, args, told):
+    done = pool(*args, program("{}"))
+    assert (done.returncode, done.stdout) == (125, b"")
+    assert done.stderr.startswith(told)
