@@ -4,6 +4,7 @@ Every answer comes from trying. `pool doctor` prints it.
 """
 
 import dataclasses
+import errno
 import os
 import platform
 
@@ -53,6 +54,15 @@ _CGROUP_ADVICE = (
     "run as root, or under systemd with Delegate=yes (systemd-run --user --scope -p Delegate=yes); "
     "without one, memory is bounded by RLIMIT_DATA and watched, and peaks are not known"
 )
+
+_LIMIT_ADVICE = {
+    errno.EMFILE: "raise the limit on descriptors (ulimit -n)",
+    errno.EAGAIN: "raise the limit on processes (ulimit -u)",
+    errno.ENOMEM: "raise the limit on memory (ulimit -v), or free some",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.ENOSPC: "make room in the temporary folder, or name another in TMPDIR",
+}
+"""What helps where a tier fails for want of something, whatever else the host can do."""
 
 
 def examine() -> Diagnosis:
@@ -105,13 +115,19 @@ def _seccomp() -> Finding:
     )
 
 
+def _advice(tier: str, why: str) -> str:
+    for code, advice in _LIMIT_ADVICE.items():
+        if os.strerror(code) in why:
+            return advice
+    return _NAMESPACE_ADVICE if tier == "namespaces" else _LANDLOCK_ADVICE
+
+
 def _try_tier(tier: str, runtime: Runtime) -> Finding:
     name = f"tier {tier}"
-    advice = _NAMESPACE_ADVICE if tier == "namespaces" else _LANDLOCK_ADVICE
     try:
         ground = settle(Wish(tier=tier), Limits(), runtime)
     except SetupError as error:
-        return Finding(name, False, str(error), advice)
+        return Finding(name, False, str(error), _advice(tier, str(error)))
     try:
         layers = "; ".join(f"{k}: {v}" for k, v in ground.jail.layers.items() if k != "tier")
         return Finding(name, True, layers)

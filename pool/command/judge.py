@@ -17,6 +17,7 @@ from ..judge.humaneval import Problem, pass_at_k, problems, read_samples
 from ..pool import Pool
 from ..wording import escape
 from .options import numbered_lines
+from .render import whole_lines
 
 _MOST_ROWS = 30
 """Of a table of what did not pass."""
@@ -134,10 +135,7 @@ def _summary(judged: Sequence[Judged], verdicts: Sequence[Verdict]) -> dict[str,
 
 def show(judged: Sequence[Judged], verdicts: Sequence[Verdict], *, by_problem: bool) -> None:
     """Print a table, and a line of summary."""
-    console = Console(highlight=False)
-    # Whole lines where there is no terminal to fit into: others read them.
-    if not console.is_terminal:
-        console.width = 10_000
+    console = whole_lines()
     if by_problem:
         _show_problems(console, judged, verdicts)
     else:

@@ -68,6 +68,14 @@ class _Stream:
             self._console.print(Text(escape(text), style=self._colour), end="", soft_wrap=True)
 
 
+def whole_lines() -> Console:
+    """Standard output; where it is no terminal to fit into, others read its lines."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    return console
+
+
 def notice(text: str) -> None:
     """Say something of ours on stderr."""
     Console(stderr=True, highlight=False).print(
@@ -98,14 +106,14 @@ def trials(trials: list[Trial]) -> None:
 def diagnosis(diagnosis: Diagnosis) -> None:
     table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
     for column in ("layer", "", "found"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")  # paths are there to be copied
     for finding in diagnosis.findings:
         mark = Text("holds", "green") if finding.held else Text("missing", "bold red")
         found = Text(escape(finding.found))
         if not finding.held and finding.advice:
             found.append(f"\n-> {finding.advice}", "yellow")
         table.add_row(finding.name, mark, found)
-    console = Console(highlight=False)
+    console = whole_lines()
     console.print(table)
     if diagnosis.tier:
         console.print(f'\ntier="auto" confines with the [bold]{diagnosis.tier}[/] tier here.')

@@ -1,7 +1,11 @@
 """`doctor.examine`: every layer is tried, and what is missing comes with advice."""
 
+import json
 import os
 import platform
+import resource
+import subprocess
+import sys
 
 import pytest
 
@@ -65,3 +69,22 @@ def test_off_linux_there_is_one_answer(monkeypatch):
     with pytest.raises(SetupError, match=r"darwin.*Linux") as caught:
         doctor.examine()
     assert caught.value.step == "host"
+
+
+@pytest.mark.parametrize(
+    "limit, option", [(resource.RLIMIT_NOFILE, "ulimit -n"), (resource.RLIMIT_FSIZE, "ulimit -f")]
+)
+def test_what_fails_for_want_of_something_is_told_what_helps(limit, option):
+    """Not how to get Landlock or namespaces, which are there."""
+    code = (
+        "import resource, sys\n"
+        "from pool.command import main\n"
+        f"resource.setrlimit({int(limit)}, (20, 20))\n"
+        "sys.argv = ['pool', 'doctor', '--json']\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1, done
+    tiers = [each for each in json.loads(done.stdout)["findings"] if "tier" in each["name"]]
+    assert [each["held"] for each in tiers] == [False, False]
+    assert all(option in each["advice"] for each in tiers), tiers
