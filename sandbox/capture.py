@@ -26,14 +26,14 @@ class Capture:
             self.close()
             raise
         self._room = math.inf if limit is None else limit
-        self._pieces: list[bytes] = []
+        self._content = bytearray()
         self._on_data = on_data
         self.truncated = False
         self.was_full = False  # when it was looked at last: who writes to it may have been waiting
 
     def drain(self) -> bool:
-        """Take what is there, or much of it from who never stops; tell whether more may come (False
-        at end of file or when full).
+        """Take what is there, of who goes on writing perhaps a part; tell whether more may come
+        (False at end of file or when full).
         """
         self.was_full = False
         for _ in range(_MOST_READS):
@@ -42,7 +42,9 @@ class Capture:
                 return True
             if not self._keep(piece):
                 return False
-            self.was_full = self.was_full or len(piece) == _PIPE_READ
+            if len(piece) < _PIPE_READ:  # not to race with a writer of single bytes
+                return True
+            self.was_full = True
         return True
 
     def drain_rest(self) -> None:
@@ -65,13 +67,13 @@ class Capture:
             self.truncated = True
             piece = piece[: int(self._room)]
         self._room -= len(piece)
-        self._pieces.append(piece)
+        self._content += piece
         if self._on_data is not None and piece:
             self._on_data(piece)
         return bool(piece) and not self.truncated
 
     def content(self) -> bytes:
-        return b"".join(self._pieces)
+        return bytes(self._content)
 
     def close_write_end(self) -> None:
         if self.write_end >= 0:
