@@ -587,8 +587,12 @@ class Pool:
 
     def _put(self, task: Task) -> RunFuture:
         self._require_room()
-        self._queue.put(task)
-        return task.future
+        try:
+            self._queue.put(task)
+            return task.future
+        except BaseException:  # Ctrl-C, when it is in the queue already: nobody has its future
+            task.future.cancel()
+            raise
 
     def stats(self) -> Stats:
         """Return the counters as they are now."""

@@ -311,6 +311,8 @@ class Jail:
         if self._control is not None:
             self._control.close()
         if self._process is not None:
+            if self._process.pid == self.zygote_pid:
+                _end_group(self._process)
             _end(self._process)
         if self._zygote_pidfd >= 0:
             poll = select.poll()
@@ -379,6 +381,15 @@ def step(name: str) -> Any:
         yield
     except OSError as error:
         raise SetupError(name, str(error)) from error
+
+
+def _end_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kill the group that a zygote leads: a child of its that somebody has stopped before it could
+    leave the group, and ask to die with its parent, would stay for ever.
+    """
+    if process.returncode is None:  # until it is reaped, nobody else can have its number
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

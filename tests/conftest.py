@@ -32,6 +32,12 @@ OF_RAY = ("descriptors", "threads", "processes")
 _OURS = f"{os.getpid()}-"
 """What the names of this process's folders and cgroups have in common."""
 
+_OF_GRPC = (
+    "client.poll0", "default-executo", "event_engine", "gcs_client_io_s", "grpc_global_tim",
+    "resolver-execut", "timer_manager",
+)  # fmt: skip
+"""Threads that Ray's library starts when it likes, and keeps when Ray has been shut down."""
+
 _ALLOCATORS_OWN = "jemalloc_bg_thd"
 """A thread that pyarrow's allocator starts some time after its import, and keeps."""
 
@@ -173,7 +179,7 @@ def threads() -> list[str]:
     for thread in os.listdir("/proc/self/task"):
         with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/comm") as file:
             found.append(file.read().strip())
-    return sorted(name for name in found if name != _ALLOCATORS_OWN)
+    return sorted(name for name in found if name != _ALLOCATORS_OWN and name not in _OF_GRPC)
 
 
 def cgroups() -> list[str]:

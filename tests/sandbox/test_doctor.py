@@ -79,7 +79,7 @@ def test_what_fails_for_want_of_something_is_told_what_helps(limit, option):
     code = (
         "import resource, sys\n"
         "from pool.command import main\n"
-        f"resource.setrlimit({int(limit)}, (20, 20))\n"
+        f"resource.setrlimit({int(limit)}, (12, 12))\n"
         "sys.argv = ['pool', 'doctor', '--json']\n"
         "main()"
     )
