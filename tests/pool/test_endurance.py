@@ -91,9 +91,11 @@ def serves(process: psutil.Process) -> bool:
 def is_of_ours(process: psutil.Process) -> bool:
     """Whether `process` is a launcher or a zygote: a run's own death would be the run's."""
     try:
-        grandparent = process.parent() and process.parent().ppid()
-        return process.ppid() == os.getpid() or (
-            grandparent == os.getpid() and process.parent().name() == "nsjail"
-        )
+        parent = process.parent()
+        if parent is None:
+            return False
+        if parent.pid == os.getpid():
+            return True
+        return parent.ppid() == os.getpid() and parent.name() == "nsjail"
     except psutil.Error:
         return False
