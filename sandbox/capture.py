@@ -7,7 +7,7 @@ from collections.abc import Callable
 _PIPE_READ = 1 << 16
 
 _MOST_READS = 1024
-"""At a time: between two looks at the clocks."""
+"""At a time: between two looks at the clocks, and of more pieces than a pipe holds."""
 
 
 class Capture:
@@ -48,9 +48,11 @@ class Capture:
         return True
 
     def drain_rest(self) -> None:
-        """Take all that is there, when nobody writes any more."""
-        while (piece := self._read()) is not None and self._keep(piece):
-            pass
+        """Take all that is there, when nobody writes any more; more than a pipe can hold is not."""
+        for _ in range(_MOST_READS):
+            piece = self._read()
+            if piece is None or not self._keep(piece):
+                return
 
     def _read(self) -> bytes | None:
         """What one read gives; None where nothing is there. Less than was asked for says nothing
