@@ -39,7 +39,11 @@ def main() -> None:
     import ray
 
     ray.init(
-        num_cpus=32, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False
+        "local",
+        num_cpus=32,
+        include_dashboard=False,
+        _node_ip_address="127.0.0.1",
+        log_to_driver=False,
     )
     try:
         measurements, aims = _measure(rounds)

@@ -165,7 +165,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     facts = {"machine": machine(), "size": SIZE, "max_concurrency": AT_ONCE}
     namespace = f"bench-{os.getpid()}"
-    config = {"num_cpus": SIZE, "log_to_driver": False}
+    config = {"address": "local", "num_cpus": SIZE, "log_to_driver": False}
     with contextlib.ExitStack() as stack:
         ray_services = stack.enter_context(
             get_services("ray", namespace=namespace, ray_init_config=config)

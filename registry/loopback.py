@@ -32,9 +32,13 @@ def import_ray() -> Any:
 
 
 def init(ray: Any, config: Mapping[str, Any]) -> None:
-    """`ray.init(**config)`: connect to the cluster that is named, else start one on loopback."""
+    """`ray.init(**config)`: connect to the cluster that is there, else start one on loopback.
+
+    Which one is there is as Ray has it: that of `address`, of $RAY_ADDRESS, or what `ray start` has
+    started last on this machine. The address "local" is that of none.
+    """
     config = dict(config)
-    address = config.get("address") or os.environ.get("RAY_ADDRESS")
+    address = _address_of_cluster(config.get("address"))
     if address:
         with only() if _is_loopback(address) else contextlib.nullcontext():
             ray.init(**config)
@@ -51,11 +55,15 @@ def init(ray: Any, config: Mapping[str, Any]) -> None:
         logger.warning("Ray listens on %s, not on loopback alone as it was told to", listens_on)
 
 
-def _is_loopback(address: str) -> bool:
-    if address == "auto":  # the one that was started last on this machine
-        from ray._private.utils import read_ray_address
+def _address_of_cluster(named: str | None) -> str | None:
+    from ray._private.utils import read_ray_address
 
-        address = read_ray_address() or ""
+    if named in (None, "", "auto"):
+        named = os.environ.get("RAY_ADDRESS") or read_ray_address() or named
+    return None if named == "local" else named
+
+
+def _is_loopback(address: str) -> bool:
     return address.rpartition(":")[0] in (LOOPBACK, "localhost")
 
 

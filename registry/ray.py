@@ -38,9 +38,10 @@ class RayService(Backend):
     """A registry of services on Ray. Connects to the Ray of this process, or starts one.
 
     ray_init_config: for `ray.init`, where Ray is not initialized yet. A Ray that is started here,
-        rather than connected to (`address`, or $RAY_ADDRESS), listens on the loopback interface
-        only and has no dashboard, unless this says otherwise (`_node_ip_address`,
-        `include_dashboard`).
+        rather than connected to (`address`, $RAY_ADDRESS, or what `ray start` has started last),
+        listens on the loopback interface only and has no dashboard, unless this says otherwise
+        (`_node_ip_address`, `include_dashboard`). With the address "local", one is started in any
+        case.
     namespace: services in others are not seen.
     start_timeout: seconds that a service may take until its constructor has returned.
 

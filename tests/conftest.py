@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 
@@ -57,13 +58,19 @@ def pytest_configure():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_services(tmp_path_factory) -> None:
-    """Names of local services are all of a user's processes': of tests side by side, each runner has
-    its own, and so have the processes that its tests start.
+def _own_services(tmp_path_factory) -> Iterator[None]:
+    """Names of local services are all of a user's processes', and the Ray that was started last is
+    found by all of them: of tests side by side, each runner has its own, and so have the processes
+    that its tests start.
     """
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = tmp_path_factory.mktemp("runtime")
-        os.environ["XDG_RUNTIME_DIR"] = str(folder)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    os.environ["XDG_RUNTIME_DIR"] = str(tmp_path_factory.mktemp("runtime"))
+    # Not in pytest's folder: a socket's path has 107 bytes, and Ray takes 70 of them for its own.
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        os.environ["RAY_TMPDIR"] = folder
+        yield
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -106,7 +106,7 @@ def main() -> int:
                 file.write(source_of(checkout, peer))
         with open(os.path.join(folder, "conftest.py"), "w", encoding="utf-8") as file:
             file.write(CONFTEST)
-        loopback.init(ray, {"num_cpus": CPUS, "log_to_driver": False})
+        loopback.init(ray, {"address": "local", "num_cpus": CPUS, "log_to_driver": False})
         try:
             # One after the other: a failure of one is no reason to leave out the rest.
             return max(_try(checkout, folder, peer, options) for peer in PEERS)

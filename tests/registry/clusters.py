@@ -18,7 +18,9 @@ def ray_running(num_cpus: int, **config) -> Iterator[None]:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([HERE, os.path.dirname(HERE)])
     try:
-        loopback.init(ray, {"num_cpus": num_cpus, "log_to_driver": False, **config})
+        # "local": not the one that a test beside this one may have started.
+        own = {"address": "local", "num_cpus": num_cpus, "log_to_driver": False}
+        loopback.init(ray, {**own, **config})
     finally:
         if before is None:
             del os.environ["PYTHONPATH"]

@@ -83,3 +83,30 @@ def test_clusters_can_be_kept_on_loopback():
         assert ips == {"127.0.0.1"}
     finally:
         cluster.shutdown()
+
+
+def test_the_cluster_that_is_there_is_joined_unless_told_otherwise():
+    """As `ray.init` does it; a cluster on loopback can be joined at all, a new one is there, too."""
+    from ray.cluster_utils import Cluster
+
+    def cpus(config):
+        code = (
+            "import ray\n"
+            "from registry import get_services\n"
+            f"with get_services('ray', ray_init_config={config!r}, namespace='joined'):\n"
+            "    assert ray.util.get_node_ip_address() == '127.0.0.1'\n"
+            "    print(int(ray.cluster_resources()['CPU']))\n"
+        )
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    cluster = Cluster()  # notes its address where processes look, as `ray start` does
+    try:
+        with loopback.only():
+            cluster.add_node(num_cpus=3, include_dashboard=False)
+        assert cpus({}) == cpus({"address": "auto"}) == 3
+        assert cpus({"address": "local", "num_cpus": 1}) == 1
+    finally:
+        cluster.shutdown()

@@ -18,7 +18,7 @@ WORKERS = 2
 def backend(request):
     """Each backend in turn."""
     if request.param == "ray":
-        loopback.init(ray, {"num_cpus": 8, "log_to_driver": False})
+        loopback.init(ray, {"address": "local", "num_cpus": 8, "log_to_driver": False})
     yield request.param
     if request.param == "ray":
         ray.shutdown()
