@@ -34,6 +34,15 @@ def ending_of(reason: str, wall_s: float, cpu_s: float | None, signal: int | Non
     }.get(ExitReason(reason), str(reason))
 
 
+def counted(number: int, what: str) -> str:
+    """So many of something.
+
+    >>> counted(1, "run"), counted(0, "line")
+    ('1 run', '0 lines')
+    """
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def escape(text: str) -> str:
     """Make control and format characters visible; newlines and tabs stay.
 

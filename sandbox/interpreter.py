@@ -161,14 +161,21 @@ def _ask(python: str, command: list[str]) -> tuple[int, bytes, bytes]:
 
 def _resolve(python: str) -> str:
     if os.path.isdir(python):
-        path = os.path.join(python, "bin", "python")
-        if not os.path.exists(path):
-            raise PolicyError(f"python={python!r}: a folder without bin/python")
-        return os.path.abspath(path)
-    if os.sep in python:
-        if not os.path.isfile(python):
-            raise PolicyError(f"python={python!r}: there is no such file")
-        return os.path.abspath(python)
+        path, missing = os.path.join(python, "bin", "python"), "a folder without bin/python"
+    elif os.sep in python:
+        path, missing = python, "there is no such file"
+    else:
+        return _command(python)
+    try:
+        os.stat(path)
+    except OSError as error:
+        absent = isinstance(error, FileNotFoundError)
+        why = missing if absent else f"{path}: {error.strerror}"
+        raise PolicyError(f"python={python!r}: {why}") from None
+    return os.path.abspath(path)
+
+
+def _command(python: str) -> str:
     found = shutil.which(python)
     if found is None:
         raise PolicyError(f"python={python!r}: no such command on PATH; give the path of one")

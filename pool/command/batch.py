@@ -2,31 +2,48 @@
 
 import contextlib
 import json
-import os
 import queue
-import select
 import signal
-import stat
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from types import FrameType
+from typing import Annotated
 
+import typer
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sandbox.cpus import usable_cpus
 from sandbox.result import Result
 
 from ..pool import Pool
 from ..program import Program
 from ..task import RunFuture
-from ..wording import escape
-from . import render
+from ..wording import counted, escape
+from . import options, render
+from .ends import INTERRUPTED, Ended, printing
+from .lines import lines, open_source
 from .results import ResultsFile
 
-INTERRUPTED = 130
+HELP = """Run many untrusted programs, one JSON object a line, and write their results.
+
+Results come in the order of completion. A program has "code", and perhaps "id", "stdin", "args",
+"files", "collect", "limits", "env", "seed"; bytes are {"base64": "..."}. What has a result in FILE
+already is not run again: an interrupted command goes on where it stopped. Lines that hold no
+program are reported, the others are run.
+
+Exit code: 0; 1 if a line was refused or a run failed through our fault; 130 interrupted; 125 bad
+usage.
+
+Examples:
+
+  pool batch programs.jsonl --out results.jsonl --workers 8
+
+  generate | pool batch - --out - --timeout 2 | score
+"""
 
 _AHEAD = 4
 """Programs in flight for each worker: results come in the order of their completion, so a few are
@@ -38,7 +55,53 @@ _MOST_COMPLAINTS = 20
 _LOOK_S = 0.2
 """How often an interruption is looked for."""
 
-_CHUNK = 1 << 20
+
+def batch(
+    programs: Annotated[str, typer.Argument(metavar="PROGRAMS|-", help="One JSON program a line.")],
+    out: Annotated[
+        str, typer.Option(metavar="FILE", help="Where results go, a line each; '-': stdout.")
+    ],
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Programs at once; as many as CPUs.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew, whatever is in FILE.")
+    ] = False,
+    timeout: options.Timeout = "10",
+    cpu_time: options.CpuTime = "none",
+    memory: options.Memory = "512M",
+    processes: options.Processes = 1,
+    with_: options.With = None,
+    preload: options.Preload = None,
+    python: options.Python = None,
+    tier: options.Tier = "auto",
+    require: options.Require = None,
+) -> None:
+    workers = usable_cpus() if workers is None else workers
+    with contextlib.ExitStack() as opened:
+        source = opened.enter_context(open_source(programs, out))
+        pool = opened.enter_context(
+            Pool(
+                workers,
+                limits=options.limits(timeout, cpu_time, memory, processes),
+                packages=options.names(with_),
+                preload=options.names(preload),
+                python=python,
+                tier=tier,
+                require=require,
+            )
+        )
+        opened.enter_context(printing())
+        results = opened.enter_context(contextlib.closing(ResultsFile(out, overwrite=overwrite)))
+        if results.done or results.dropped:
+            said = f"{out} has {counted(len(results.done), 'result')} already; going on from there"
+            if results.dropped:
+                said += (
+                    f" ({counted(results.dropped, 'line')} cut off or of infra errors: tried again)"
+                )
+            render.notice(said)
+        code = Batch(pool, source, results, workers).run()
+    raise Ended(code)
 
 
 class Batch:
@@ -87,7 +150,7 @@ class Batch:
         lines that hold none.
         """
         number = 0
-        for line in _lines(self._source):
+        for line in lines(self._source, _LOOK_S):
             if self._stopping:
                 return
             if line is None:
@@ -179,7 +242,7 @@ class Batch:
             yield
             return
         columns = (
-            MofNCompleteColumn(),
+            TextColumn("{task.completed} done"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[text]}"),
         )
@@ -205,53 +268,13 @@ class Batch:
         console = Console(stderr=True, highlight=False)
         console.print(table)
         console.print(
-            f"{total} runs in {took_s:.1f} s ({total / took_s:.0f}/s), {self.cpu_s:.1f} CPU seconds"
+            f"{counted(total, 'run')} in {took_s:.1f} s ({total / took_s:.0f}/s), "
+            f"{self.cpu_s:.1f} CPU seconds"
             + (f"; {self.skipped} had results already" if self.skipped else "")
-            + (f"; {self.refused} lines refused" if self.refused else "")
+            + (f"; {counted(self.refused, 'line')} refused" if self.refused else "")
             + ("; interrupted: the same command goes on from here" if self._stopping else ""),
             soft_wrap=True,
         )
-
-
-@contextlib.contextmanager
-def open_source(path: str, out: str) -> Iterator[int]:
-    """Yield a descriptor of the lines to read; raise ValueError where they would be written to."""
-    with contextlib.ExitStack() as opened:
-        if path == "-":
-            source = sys.stdin.fileno()
-        else:
-            source = opened.enter_context(open(path, "rb", buffering=0)).fileno()
-        here = os.fstat(source)  # also what standard streams were redirected to
-        target = os.fstat(sys.stdout.fileno()) if out == "-" else _status(out)
-        if target is not None and stat.S_ISREG(here.st_mode) and os.path.samestat(here, target):
-            raise ValueError(f"--out {out!r} is the file of the programs itself; name another")
-        yield source
-
-
-def _status(path: str) -> os.stat_result | None:
-    with contextlib.suppress(FileNotFoundError):
-        return os.stat(path)
-    return None
-
-
-def _lines(source: int) -> Iterator[bytes | None]:
-    """The lines of a file or pipe, and None where it has none for now."""
-    poll = select.poll()
-    poll.register(source, select.POLLIN)
-    line: list[bytes] = []
-    while True:
-        if not poll.poll(_LOOK_S * 1e3):
-            yield None
-            continue
-        chunk = os.read(source, _CHUNK)
-        if not chunk:
-            break
-        first, *more = chunk.split(b"\n")
-        line.append(first)
-        for each in more:
-            yield b"".join(line)
-            line = [each]
-    yield b"".join(line)
 
 
 def _program(line: bytes, number: str) -> Program:

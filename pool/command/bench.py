@@ -17,7 +17,7 @@ from sandbox.cpus import usable_cpus
 
 from ..pool import Pool
 from . import options
-from .fuzz import Ended
+from .ends import printing
 
 HELP = """Measure what to expect on this host: runs per second, workers to choose, memory of each.
 
@@ -76,7 +76,7 @@ def bench(
     python: options.Python = None,
     tier: options.Tier = "auto",
     require: options.Require = None,
-) -> Ended:
+) -> None:
     cpus = usable_cpus()
     began = time.monotonic()
     latencies: list[float] = []
@@ -116,7 +116,8 @@ def bench(
         run_p90_ms=statistics.quantiles(latencies, n=10)[-1],
         sizes=sizes,
     )
-    return 0, lambda: _tell(report, as_json)
+    with printing():
+        _tell(report, as_json)
 
 
 def _wait_for_all(pool: Pool, workers: int) -> None:

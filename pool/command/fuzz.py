@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -22,6 +22,7 @@ from ..fuzzing.strategies import require_hypothesis
 from ..pool import Pool
 from ..wording import escape
 from . import options, render
+from .ends import INTERRUPTED, Ended, printing
 
 HELP = """Look for an input on which an untrusted program's function differs from a reference's.
 
@@ -36,14 +37,9 @@ Example:
   pool fuzz candidate.py --reference ref.py --function solve --seed 1
 """
 
-_INTERRUPTED = 130
-
 _FOLDER = ".hypothesis"
 _FOLDER_VARIABLE = "HYPOTHESIS_STORAGE_DIRECTORY"
 """Hypothesis's own, so that there is one such folder to ignore, or to remove."""
-
-Ended = tuple[int, Callable[[], None]]
-"""An exit code, and what prints what there is to print."""
 
 
 def fuzz(
@@ -77,7 +73,7 @@ def fuzz(
     python: options.Python = None,
     tier: options.Tier = "auto",
     require: options.Require = None,
-) -> Ended:
+) -> None:
     try:
         require_hypothesis()
     except ImportError as error:
@@ -120,13 +116,16 @@ def fuzz(
                 )
     except KeyboardInterrupt:
         render.notice(f"interrupted; inputs tried: {tried}, seed {seed}")
-        return _INTERRUPTED, lambda: None
+        raise Ended(INTERRUPTED) from None
     told = {"found": found is not None, "examples": tried, "seed": seed}
     if as_json:
-        text = json.dumps(told if found is None else {**told, **found.to_dict()})
-        return int(found is not None), lambda: print(text)
-    render.notice(_summary(found, tried, seed))
-    return int(found is not None), lambda: _show(found)
+        with printing():
+            print(json.dumps(told if found is None else {**told, **found.to_dict()}))
+    else:
+        render.notice(_summary(found, tried, seed))
+        with printing():
+            _show(found)
+    raise Ended(int(found is not None))
 
 
 def _summary(found: Difference | None, tried: int, seed: int) -> str:

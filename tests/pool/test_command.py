@@ -261,6 +261,20 @@ def test_ctrl_c_is_130_and_leaves_nothing(program, tier):
     assert not alive
 
 
+def test_ctrl_c_is_told_where_nothing_else_is_said(program, tmp_path):
+    """A command that had not come to its answer says why there is none."""
+    cases = tmp_path / "cases.jsonl"
+    cases.write_text('{"kind": "stdio", "input": "", "expected": ""}\n')
+    judge = ("judge", "--cpu-time", "60", "--cases", str(cases), program("while True: pass"))
+    for command in (judge, ("bench",)):
+        with subprocess.Popen([*COMMAND, *command], stderr=subprocess.PIPE) as process:
+            me = psutil.Process(process.pid)
+            wait_until(lambda me=me: len(me.children(recursive=True)) > 1)  # programs may run
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=15)[1] == b"pool: interrupted\n"
+        assert process.returncode == 130
+
+
 def test_a_reader_that_leaves_is_no_failure(program):
     """`pool run file | head -1` ends without a traceback."""
     path = program("for n in range(100000): print(n)")

@@ -308,6 +308,7 @@ def test_interpreters_that_dont_work_are_refused(script, tmp_path, monkeypatch):
     for python, words in (
         ("/nowhere/python", "no such file"),
         (str(tmp_path), "without bin/python"),
+        (str(tmp_path / "plain" / "python"), "Not a directory"),
         ("surely-no-such-python", "on PATH"),
         (str(tmp_path / "plain"), "does not start"),
         (script("echo broken >&2; exit 1"), "broken"),

@@ -6,7 +6,7 @@ import json
 import pytest
 from conftest import lasting_pool
 
-from pool.command.options import numbered_lines
+from pool.command.lines import numbered_lines
 from pool.judge.humaneval import pass_at_k, problems, read_samples
 
 

@@ -1,0 +1,45 @@
+"""`pool doctor`: what this host holds."""
+
+import dataclasses
+import json
+from typing import Annotated
+
+import typer
+
+from sandbox.doctor import examine
+
+from . import render
+from .ends import Ended, printing
+from .selftest import Outcome, self_test
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    test: Annotated[
+        bool, typer.Option("--self-test", help="Also try to break out, in every tier that works.")
+    ] = False,
+    tier: Annotated[
+        str | None, typer.Option(metavar="T", help="Self-test this tier only (none: a control).")
+    ] = None,
+) -> None:
+    """Print, layer by layer, what this host holds, and what to do about what is missing.
+
+    Exit code 0 if programs can be confined here (and nothing got through), 1 if not.
+    """
+    if tier is not None and not test:
+        raise ValueError("--tier is for --self-test")
+    diagnosis = examine()
+    tiers = [tier] if tier is not None else diagnosis.tiers if test else []
+    trials = [trial for each in tiers for trial in self_test(each)]
+    with printing():
+        if as_json:
+            told = dataclasses.asdict(diagnosis)
+            if test:
+                told["self_test"] = [dataclasses.asdict(trial) for trial in trials]
+            print(json.dumps(told))
+        else:
+            render.diagnosis(diagnosis)
+            if test:
+                render.trials(trials)
+    broken = any(trial.outcome is Outcome.NOT_HELD for trial in trials)
+    raise Ended(1 if broken or not diagnosis.tier else 0)

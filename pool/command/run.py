@@ -1,0 +1,160 @@
+"""`pool run`: one program, its output as it comes, and its exit code."""
+
+import dataclasses
+import json
+import os
+from typing import Annotated
+
+import typer
+
+from sandbox.reasons import ExitReason
+from sandbox.result import Result
+
+from ..pool import Pool
+from ..program import Program
+from ..task import RunFuture
+from . import files, options, render
+from .ends import INTERRUPTED, OWN_FAILURE, Ended, Interrupted, printing
+from .hints import missing_package
+from .sizes import parse_environment
+
+HELP = """Run an untrusted program in a fresh, confined process.
+
+FILE is the program, '-' reads it from standard input. Options stand before FILE; what follows
+it is the program's own.
+
+Examples:
+
+  pool run snippet.py
+
+  pool run --timeout 2 --memory 256M --json snippet.py --its-own-option
+
+  pool run --with numpy,pandas --preload numpy analysis.py
+
+  pool run --file table.csv --collect '*.png' --out pictures plot.py
+
+  echo 'print(input())' | pool run --stdin data.txt -
+"""
+
+EPILOG = """Exit code: the program's own; 128+N if it died of signal N; 124 wall or CPU time,
+137 memory, 153 output, 159 denied, 130 cancelled; 125 bad usage or our own failure."""
+
+_EXIT_CODES = {
+    ExitReason.WALL_TIMEOUT: 124,
+    ExitReason.CPU_TIMEOUT: 124,
+    ExitReason.MEMORY: 137,
+    ExitReason.OUTPUT: 153,
+    ExitReason.DENIED: 159,
+    ExitReason.CANCELLED: INTERRUPTED,
+    ExitReason.INTERNAL: OWN_FAILURE,
+}
+
+
+def run(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="The program.")],
+    args: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARGS]...", help="Its arguments.")
+    ] = None,
+    timeout: options.Timeout = "10",
+    cpu_time: options.CpuTime = "none",
+    memory: options.Memory = "512M",
+    processes: options.Processes = 1,
+    stdin: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="What the program reads; '-' is this command's input."),
+    ] = None,
+    file_in: Annotated[
+        list[str] | None,
+        typer.Option("--file", metavar="SRC[:NAME]", help="A file for its directory; repeatable."),
+    ] = None,
+    collect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Files to bring back, such as '*.png'; repeatable."),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where collected files are written.")
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Its whole environment; repeatable."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Begin random and numpy.random with this.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole result as one JSON object.")
+    ] = False,
+    with_: options.With = None,
+    preload: options.Preload = None,
+    python: options.Python = None,
+    tier: options.Tier = "auto",
+    require: options.Require = None,
+) -> None:
+    if file == "-" and stdin == "-":
+        raise ValueError("the program and its input can't both be read from standard input")
+    if collect and out is None and not as_json:
+        raise ValueError("--collect needs --out DIR, where files are written, or --json")
+    if out is not None and not collect:
+        raise ValueError("--out DIR needs --collect GLOB, the files that are to come back")
+    if out is not None:
+        os.makedirs(out, exist_ok=True)
+    limits = options.limits(timeout, cpu_time, memory, processes)
+    program = Program(
+        options.read(file, limits.source_bytes),
+        stdin=b"" if stdin is None else options.read(stdin),
+        args=args or (),
+        files=files.read_all(file_in or ()),
+        collect=collect or (),
+        env=parse_environment(env) if env else None,
+        seed=seed,
+    )
+    live = None if as_json else render.Live()
+    pool = Pool(
+        1,
+        limits=limits,
+        packages=options.names(with_),
+        preload=options.names(preload),
+        python=python,
+        tier=tier,
+        require=require,
+    )
+    with pool, printing():
+        result = _result(pool.submit(program, on_output=live))
+    hint = missing_package(result, python, options.names(with_))
+    unwritten: OSError | None = None
+    if out is not None:
+        try:
+            skipped = {**result.files_skipped, **files.write_all(out, result.files)}
+            result = dataclasses.replace(result, files_skipped=skipped)
+        except OSError as error:  # the result is there all the same
+            unwritten = error
+    with printing():
+        if live is None:
+            print(json.dumps({**result.to_dict(), "detail": result.detail or hint or ""}))
+        else:
+            live.end(result)
+            if hint:
+                render.notice(hint)
+    if unwritten is not None:
+        raise unwritten
+    raise Ended(exit_code(result))
+
+
+def _result(future: RunFuture) -> Result:
+    """Wait for a result; on Ctrl-C, for that of the run it ended."""
+    try:
+        return future.result()
+    except Interrupted:
+        future.cancel()
+        if future.cancelled():  # it had not begun: there is nothing to tell
+            raise
+        return future.result()
+
+
+def exit_code(result: Result) -> int:
+    """The exit code of `pool run` for `result` (the table is in the README)."""
+    if result.reason in _EXIT_CODES:
+        return _EXIT_CODES[result.reason]
+    if result.signal is not None:
+        return 128 + result.signal
+    return result.exit_code or 0
