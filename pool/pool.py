@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
+from sandbox import descriptors
 from sandbox.cpus import usable_cpus
 from sandbox.errors import PolicyError, SetupError
 from sandbox.host import Wish, settle
@@ -151,6 +152,8 @@ class Pool:
             for number in range(size)
         ]
         try:
+            grouped = ground.plan.cgroup_parents is not None
+            descriptors.require_for_workers(size, grouped=grouped)
             for worker in engine.workers:
                 worker.start()
         except BaseException as error:

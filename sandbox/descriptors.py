@@ -12,6 +12,12 @@ from .errors import SetupError
 FOR_A_CALL = 12
 """Two pipes, input, a new state, and what is open for a moment; about as many as a family needs."""
 
+FOR_A_WORKER = 10
+"""Its jail's sockets, files and pidfds, and what a run and the next spare open for a moment."""
+
+FOR_ITS_GROUP = 8
+"""What is read and written of its cgroups, kept open."""
+
 IN_MESSAGES = 512
 """By how much our own limit is to be above a program's. The kernel counts the descriptors that a
 user's processes have sent and nobody has taken, and refuses a sender (ETOOMANYREFS) whose own limit
@@ -30,10 +36,31 @@ def for_a_program(wanted: int | None) -> int:
     return most if wanted is None else min(wanted, most)
 
 
-def require(count: int = FOR_A_CALL) -> None:
-    """Make sure that `count` more can be opened: raise this process's soft limit to its hard one
-    when they have come half-way to it. Raises `SetupError` where that is not enough: an answer of
-    the kernel's that can't be taken would cost a session.
+def require() -> None:
+    """Make sure that a call of a session finds what it needs: an answer of the kernel's that can't
+    be taken would cost the session. Raises `SetupError` where the limit can't be raised to that.
+    """
+    _require(
+        FOR_A_CALL,
+        "a session takes five of them, two more for every earlier state",
+        "close sessions, or set max_sessions and a shorter history",
+    )
+
+
+def require_for_workers(size: int, *, grouped: bool) -> None:
+    """Make sure that so many workers, in cgroups or not, find what they need; the first has it by
+    now. Raises `SetupError` where they can't all run at once: some would not start, and others fail
+    in the middle of a run.
+    """
+    each = FOR_A_WORKER + (FOR_ITS_GROUP if grouped else 0)
+    _require(
+        (size - 1) * each, f"each of {size} workers takes {each} of them", "choose a smaller size"
+    )
+
+
+def _require(count: int, use: str, else_: str) -> None:
+    """Raise this process's soft limit to its hard one when `count` more come half-way to it, and
+    `SetupError` where that is not enough for them.
     """
     taken: list[int] = []
     try:
@@ -49,9 +76,8 @@ def require(count: int = FOR_A_CALL) -> None:
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             raise SetupError(
                 "descriptors",
-                f"{again.strerror}: this process may have {hard} open, and a session takes five "
-                "of them, two more for every earlier state; raise the hard limit (ulimit -Hn, "
-                "LimitNOFILE=), close sessions, or set max_sessions and a shorter history",
+                f"{again.strerror}: this process may have {hard} open, and {use}; raise the hard "
+                f"limit (ulimit -Hn, LimitNOFILE=), or {else_}",
             ) from None
     finally:
         highest = max(taken, default=0)

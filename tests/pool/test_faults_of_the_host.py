@@ -20,7 +20,7 @@ from test_faults import begin, child_of, zygote_of
 from test_load import load
 
 from pool import Pool
-from sandbox import Limits, SetupError
+from sandbox import Limits, SetupError, descriptors
 from sandbox import cgroups as groups
 from sandbox.guest import capabilities, kernel
 
@@ -140,6 +140,39 @@ def test_descriptors_that_run_out_are_our_failure_and_pass(single):
 
 def highest_descriptor() -> int:
     return max(map(int, os.listdir("/proc/self/fd")))
+
+
+WORKERS = """
+import os, resource, sys
+from pool import Pool
+from sandbox import SetupError
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]),) * 2)
+before = os.listdir("/proc/self/fd")
+try:
+    with Pool(8, tier=sys.argv[1]) as pool:
+        print({result.reason.value for result in pool.map(["print(1)"] * 64)})
+except SetupError as error:
+    print(error)
+assert os.listdir("/proc/self/fd") == before
+"""
+
+
+def test_workers_that_can_never_all_run_are_told_at_once(tier):
+    """By the hard limit on descriptors; with as many as they need, all run."""
+
+    def run(hard):
+        command = [sys.executable, "-c", WORKERS, tier, str(hard)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        assert done.returncode == 0, done
+        assert done.stderr == ""
+        return done.stdout
+
+    needed = descriptors.FOR_A_WORKER + descriptors.FOR_ITS_GROUP
+    assert run(8 * needed + 20) == "{'ok'}\n"
+    refused = run(60)
+    assert "may have 60 open" in refused
+    assert "each of 8 workers" in refused
+    assert "a smaller size" in refused
 
 
 STARTING = """
