@@ -314,9 +314,10 @@ _Calls = list[tuple[str, kernel.Prepared]]
 
 def calls_of_runs(ruleset: int) -> _Calls:
     """What every run does to itself before it installs its filter, in this order."""
-    # A run dies with its zygote; the filter keeps it from changing its mind.
+    # A run dies with its zygote; the filter keeps it from changing its mind. First of all: until
+    # then it is in the zygote's group, which the host ends, should something have stopped it.
     die_too = kernel.Prepared("prctl", kernel.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    calls = [("session", kernel.Prepared("setsid")), ("parent death signal", die_too)]
+    calls = [("parent death signal", die_too), ("session", kernel.Prepared("setsid"))]
     if ruleset >= 0:
         calls.append(("landlock", landlock.prepare(ruleset)))
     return [*calls, ("capabilities", capabilities.prepare())]

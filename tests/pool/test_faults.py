@@ -42,6 +42,12 @@ def kill_if_there(pid: int) -> None:
         pass  # it was just replaced
 
 
+def is_stopped(pid: int) -> bool:
+    """Stop a process, if it isn't yet: who traces a new process takes its first SIGSTOP for his."""
+    os.kill(pid, signal.SIGSTOP)
+    return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+
+
 def child_of(zygote: int) -> int:
     """The process id of the zygote's only child: the run, or the spare."""
     found = []
@@ -151,6 +157,37 @@ def test_a_run_that_hangs_stopped_is_ended(single):
     os.kill(child, signal.SIGSTOP)
     assert future.result(10).reason == "wall_timeout"
     assert single.run("print(1)").ok
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to trace a jail")
+@pytest.mark.parametrize("call", ["set_robust_list", "prctl", "setsid"])
+def test_a_child_that_is_stopped_as_it_is_born(tier, monkeypatch, call):
+    """It has just asked to die with its zygote, or not even that, nor would it hear that it is told
+    to go; and there may be no cgroup by which to find it.
+    """
+    monkeypatch.setattr("sandbox.host.writable_cgroup", lambda runtime: None)
+    single = Pool(1, tier=tier)
+    zygote = zygote_of(single)
+    spare = child_of(zygote)
+    holding = ["-e", f"trace={call}", "-e", f"inject={call}:delay_enter=100000000"]
+    tracer = subprocess.Popen(
+        ["strace", "-f", *holding, "-p", str(zygote)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert "attached" in tracer.stderr.readline()
+        os.kill(spare, signal.SIGKILL)
+        wait_until(lambda: not psutil.pid_exists(spare))
+        child = child_of(zygote)
+        wait_until(lambda: psutil.Process(child).status() == psutil.STATUS_TRACING_STOP)
+        time.sleep(0.2)  # on its way to the call it is stopped for moments, too
+        os.kill(child, signal.SIGSTOP)
+    finally:
+        tracer.kill()
+        tracer.wait()
+        tracer.stderr.close()
+    wait_until(lambda: is_stopped(child))
+    single.close()
+    wait_until(lambda: not psutil.pid_exists(child), 5)
 
 
 def test_cancelling_reaches_a_run_whose_zygote_hangs(single):
