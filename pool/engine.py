@@ -90,7 +90,10 @@ class Engine:
 
     def _held_bytes(self) -> int | None:
         nursery = self._nursery
-        return nursery.held_bytes() if nursery is not None else 0
+        try:
+            return nursery.held_bytes() if nursery is not None else 0
+        except (OSError, ValueError):  # its cgroup is gone, or being taken away with it
+            return None
 
     def hopeless(self, why: str) -> None:
         """Answer what waits with an infra error, if no worker is there to take it."""
@@ -116,6 +119,9 @@ class Engine:
     def _take_apart(self) -> None:
         self.closing.set()
         self.queue.close()
+        nursery = self._nursery
+        if nursery is not None:
+            nursery.kill()  # who waits for one of its processes need not come to an end
         for worker in self.workers:
             worker.end()
         deadline = time.monotonic() + _JOIN_PATIENCE_S

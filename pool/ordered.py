@@ -25,18 +25,25 @@ def in_order(
         for program in programs:
             while (future := _try(submit, program)) is None:
                 if flying:
-                    yield flying.popleft().result()
+                    yield _first(flying)
                 else:
                     time.sleep(_PAUSE_S)
             flying.append(future)
             # What is done is not held back while there is more to begin.
             while flying and (len(flying) >= ahead or flying[0].done()):
-                yield flying.popleft().result()
+                yield _first(flying)
         while flying:
-            yield flying.popleft().result()
+            yield _first(flying)
     finally:
         for future in flying:
             future.cancel()
+
+
+def _first(flying: deque[RunFuture]) -> Result:
+    """The result of the first; it is in flight until then, should the wait be interrupted."""
+    result = flying[0].result()
+    flying.popleft()
+    return result
 
 
 def _try(submit: Callable[[_P], RunFuture], program: _P) -> RunFuture | None:

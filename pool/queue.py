@@ -67,6 +67,8 @@ class Queue:
         """Add a task at the end; raise `PoolFull` or `PoolClosed`."""
         with self._changed:
             self.require_room()
+            if self._takers > len(self._tasks):
+                task.expires_at = None  # a worker is free: there is nothing to wait for
             self._tasks.append(task)
             self._changed.notify()
             if task.expires_at is not None:
@@ -122,7 +124,13 @@ class Queue:
             raise PoolClosed("the pool is closed")
 
     def _drop_done(self) -> None:
-        self._tasks = deque(task for task in self._tasks if not task.future.done())
+        """Take out what was cancelled, and tell those who wait for that."""
+        kept = deque(task for task in self._tasks if not task.future.done())
+        if len(kept) < len(self._tasks):
+            for task in self._tasks:
+                if task.future.cancelled():
+                    task.begin()
+            self._tasks = kept
 
     def _watch(self, expires_at: float, task: Task) -> None:
         """Have the wait of `task` end in time, while every worker is busy."""

@@ -6,7 +6,7 @@ import functools
 import threading
 import time
 from collections import deque
-from concurrent.futures import wait
+from concurrent.futures import CancelledError, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
@@ -40,6 +40,24 @@ class CallOptions(TypedDict, total=False):
     limits: Limits | None
     queue_timeout: float | None
     on_output: OnOutput | None
+
+
+class _Handle:
+    """What cancels a call, also before it has its turn."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self._future: RunFuture | None = None
+
+    def take(self, future: RunFuture) -> None:
+        self._future = future
+        if self.cancelled:
+            future.cancel()
+
+    def cancel(self) -> None:
+        self.cancelled = True  # first: whoever takes a future now looks at it afterwards
+        if self._future is not None:
+            self._future.cancel()
 
 
 class Session:
@@ -94,17 +112,19 @@ class Session:
         return value_of(self._make(b"", pack_call(check_name(name), args, kwargs), {}))
 
     async def arun(self, code: str | bytes, **options: Unpack[CallOptions]) -> Result:
-        """`run` for asyncio, in a thread of the loop's; cancelling the task kills the call."""
+        """`run` for asyncio, in a thread of the loop's; cancelling the task kills the call, or, as
+        long as it waits for its turn, takes it back.
+        """
+        handle = _Handle()
         try:
-            return await asyncio.to_thread(lambda: self.run(code, **options))
+            return await asyncio.to_thread(lambda: self._make(code, None, options, handle=handle))
         except asyncio.CancelledError:
-            future = self._future  # of a session whose calls are made one at a time: this one
-            if future is not None:
-                future.cancel()
+            handle.cancel()
             raise
 
     def rollback(self, steps: int = 1) -> None:
         """Go back to the state before the last `steps` calls that ended by themselves."""
+        self._require_open()
         with self._turn:
             self._require_head()
             if isinstance(steps, bool) or not isinstance(steps, int):
@@ -135,6 +155,7 @@ class Session:
         if not 1 <= count <= 1000:
             raise ValueError(f"n={n!r}: must be 1 to 1000")
         branches: list[Session] = []
+        self._require_open()
         with self._turn:
             head = self._require_head()
             try:
@@ -160,6 +181,7 @@ class Session:
 
     def reset(self) -> None:
         """Begin anew, with an interpreter and files as of a new session; also where it was lost."""
+        self._require_open()
         with self._turn:
             self._require_open()
             with self._pool._session_room(0 if self._head is not None else 1) as adopt:
@@ -227,25 +249,32 @@ class Session:
         options: CallOptions,
         *,
         insist: bool = True,
+        handle: "_Handle | None" = None,
     ) -> Result:
         """Have a worker make one call. insist: on a state to go back to, where one is kept."""
+        self._require_open()
         limits = self._limits_of(options)
         program = Program(code, stdin=options.get("stdin", b""))
         job = dataclasses.replace(program.job(limits), call=call)
         with self._turn:
             self._require_head()
+            if handle is not None and handle.cancelled:
+                raise CancelledError
             self._future = future = self._pool._queue_call(
                 job,
                 options.get("queue_timeout"),
                 options.get("on_output"),
                 functools.partial(self._call, insist=insist),
             )
+            if handle is not None:
+                handle.take(future)
             try:
                 if self._closed:
                     future.cancel()
                 return future.wait()
             finally:
-                wait([future])  # where we were interrupted: a worker may still be at it
+                if not future.cancelled():  # it has begun
+                    wait([future])  # where we were interrupted: a worker may still be at it
                 self._future = None
                 self._used_at = time.monotonic()
 

@@ -1,21 +1,25 @@
 """Counters of a pool."""
 
 import dataclasses
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
 
 from sandbox.result import Result
 
+logger = logging.getLogger(__name__)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """A pool at one moment; counters run from its beginning.
 
-    workers: how many there are; alive: have a jail; busy: run a program now.
+    workers: how many there are; workers_alive: have a jail; workers_busy: run a program now.
     queued: runs that wait. runs: runs that ended; runs_by_reason: the same, by reason.
     replaced: jails that died or misbehaved and were taken away. retried: runs that were lost
-    with their jail and tried again. queue_s, run_s, cpu_s: sums over all ended runs.
+    with their jail and tried again. queue_s, run_s, cpu_s: seconds of
+    waiting, of running and of CPU, sums over all ended runs.
     sessions: those that hold a state now, branches included; session_bytes: what they hold in
     memory (their cgroup's count, else an estimate); sessions_evicted: taken away by a limit.
     """
@@ -60,7 +64,10 @@ class Counters:
             self.run_s += result.wall_s
             self.cpu_s += result.cpu_s or 0.0
         if self.on_ended is not None:
-            self.on_ended(result)
+            try:
+                self.on_ended(result)
+            except Exception:  # who counts must not keep a run from its caller
+                logger.exception("the metrics of a run could not be counted")
 
     def was_replaced(self) -> None:
         with self._lock:

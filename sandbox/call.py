@@ -13,7 +13,8 @@ from .family import Family
 from .guard import Guard
 from .guest import wire
 from .guest.report import MAX_VALUE as MAX_RETURNED
-from .guest.session import HEADER, JOB, MAX_VALUE, RESULT, pack_job
+from .guest.report import Claim
+from .guest.session import HEADER, JOB, MAX_VALUE, RESULT, pack_job, shortened_value
 from .jail import JailLost
 from .job import Job, rlimits_for
 from .reasons import End, ExitReason, decide
@@ -212,9 +213,13 @@ class _Outcome:
     def of(cls, found: wire.Value) -> "_Outcome | None":
         match found:
             case ("ok", 0, None | str() as value, None, False, None | bytes() as returned):
-                return cls(0, value=value, returned=returned)
+                return cls(0, value=value and shortened_value(value), returned=returned)
             case ("exit", int(code), None, None, False, None) if 0 <= code <= 255:
                 return cls(code << 8)  # as wait(2) would give it
             case ("exception", 1, None, (str(), str(), str()) as texts, bool(memory), None):
-                return cls(1 << 8, exception=GuestException(*texts), memory_error=memory)
+                kind, message, traceback = texts
+                claim = Claim((kind, message, traceback)).shortened()
+                assert claim.exception is not None
+                exception = GuestException(*claim.exception)
+                return cls(1 << 8, exception=exception, memory_error=memory)
         return None

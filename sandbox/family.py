@@ -61,11 +61,15 @@ class Family:
         try:
             with theirs:
                 self._pidfd = nursery.fork_keeper(theirs, folder, self._home.name, limits)
+            try:
+                self._pid = pid_of(self._pidfd)
+                self._arbiter = Arbiter(self._pid)
+            except BaseException:
+                os.close(self._pidfd)
+                raise
         except BaseException:
-            ours.close()
+            ours.close()  # of which the keeper learns that it has nothing to keep
             raise
-        self._pid = pid_of(self._pidfd)
-        self._arbiter = Arbiter(self._pid)
         ours.setblocking(False)
 
     def use(self) -> None:
@@ -102,7 +106,7 @@ class Family:
                 raise JailLost(f"a keeper said {quoted(word)}")
         jobs.settimeout(_PATIENCE_S)
         try:
-            data, fds, _, _ = socket.recv_fds(jobs, HEADER.size, 1)
+            data, fds, _, _ = socket.recv_fds(jobs, HEADER.size, 1, socket.MSG_CMSG_CLOEXEC)
         except OSError as error:
             raise JailLost(f"the first head is gone, or silent ({error})") from None
         if len(fds) != 1:

@@ -46,6 +46,7 @@ import subprocess
 import threading
 import time
 import weakref
+from collections import deque
 from typing import Any
 
 from . import cgroups, layout, nsjail, seccomp
@@ -67,6 +68,12 @@ _BYTES = range(1 << 47)
 """Sizes that a process can have."""
 
 _FIRST_ID = 1_000_000_000
+_IDS = 1024
+"""User ids that a process has for its jails; then it takes those of a process id far away."""
+
+_FAR = 349_525
+_slots = itertools.count()
+_free_slots: "deque[int]" = deque()  # without a lock, which a fork could leave held
 _numbers = itertools.count()
 _open: "weakref.WeakSet[Jail]" = weakref.WeakSet()
 
@@ -97,6 +104,7 @@ class Jail:
         self._control: socket.socket | None = None
         self._zygote_pidfd = -1
         self._log = self.report_fd = -1
+        self._slot: int | None = None
         self._lock = threading.Lock()
         self._killed = False
         self._closed = False  # guarded by _lock, and what `kill` uses is only taken away after it
@@ -159,10 +167,15 @@ class Jail:
         self._settle()
 
     def _ids(self) -> int | None:
-        """An id that no other worker on this host has, as far as process ids tell."""
+        """An id that no other jail on this host has now, as far as process ids tell."""
         if not self.plan.own_ids:
             return None
-        return _FIRST_ID + os.getpid() % (1 << 20) * 1024 + self.number % 1024
+        try:
+            self._slot = _free_slots.popleft()
+        except IndexError:
+            self._slot = next(_slots)
+        block = os.getpid() + self._slot // _IDS * _FAR
+        return _FIRST_ID + block % (1 << 20) * _IDS + self._slot % _IDS
 
     def _launch(self, control_fd: int, own: tuple[int, int] | None) -> layout.Layout:
         plan = self.plan
@@ -328,6 +341,8 @@ class Jail:
         self.report.close()
         for fd in (self.report_fd, self._log):
             os.close(fd)
+        if self._slot is not None:
+            _free_slots.append(self._slot)
 
     def _remove_scratch(self, scratch: str) -> None:
         self.plan.runtime.remove_folder(os.path.basename(scratch))

@@ -129,7 +129,12 @@ class Pair:
 
     def _look(self, now: float) -> None:
         """Look at the clocks, and say when to look again."""
-        waits = [end.look() for end in (self._program, self._test) if not end.ended]
+        waits = []
+        for end in (self._program, self._test):
+            if not end.ended:
+                waits.append(end.look())
+                if end.ended:  # its jail was given up
+                    self._take_leave(end)
         if self._grace_ends is not None and not self._program.ended:
             if now >= self._grace_ends:
                 self._dialogue.program_stays_silent()
@@ -193,8 +198,11 @@ class Pair:
 
     def _notice_exit(self, end: "_End", events: int) -> None:
         end.take_exit()
-        if not end.ended:
-            return
+        if end.ended:
+            self._take_leave(end)
+
+    def _take_leave(self, end: "_End") -> None:
+        """One has ended; see whether the other is to end as well."""
         self._forget(end.run.jail.control_fd())
         if end is self._test:
             self._hear_out()

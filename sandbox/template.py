@@ -102,7 +102,9 @@ class Template:
 
     def _receive(self) -> tuple[wire.Value, list[int]]:
         try:
-            data, ancillary, _, _ = self._control.recvmsg(1 << 18, socket.CMSG_SPACE(4))
+            data, ancillary, _, _ = self._control.recvmsg(
+                1 << 18, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
+            )
         except ConnectionError as error:
             raise JailLost(f"a template is gone ({error})") from None
         descriptors = descriptors_in(ancillary)

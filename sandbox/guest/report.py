@@ -81,7 +81,7 @@ class Report:
             case (None, False):
                 return Claim()
             case ((str(kind), str(message), str(traceback)), bool(memory_error)):
-                return Claim((kind, message, traceback), memory_error)
+                return Claim((kind, message, traceback), memory_error).shortened()
         return None
 
 
@@ -112,9 +112,13 @@ _PLAIN = _encode(Claim())
 _PLAIN_END = len(_PLAIN)
 
 
+_ROOM = 60
+"""For what says how much was cut: what is cut already is not cut again."""
+
+
 def _cut(text: str, budget: int) -> str:
     if len(text) <= budget:
         return text
-    half = budget // 2
+    half = max(budget - _ROOM, 0) // 2
     left_out = len(text) - 2 * half
     return f"{text[:half]}\n... {left_out} characters left out ...\n{text[len(text) - half :]}"

@@ -250,8 +250,7 @@ class Head:
         if value is None:
             return None
         vars(builtins)["_"] = value
-        text = "" + repr(value)
-        return text if len(text) <= MAX_VALUE else text[:MAX_VALUE] + "..."
+        return shortened_value("" + repr(value))
 
     # ---- the wire
 
@@ -302,3 +301,8 @@ def _silence() -> None:
             os.dup2(null, fd)
     if null > 2:  # else a program had closed that one, and what comes next would get its number
         os.close(null)
+
+
+def shortened_value(text: str) -> str:
+    """A value's repr, cut to its cap; what is cut already stays as it is."""
+    return text if len(text) <= MAX_VALUE else text[:MAX_VALUE] + "..."

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -13,7 +14,10 @@ from conftest import wait_until
 
 from pool import Pool
 from sandbox import Limits, PolicyError, SetupError
+from sandbox import jail as jail_module
 from sandbox.cgroups import PREFIX
+from sandbox.guest import capabilities
+from sandbox.jail import Jail
 from sandbox.nsjail import VARIABLE
 from sandbox.runtime import _base
 
@@ -159,7 +163,9 @@ def test_a_run_that_hangs_stopped_is_ended(single):
     assert single.run("print(1)").ok
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to trace a jail")
+@pytest.mark.skipif(
+    not capabilities.probe(capabilities.CAP_SYS_PTRACE), reason="needs root's power to trace a jail"
+)
 @pytest.mark.parametrize("call", ["set_robust_list", "prctl", "setsid"])
 def test_a_child_that_is_stopped_as_it_is_born(tier, monkeypatch, call):
     """It has just asked to die with its zygote, or not even that, nor would it hear that it is told
@@ -361,3 +367,17 @@ def test_a_pool_with_a_stopped_zygote_closes(tier):
     pool.close()
     assert time.monotonic() - began < 5
     assert not zygote.is_running()
+
+
+def test_no_two_jails_have_one_user_id(tier):
+    """However many there were before; ids are given back, and are enough for any number."""
+    with Pool(2, tier=tier) as pool:
+        wait_until(lambda: pool.stats().workers_alive == 2)
+        if pool._engine.plan.own_ids:
+            assert len({worker._jail._slot for worker in pool._engine.workers}) == 2
+    plan = SimpleNamespace(own_ids=True)
+    jails = [SimpleNamespace(plan=plan, _slot=None) for _ in range(5000)]
+    ids = {Jail._ids(each) for each in jails}
+    assert len(ids) == 5000
+    assert all(1_000_000_000 <= each < 1 << 31 for each in ids)
+    jail_module._free_slots.extend(each._slot for each in jails)

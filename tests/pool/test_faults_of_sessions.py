@@ -1,5 +1,6 @@
 """Processes of sessions and snapshots that die or hang: who is told what, and what goes on."""
 
+import contextlib
 import os
 import signal
 import time
@@ -318,3 +319,35 @@ def test_a_long_exception_is_cut(pool):
         result = session.run("raise ValueError('x' * 30_000_000)")
         assert (str(result.reason), result.rolled_back) == ("exception", False)
         assert result.exception.message == "x" * 4096
+
+
+def test_limits_of_sessions_outlive_their_nursery(tier):
+    """What they hold is estimated where its cgroup has gone; idle ones still go."""
+    with Pool(1, tier=tier, session_idle_s=0.3, session_memory_bytes=1 << 40) as pool:
+        pool.session().run("x = 1")
+        nursery = pool._engine.nursery()
+        end(nursery.zygote_pid)
+        if nursery.group is not None:
+            nursery.group.remove()
+        assert pool.stats().session_bytes >= 0
+        time.sleep(1.5)  # the watcher has looked by now
+        session = pool.session()
+        session.run("x = 1")
+        wait_until(lambda: pool.stats().sessions == 0, 5)
+
+
+def test_a_pool_is_closed_while_a_snapshot_is_made_again(tier):
+    """Its set-up code takes as long as it takes; nobody waits for it."""
+    with Pool(1, tier=tier) as pool:
+        snapshot = pool.snapshot("import time; time.sleep(2)", timeout=None)
+        template = snapshot._origin._template
+        end(pid_of(template._pidfd))
+        snapshot._origin._setup = b"import time; time.sleep(60)"
+        future = snapshot.submit("print(1)", timeout=60)
+        wait_until(snapshot._origin._lock.locked)
+        time.sleep(0.5)
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+    with contextlib.suppress(Exception):
+        future.result(5)
+    assert future.done()

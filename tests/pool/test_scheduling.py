@@ -3,6 +3,7 @@
 import concurrent.futures
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -111,12 +112,49 @@ def test_a_queue_timeout_does_not_cut_a_run(single):
 
 
 def test_no_time_to_wait_is_enough_when_a_worker_is_free(single):
-    """queue_timeout 0 may still be served or refused, but never hangs."""
+    """queue_timeout=0: the run is made, or it is refused at once."""
     for _ in range(5):
-        try:
-            assert single.run("print(1)", queue_timeout=0).ok
-        except PoolTimeout:
-            pass
+        wait_until(lambda: single._queue._takers == 1)
+        assert single.run("print(1)", queue_timeout=0).ok
+    blocker = single.submit(SLEEP)
+    wait_until(lambda: single.stats().workers_busy == 1)
+    with pytest.raises(PoolTimeout):
+        single.run("print(1)", queue_timeout=0)
+    blocker.cancel()
+
+
+def test_what_is_cancelled_and_dropped_is_told_to_those_who_wait():
+    """`concurrent.futures.wait` knows of it, also when no worker has come across it."""
+    with Pool(1, max_queue=1) as single:
+        blocker = single.submit(SLEEP, timeout=60)
+        wait_until(lambda: single.stats().workers_busy == 1)
+        dropped = single.submit("print(1)")
+        dropped.cancel()
+        waiting = single.submit("print(2)")
+        assert not concurrent.futures.wait([dropped], timeout=5).not_done
+        blocker.cancel()
+        assert waiting.result().ok
+
+
+def test_an_interrupted_map_leaves_nothing_running(single, monkeypatch):
+    """Not even the program whose result was waited for."""
+    results = single.map([SLEEP])
+    thread = threading.get_ident()
+    threading.Timer(0.5, signal.pthread_kill, (thread, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+    wait_until(lambda: single.stats().workers_busy == 0)
+
+
+def test_metrics_that_fail_keep_no_result_back(single, caplog):
+    """They are logged, and the caller has its result."""
+
+    def fail(result):
+        raise OSError("no metrics")
+
+    single._counters.on_ended = fail
+    assert single.submit("print(1)").result(timeout=30).ok
+    assert "metrics" in caplog.text
 
 
 def test_cancelling_a_waiting_run_takes_it_back(occupied):

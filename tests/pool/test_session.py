@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import CancelledError
 
 import psutil
 import pytest
@@ -14,6 +15,7 @@ from conftest import is_idle, wait_until
 
 from pool import Pool, PoolClosed, PoolTimeout, SessionLost
 from sandbox import Limits, PolicyError
+from sandbox.call import _Outcome
 
 
 @pytest.fixture
@@ -348,3 +350,75 @@ def test_what_nobody_closes_is_closed_with_the_pool(tier):
         pool.session().run("x = 1")
         if tier == "namespaces":
             pool.session().fork(2)
+
+
+def test_closing_takes_back_a_call_that_waits(tier):
+    """At once, though every worker is busy, and also where the queue has dropped it meanwhile."""
+    with Pool(1, tier=tier, max_queue=1) as pool:
+        session = pool.session()
+        busy = pool.submit("import time; time.sleep(30)", timeout=40)
+        wait_until(lambda: pool.stats().workers_busy == 1)
+        told = []
+
+        def call():
+            try:
+                session.run("1")
+            except CancelledError as error:
+                told.append(type(error).__name__)
+
+        caller = threading.Thread(target=call)
+        caller.start()
+        wait_until(lambda: pool.stats().queued == 1)
+        session._future.cancel()
+        other = pool.submit("print(1)")  # its place is free
+        session.close()
+        caller.join(5)
+        assert told == ["CancelledError"]
+        for future in (busy, other):
+            future.cancel()
+
+
+def test_cancelling_a_call_that_waits_for_its_turn_leaves_the_other_alone(session):
+    """It is never made; the one whose turn it is goes on."""
+
+    async def main():
+        first = asyncio.create_task(session.arun("import time; time.sleep(0.6); x = 1"))
+        await asyncio.sleep(0.2)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(session.arun("y = 2"), 0.1)
+        return await first
+
+    assert asyncio.run(main()).ok
+    assert value(session, "x, 'y' in globals()") == "(1, False)"
+
+
+def test_a_forked_child_is_told_so_though_a_call_was_under_way(session):
+    """Whoever had the turn is not there to give it back."""
+    caller = threading.Thread(target=session.run, args=("import time; time.sleep(1)",))
+    caller.start()
+    wait_until(session._turn.locked)
+    pid = os.fork()
+    if not pid:
+        signal.alarm(5)
+        told = 0
+        for use in (lambda: session.run("1"), session.fork, session.rollback, session.reset):
+            try:
+                use()
+            except PoolClosed:
+                told += 1
+        os._exit(told)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 4
+    caller.join()
+
+
+def test_caps_hold_for_what_a_program_says_in_our_name():
+    """It can send what it likes; the host cuts it as the guest would, and not twice."""
+    value = _Outcome.of(("ok", 0, "x" * (5 << 20), None, False, None)).value
+    assert value == "x" * (1 << 20) + "..."
+    assert _Outcome.of(("ok", 0, value, None, False, None)).value == value
+    texts = ("x" * 999, "x" * 99999, "x" * 999_999)
+    error = _Outcome.of(("exception", 1, None, texts, False, None)).exception
+    assert (len(error.type), len(error.message)) == (200, 4096)
+    assert 32_000 < len(error.traceback) <= 32_768
+    texts = (error.type, error.message, error.traceback)
+    assert _Outcome.of(("exception", 1, None, texts, False, None)).exception == error

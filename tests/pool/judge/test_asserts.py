@@ -1,5 +1,7 @@
 """`Asserts`: the test in one process, the program in another; whose fault a bad end is."""
 
+import os
+import signal
 import threading
 import time
 
@@ -453,3 +455,27 @@ def test_a_program_that_takes_the_cpus_does_not_blame_the_test(pool):
     ):
         (case,) = pool.judge(source, [Asserts(test, "f")], limits=wall).cases
         assert str(case.outcome) == outcome, case
+
+
+def test_a_jail_that_is_given_up_ends_both_halves(tier):
+    """Its zygote is stopped after the test's run has ended: nobody can tell how it ended. The clock
+    sees to that, and not only to the one half.
+    """
+    with Pool(1, tier=tier) as pool:
+        assert pool.judge(DOUBLE, [Asserts(CHECK, "f")]).passed
+        (worker,) = pool._engine.workers
+        stopped = []
+
+        def stop() -> None:
+            wait_until(lambda: pool.stats().workers_busy == 1)
+            time.sleep(0.7)
+            stopped.append(worker._partner.zygote_pid)
+            os.kill(stopped[0], signal.SIGSTOP)
+
+        stopper = threading.Thread(target=stop)
+        stopper.start()
+        began = time.monotonic()
+        limits = Limits(cpu_s=5, wall_s=None)
+        pool.judge(DOUBLE, [Asserts(f"{CHECK}\nimport time; time.sleep(1.2)", "f")], limits=limits)
+        stopper.join()
+        assert time.monotonic() - began < 20
