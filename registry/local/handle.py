@@ -29,7 +29,8 @@ class LocalRef:
     def __await__(self) -> Generator[Any, None, Any]:
         import asyncio
 
-        return asyncio.wrap_future(self._future).__await__()
+        # A generator of our own: for as long as it is awaited, it holds the link.
+        return (yield from asyncio.wrap_future(self._future).__await__())
 
     def result(self, timeout: float | None = None) -> Any:
         return self._future.result(timeout)
@@ -138,6 +139,9 @@ class _Answers:
                 del future
         except OSError as error:
             self._lose(str(error))
+        except BaseException as error:  # such as no memory for what comes
+            self._lose(f"an answer could not be taken: {type(error).__name__}: {error}")
+            raise
         finally:
             self._socket.close()
 

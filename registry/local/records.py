@@ -1,6 +1,7 @@
 """The folder of a namespace: one file a name, locked by the process that stands for it."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -55,10 +56,15 @@ class Records:
             if self._read(name) is not None:
                 return None
             fd = os.open(self._path(name), _FLAGS | os.O_CREAT, 0o600)
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            socket = os.path.join(self.path, _short(f"{name}::{token}") + _SOCKET)
-            claim = Claim(fd, name, token, socket)
-            self._put(claim, {})
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                socket = os.path.join(self.path, _short(f"{name}::{token}") + _SOCKET)
+                claim = Claim(fd, name, token, socket)
+                self._put(claim, {})
+            except BaseException:
+                os.unlink(self._path(name))
+                os.close(fd)
+                raise
             return claim
 
     def write(self, claim: Claim, record: dict[str, Any]) -> bool:
@@ -80,13 +86,13 @@ class Records:
         with self._locked():
             files = sorted(each for each in os.listdir(self.path) if each.endswith(_RECORD))
             records = [self._read_file(os.path.join(self.path, each)) for each in files]
-        return [record for record in records if record is not None]
+        return [record for record in records if record]
 
     def remove(self, name: str, token: str) -> dict[str, Any] | None:
         """Free the name, if it still is what `token` was given for; return what was there."""
         with self._locked():
             record = self._read(name)
-            if record is None or record["token"] != token:
+            if record is None or record.get("token") != token:
                 return None
             self._unlink(self._path(name), record)
             return record
@@ -115,14 +121,16 @@ class Records:
 
     def _unlink(self, path: str, record: dict[str, Any]) -> None:
         os.unlink(path)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(record["socket"])
+        if record:  # else its writer died before the first word
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(record["socket"])
 
     def _put(self, claim: Claim, record: dict[str, Any]) -> None:
         # One line, which is whole at any moment: the writer may be killed between the two calls.
         named = {"name": claim.name, "token": claim.token, "socket": claim.socket}
         line = json.dumps(record | named).encode() + b"\n"
-        os.pwrite(claim.fd, line, 0)
+        if os.pwrite(claim.fd, line, 0) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
         os.ftruncate(claim.fd, len(line))
 
     @contextlib.contextmanager
@@ -190,6 +198,9 @@ def require_private(path: str) -> None:
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
+    """The record; nothing is in it where it was never written, or not to the end of its line."""
+    if not line.endswith(b"\n"):
+        return {}
     record: dict[str, Any] = json.loads(line)
     return record
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from . import wire
 
 _GRACE_S = 2.0
 _BACKLOG = 128
+_PAUSE_S = 0.1
 _ASYNC_AT_ONCE = 1000
 """Calls at once of a class with coroutines, unless max_concurrency says otherwise; Ray's number."""
 
@@ -108,8 +110,17 @@ class Server:
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
-            link, _ = listener.accept()
-            threading.Thread(target=self._serve, args=(link,), name="caller", daemon=True).start()
+            try:
+                link, _ = listener.accept()
+            except OSError:  # too few descriptors, for now: callers wait at the door
+                time.sleep(_PAUSE_S)
+                continue
+            try:
+                threading.Thread(
+                    target=self._serve, args=(link,), name="caller", daemon=True
+                ).start()
+            except RuntimeError:  # too many threads: this caller learns that it is not heard
+                link.close()
 
     def _serve(self, link: socket.socket) -> None:
         """Take the calls of one connection, in their order, until it is closed."""
@@ -122,7 +133,10 @@ class Server:
 
                 def answer(kind: wire.Kind, data: bytes, number: int = number) -> None:
                     with sending, contextlib.suppress(OSError):
-                        wire.send(link, number, kind, data)
+                        try:
+                            wire.send(link, number, kind, data)
+                        except OSError:  # a part of it is on its way: nothing may follow that
+                            link.shutdown(socket.SHUT_RDWR)
 
                 self._executor.submit(self._call, payload, answer)
 

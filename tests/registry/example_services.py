@@ -1,6 +1,7 @@
 """Services for the tests, importable in the processes that they live in."""
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
@@ -110,3 +111,17 @@ class Owner:
 
     def client(self):
         return Client(self.value)
+
+
+class Hungry:
+    """Takes all descriptors for a while."""
+
+    def starve(self, seconds):
+        taken = []
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        threading.Timer(seconds, lambda: [os.close(fd) for fd in taken]).start()
+
+    def ping(self):
+        return "pong"

@@ -1,5 +1,7 @@
 """What is the local backend's own: owners, forks, private folders, other users, other processes."""
 
+import asyncio
+import errno
 import fcntl
 import multiprocessing
 import os
@@ -15,13 +17,14 @@ import psutil
 import pytest
 from clusters import HERE, main_of
 from conftest import wait_until
-from example_services import Broken, Counter, Meeting, Owner
+from example_services import Broken, Counter, Hungry, Meeting, Owner
 
 from pool import PythonExecutorService
 from registry import LocalService, ServiceDied, ServiceError, get_services
 from registry.local import wire
 from registry.local.handle import _Answers
 from registry.local.records import Records, require_private
+from registry.local.server import Server
 
 
 @pytest.fixture
@@ -493,3 +496,74 @@ def test_owners_of_the_same_name_are_told_apart(services, folder):
     services.shutdown()
     assert peer.get_client("external").value == 2
     peer.shutdown()
+
+
+def test_an_answer_that_is_not_taken_ends_the_connection(monkeypatch):
+    """A part of it is on its way by then: what came after it would be taken for the rest."""
+    monkeypatch.setattr(wire, "SEND_PATIENCE_S", 1.0)
+    ours, theirs = socket.socketpair()
+    key = bytes(wire.KEY_BYTES)
+    server = Server(Counter(), key, None)
+    serving = threading.Thread(target=server._serve, args=(theirs,))
+    serving.start()
+    ours.sendall(key)
+    request = pickle.dumps(("echo", (bytes(8 << 20),), {}))
+    server._service.echo = lambda data: data
+    server.methods.append("echo")
+    wire.send(ours, 1, wire.Kind.CALL, request)
+    time.sleep(2.5)
+    with pytest.raises(OSError, match="closed"):
+        wire.receive(ours)
+    ours.close()
+    serving.join(5)
+    server._executor.shutdown()
+
+
+def test_a_service_that_has_no_descriptors_for_a_moment_is_called_again(services, folder):
+    """Who comes meanwhile waits at the door."""
+    services.register("hungry", Hungry)
+    handle = services["hungry"]
+    handle.starve.remote(1.0)
+    time.sleep(0.3)
+    other = LocalService("test", folder=folder)
+    assert other.result(other["hungry"].ping.remote(), timeout=20) == "pong"
+    other.shutdown()
+
+
+def test_a_call_can_be_awaited_where_nothing_else_holds_its_handle(services):
+    services.register("counter", Counter, 5)
+
+    async def main():
+        return await services["counter"].get.remote()
+
+    assert asyncio.run(main()) == 5
+
+
+def test_a_record_that_was_never_written_is_in_nobodys_way(services, folder):
+    """Whoever claimed the name was killed before it, or the disk was full."""
+    services.register("counter", Counter, 5)
+    records = services._records
+    for name in ("", "{"):
+        with open(records._path("lost"), "w") as file:
+            file.write(name)
+        assert services.list() == ["counter"]
+        assert not os.path.exists(records._path("lost"))
+    with open(records._path("lost"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # by somebody who lives
+        assert services.list() == ["counter"]
+        with pytest.raises(ValueError, match="exists"):
+            services.register("lost", Counter)
+    services.register("lost", Counter, 6)
+    assert services.result(services["lost"].get.remote(), timeout=20) == 6
+
+
+def test_a_name_that_could_not_be_written_is_free(services, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Records, "_put", full)
+        with pytest.raises(OSError, match="No space"):
+            services.register("counter", Counter)
+    services.register("counter", Counter, 7)
+    assert services.list() == ["counter"]
