@@ -250,6 +250,11 @@ class Pool:
             job = dataclasses.replace(job, call=call)
         return self._put(Task(job, expiry(queue_timeout), on_output))
 
+    def _check(self, program: Program, options: Options) -> None:
+        """Raise what `submit` would raise for this program."""
+        program = Program.of(program, options)
+        program.job(self._limits_of(program, options.get("timeout")))
+
     def _limits_of(self, program: Program, timeout: float | None) -> Limits:
         limits = self.limits if program.limits is None else program.limits
         limits.require_fit(self.tier)

@@ -5,7 +5,7 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from sandbox.limits import Limits, require_limit
 
@@ -14,7 +14,7 @@ from .errors import SessionLost
 from .judge import Case, case_from_dict
 from .metrics import Metrics
 from .pool import Pool
-from .program import Program, limits_from_dict
+from .program import Options, Program, limits_from_dict
 from .session import Session
 from .session_ids import SessionIds, require_count
 
@@ -98,11 +98,14 @@ class PythonExecutorService:
 
         If one of them makes no sense, none is run.
         """
+        options = _options(options)
         checked = []
         for number, each in enumerate(each_of("programs", programs, "programs")):
             with naming(f"programs[{number}]"):
-                checked.append(_program(each))
-        return [result.to_dict() for result in self._pool.map(checked, **_options(options))]
+                program = _program(each)
+                self._pool._check(program, cast(Options, options))
+                checked.append(program)
+        return [result.to_dict() for result in self._pool.map(checked, **options)]
 
     def judge_many(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sandbox.errors import PolicyError
+from sandbox.errors import PolicyError, SetupError
 from sandbox.result import Result
 
 from .errors import PoolError, SessionLost
@@ -69,7 +69,7 @@ class SessionIds:
         """One session's failure must not cost the others of its batch their results."""
         try:
             return self[session_id].run(code)
-        except PoolError as error:
+        except (PoolError, SetupError) as error:
             return Result.internal(str(error), tier="", queue_s=0.0)
         except PolicyError as error:  # the state's own doing, such as threads that it left
             return Result.refused(str(error), tier="", queue_s=0.0)

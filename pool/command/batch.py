@@ -17,6 +17,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from sandbox.cpus import usable_cpus
+from sandbox.errors import PolicyError
 from sandbox.result import Result
 
 from ..pool import Pool
@@ -164,8 +165,10 @@ class Batch:
                 name = str(program.id)
                 if name in self._seen:
                     raise ValueError(f"the id {name!r} was there before")
-                program.job(program.limits or self._pool.limits)
-            except (ValueError, TypeError, RecursionError) as error:
+                limits = program.limits or self._pool.limits
+                limits.require_fit(self._pool.tier)
+                program.job(limits)
+            except (ValueError, TypeError, RecursionError, PolicyError) as error:
                 self._refuse(number, error)
                 continue
             self._seen.add(name)

@@ -7,7 +7,7 @@ import stat
 import sys
 from collections.abc import Iterator
 
-from .options import read
+from .options import MOST_BYTES, read
 
 _CHUNK = 1 << 20
 
@@ -38,6 +38,7 @@ def lines(source: int, wait_s: float) -> Iterator[bytes | None]:
     poll = select.poll()
     poll.register(source, select.POLLIN)
     line: list[bytes] = []
+    held = 0
     while True:
         if not poll.poll(wait_s * 1e3):
             yield None
@@ -47,9 +48,12 @@ def lines(source: int, wait_s: float) -> Iterator[bytes | None]:
             break
         first, *more = chunk.split(b"\n")
         line.append(first)
+        held += len(first)
+        if held > MOST_BYTES:
+            raise ValueError(f"a line of more than {MOST_BYTES >> 20} MiB")
         for each in more:
             yield b"".join(line)
-            line = [each]
+            line, held = [each], len(each)
     yield b"".join(line)
 
 

@@ -1,5 +1,6 @@
 """Options that several commands share, and what they come to."""
 
+import contextlib
 import re
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,9 @@ from sandbox.limits import Limits
 
 from ..judge.plan import wall_for
 from .sizes import parse_seconds, parse_size
+
+MOST_BYTES = 256 << 20
+"""Of a file that is read whole, and of a line: there is no end of some, such as /dev/zero."""
 
 Timeout = Annotated[str, typer.Option(metavar="S", help="Wall-clock seconds, or 'none'.")]
 CpuTime = Annotated[str, typer.Option(metavar="S", help="CPU seconds, or 'none'.")]
@@ -76,10 +80,11 @@ def names(options: Sequence[str] | None) -> tuple[str, ...]:
 
 def read(path: str, most: int | None = None) -> bytes:
     """Return what is in a file, or, for "-", in standard input; not much more than `most` bytes, of
-    which it is then clear that it is too much.
+    which it is then clear that it is too much. Without `most`, ValueError for what has no end.
     """
-    size = -1 if most is None else most + 1
-    if path == "-":
-        return sys.stdin.buffer.read(size)
-    with open(path, "rb") as file:
-        return file.read(size)
+    size = 1 + (MOST_BYTES if most is None else most)
+    with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else open(path, "rb") as file:
+        data = file.read(size)
+    if most is None and len(data) > MOST_BYTES:
+        raise ValueError(f"{path}: more than {MOST_BYTES >> 20} MiB")
+    return data

@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import select
 import sys
 from typing import TextIO
 
@@ -57,7 +58,10 @@ class _Stream:
             return
         left = memoryview(data)
         while left:  # a buffered stream may write a part, and not say so by an exception
-            left = left[os.write(self._stream.fileno(), left) :]
+            try:
+                left = left[os.write(self._stream.fileno(), left) :]
+            except BlockingIOError:  # whoever started us has made it so
+                select.select([], [self._stream], [])
 
     def end(self) -> None:
         if self._console is not None:

@@ -274,3 +274,14 @@ def test_ctrl_c_ends_a_batch_that_nobody_reads(tmp_path, times):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_limits_that_a_tier_cannot_hold_are_a_complaint_about_their_line(tmp_path):
+    """The others are run."""
+    programs, out = tmp_path / "programs", tmp_path / "results"
+    lines = [{"code": "print(1)"}, {"code": "2", "limits": {"processes": 4}}, {"code": "print(3)"}]
+    programs.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = batch(str(programs), "--out", str(out), "--tier", "landlock")
+    assert done.returncode == 1
+    assert b"line 2: processes=4" in done.stderr
+    assert sorted(result["stdout"] for result in read(out)) == ["1\n", "3\n"]

@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -527,3 +528,34 @@ def test_errors_name_the_option_that_was_typed(program, args, told):
     done = pool(*args, program("{}"))
     assert (done.returncode, done.stdout) == (125, b"")
     assert done.stderr.startswith(told)
+
+
+def test_output_to_a_pipe_that_does_not_block_is_whole(program):
+    """As some parents make theirs: it is waited for."""
+    path = program("print('x' * 500_000)")
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with subprocess.Popen([*COMMAND, "run", path], stdout=theirs) as process:
+        os.close(theirs)
+        with open(ours, "rb") as reader:
+            time.sleep(1)
+            assert len(reader.read()) == 500_001
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("run", "--stdin", "/dev/zero", "{}"),
+        ("judge", "/dev/zero", "--cases", "{}"),
+        ("judge", "{}", "--cases", "/dev/zero"),
+        ("fuzz", "/dev/zero", "--reference", "{}", "--function", "f"),
+        ("batch", "/dev/zero", "--out", "-"),
+    ],
+    ids=lambda args: " ".join(args),
+)
+def test_what_has_no_end_is_not_read_for_ever(program, args):
+    path = program("{}")
+    done = pool(*(each.format(path) for each in args))
+    assert done.returncode == 125
+    assert b"more than 256 MiB" in done.stderr

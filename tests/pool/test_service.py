@@ -233,3 +233,24 @@ def test_errors_travel(pool):
         assert type(copy) is type(error)
         assert str(copy) == str(error)
         assert vars(copy) == vars(error)
+
+
+def test_a_batch_with_a_program_too_large_is_refused_whole(service):
+    """By the pool's limits, which only it knows: none of it is run."""
+    programs = ["1"] * 10 + ["#" * 2000]
+    with pytest.raises(ValueError, match=r"programs\[10\].*source_bytes"):
+        service.execute_many(programs, limits={"source_bytes": 1000})
+    assert service.stats()["runs"] == 0
+    assert all(each["success"] for each in service.execute_many(programs[:10]))
+
+
+def test_a_session_without_descriptors_costs_its_batch_nothing(service, monkeypatch):
+    """It answers with an infra error, and so may the others: but they all answer."""
+    session_id = service.open_session()
+
+    def none_left():
+        raise SetupError("descriptors", "too few")
+
+    monkeypatch.setattr("pool.session.descriptors.require", none_left)
+    (results,) = service.execute_in_many([(session_id, ["1", "2"])])
+    assert [result["infra_error"] for result in results] == [True, True]
