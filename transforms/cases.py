@@ -14,7 +14,27 @@ from pool.judge.values import Rule, difference
 
 _SOLUTION_CLASS = re.compile(r"^class Solution\b", re.MULTILINE)
 
+MODULES = (
+    *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random"),
+    *("statistics", "itertools", "functools", "operator", "io", "sys", "json"),
+)
+_STARS = (
+    *("collections", "heapq", "bisect", "math", "itertools", "functools", "typing", "builtins"),
+)
+FUNCTION_IMPORTS = (
+    "import " + ", ".join(MODULES) + "".join(f"; from {name} import *" for name in _STARS)
+)
+"""In one line: what sources of tasks with `fn_name` take for granted, `List` and `deque` included.
+The built-in functions come last, and stay what they are."""
+
 _CONVENTIONS = "cases; test and entry_point; test_list; ground_truth"
+
+
+def with_imports(code: str, cases: Iterable[Case], imports: str = FUNCTION_IMPORTS) -> str:
+    """Return the program with what those whose functions are called take for granted."""
+    if not any(isinstance(case, Call) for case in cases) or "from __future__" in code:
+        return code
+    return f"{imports}\n{code}"
 
 
 def cases_from_row(row: Mapping[str, Any], code: str) -> list[Case] | None:
@@ -111,7 +131,7 @@ def _call(function: str, given: Any, out: Any) -> Call:
         lines = given.strip("\n").split("\n") if given.strip() else []
         args = [_parsed("ground_truth: a line of inputs", line) for line in lines]
     else:
-        args = list(given)
+        args = list(given or ())
     if not isinstance(out, str):
         return Call(function, args, expected=out, numeric=True, as_json=True)
     try:
@@ -188,7 +208,9 @@ def _require_no_input(truth: Mapping[str, Any]) -> None:
 
 
 def _lines(text: Any) -> Any:
-    """What verl allows for a text: a list of its lines."""
+    """What verl allows for a text: a list of its lines, or None for an empty one."""
+    if text is None:
+        return ""
     if isinstance(text, (str, bytes)):
         return text
     if not isinstance(text, Iterable) or not all(isinstance(line, str) for line in text):

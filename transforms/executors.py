@@ -25,7 +25,7 @@ class ServiceFailed(Exception):
 class CallService(Protocol):
     """Makes a call of the service, and waits for its answer."""
 
-    def __call__(self, method: str, *args: Any, timeout_s: float, **options: Any) -> Any: ...
+    def __call__(self, method: str, *args: Any, timeout_s: float | None, **options: Any) -> Any: ...
 
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class Runs:
     patience_s: how long the service may take for so many blocks.
     """
 
-    def __init__(self, call: CallService, patience_s: Callable[[int], float]) -> None:
+    def __init__(self, call: CallService, patience_s: Callable[[int], float | None]) -> None:
         self._call = call
         self._patience_s = patience_s
 
@@ -87,7 +87,7 @@ class Runs:
 class Sessions(Runs):
     """Each environment has a session of its own."""
 
-    def __init__(self, call: CallService, patience_s: Callable[[int], float]) -> None:
+    def __init__(self, call: CallService, patience_s: Callable[[int], float | None]) -> None:
         super().__init__(call, patience_s)
         self.ids: dict[int, str] = {}
         self._owner = os.getpid()

@@ -11,8 +11,9 @@ from torchrl.envs.llm.transforms.tools import ToolTransformBase
 
 from pool import PythonExecutorService
 from registry import get_services
-from sandbox import Limits
+from sandbox import Limits, PolicyError, SandboxError
 from sandbox.cpus import usable_cpus
+from sandbox.limits import require_limit
 
 from .executors import PerProcess, Runs, ServiceFailed, Sessions
 from .extract import extract_code
@@ -20,6 +21,9 @@ from .render import MOST_CHARACTERS, render_result, require_max_chars
 
 RESULTS = "python"
 """Where a step's outcomes stand in the tensordict."""
+
+_TIMEOUT_S = 10.0
+"""TorchRL's default, which is in its signature."""
 
 _BACKENDS = ("ray", "local")
 
@@ -45,7 +49,9 @@ class PythonInterpreter(ToolTransformBase):
     tokenizer: kept, not used. tool_name: the role of the replies.
     persistent: every environment has an interpreter whose state persists from block to block and
         step to step, until it is reset; else every block is a fresh run.
-    timeout: wall-clock seconds for a block (of a service: its own).
+    timeout: wall-clock seconds for a block, short for limits.wall_s; None, or where it is left as
+        it is while there are `limits`: as they say. A service has its own: give it here as well,
+        for how long the service is waited for goes by it.
     services: "ray" or "local": run on the service `service_name` of that registry, in `namespace`
         (None: the default one); None: on a pool of this process, made when it is first used.
     limits, packages, preload, tier, pool_size: of that pool, as for `pool.Pool`; a service has its
@@ -72,7 +78,7 @@ class PythonInterpreter(ToolTransformBase):
         tokenizer: Any = None,
         tool_name: str = "tool",
         persistent: bool = False,
-        timeout: float = 10.0,
+        timeout: float | None = _TIMEOUT_S,
         services: str | None = None,
         service_name: str = "python_executor",
         namespace: str | None = None,
@@ -103,13 +109,16 @@ class PythonInterpreter(ToolTransformBase):
             "max_output_chars": max_output_chars,
         }
         # Mistakes show here, and not when the first block is run.
-        self._limits = (limits or Limits()).replace(wall_s=timeout)
+        self._limits = limits or Limits()
+        if timeout is not None and (limits is None or timeout != _TIMEOUT_S):
+            require_limit("timeout", timeout)
+            self._limits = self._limits.replace(wall_s=timeout)
         extract_code("", which=which_blocks)
         require_max_chars("max_output_chars", max_output_chars)
         self.tokenizer = tokenizer
         self.tool_role = tool_name
         self.persistent = persistent
-        self.timeout = timeout
+        self.timeout = self._limits.wall_s
         self.services = services
         self.service_name = service_name
         self.namespace = namespace
@@ -150,19 +159,24 @@ class PythonInterpreter(ToolTransformBase):
             session_idle_s=None,  # an environment may wait for its model as long as it takes
         )
 
-    def _call_own(self, method: str, *args: Any, timeout_s: float, **options: Any) -> Any:
-        return getattr(self._own.get(), method)(*args, **options)
+    def _call_own(self, method: str, *args: Any, timeout_s: float | None, **options: Any) -> Any:
+        try:
+            return getattr(self._own.get(), method)(*args, **options)
+        except PolicyError:
+            raise  # what was asked for can't be had, ever
+        except SandboxError as error:
+            raise ServiceFailed(f"the pool failed: {error}") from error
 
-    def _call_shared(self, method: str, *args: Any, timeout_s: float, **options: Any) -> Any:
+    def _call_shared(self, method: str, *args: Any, timeout_s: float | None, **options: Any) -> Any:
         try:
             ref = getattr(self.python_service, method).remote(*args, **options)
             return self._registry.result(ref, timeout=timeout_s)
         except Exception as error:  # whatever the backend raises, it is not the model's doing
             raise ServiceFailed(f"the service {self.service_name!r} failed: {error}") from error
 
-    def _patience_s(self, blocks: int) -> float:
+    def _patience_s(self, blocks: int) -> float | None:
         """How long a service may take for that many blocks, were they to run one by one."""
-        return _SERVICE_PATIENCE_S + self.timeout * blocks
+        return None if self.timeout is None else _SERVICE_PATIENCE_S + self.timeout * blocks
 
     @property
     def processes(self) -> list[str] | None:

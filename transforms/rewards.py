@@ -9,7 +9,7 @@ from pool import Pool, Verdict
 from pool.judge import Case
 from sandbox import Limits
 
-from .cases import cases_from_row
+from .cases import FUNCTION_IMPORTS, cases_from_row, with_imports
 from .extract import extract_code
 from .tool import PythonEnvironment
 
@@ -46,6 +46,8 @@ class CodeRewardFunction:
     extract: called with the text of a completion; returns the code, or None. Of a conversation,
         the text is that of the last message of the assistant.
     timeout, limits, stop_at_first_failure: as for `Pool.judge`.
+    function_imports: put before programs of which a case calls a function; a pool that preloads
+        `transforms.cases.MODULES` has them at once. "": nothing.
     all_or_nothing: 1 if all cases pass, else 0.
 
     Logs to the trainer: the metrics `code/passed`, `code/no_code`, `code/inconclusive` (shares of
@@ -65,6 +67,7 @@ class CodeRewardFunction:
         limits: Limits | None = None,
         all_or_nothing: bool = False,
         stop_at_first_failure: bool = False,
+        function_imports: str = FUNCTION_IMPORTS,
     ) -> None:
         if not isinstance(pool, Pool):
             raise TypeError(f"pool must be a pool.Pool, not {pool!r}")
@@ -79,6 +82,7 @@ class CodeRewardFunction:
         self._limits = limits
         self._all_or_nothing = all_or_nothing
         self._stop = stop_at_first_failure
+        self._function_imports = function_imports
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._pool!r}>"
@@ -98,7 +102,7 @@ class CodeRewardFunction:
             number for number, cases in enumerate(planned) if cases is not None and codes[number]
         ]
         verdicts = self._pool.judge_many(
-            [(codes[number] or "", planned[number] or []) for number in wanted],
+            [self._item(codes[number] or "", planned[number] or []) for number in wanted],
             timeout=self._timeout,
             limits=self._limits,
             stop_at_first_failure=self._stop or self._all_or_nothing,
@@ -109,6 +113,9 @@ class CodeRewardFunction:
             None if planned[number] is None else self._reward(found.get(number))
             for number in range(len(codes))
         ]
+
+    def _item(self, code: str, cases: list[Case]) -> tuple[str, list[Case]]:
+        return with_imports(code, cases, self._function_imports), cases
 
     def _plan(
         self, completions: Any, columns: dict[str, Any]

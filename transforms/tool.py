@@ -130,7 +130,7 @@ class PythonEnvironment:
         """
         try:
             result = self._run(plain_code(code))
-        except (PoolFull, PoolTimeout):
+        except (PoolFull, PoolTimeout, SetupError):
             result = None
         except SessionLost:
             self.reset()  # what was there is gone; the next call begins anew

@@ -18,6 +18,7 @@ information is 1.
 """
 
 import asyncio
+import dataclasses
 import functools
 import json
 import os
@@ -27,24 +28,13 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from pool import Call, Pool, PoolError, Verdict
+from pool import Pool, PoolError, Verdict
 from pool.judge import Case
+from pool.program import limits_from_dict
+from sandbox import Limits
 
-from .cases import cases_from_ground_truth
+from .cases import FUNCTION_IMPORTS, MODULES, cases_from_ground_truth, with_imports
 from .rewards import Extract, last_block
-
-_NAMES = (
-    *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random"),
-    *("statistics", "itertools", "functools", "operator", "io", "sys", "json"),
-)
-_STARS = (
-    *("collections", "heapq", "bisect", "math", "itertools", "functools", "typing", "builtins"),
-)
-FUNCTION_IMPORTS = (
-    "import " + ", ".join(_NAMES) + "".join(f"; from {name} import *" for name in _STARS)
-)
-"""In one line: what sources of tasks with `fn_name` take for granted, `List` and `deque` included.
-The built-in functions come last, and stay what they are."""
 
 
 class Inconclusive(PoolError):
@@ -59,7 +49,8 @@ class Scorer:
     """Scores answers by verl's ground truths. Makes its pool when it is first called, in the
     process that calls; a process that was forked from there makes its own. A context manager.
 
-    pool: a pool to use, which is not closed then; or the arguments of one, by name; None: none.
+    pool: a pool to use, which is not closed then; or the arguments of one, by name, limits also as
+        a mapping of theirs; None: none.
     timeout: as for `Pool.judge`. compare: as for `Stdio`, of standard output.
     extract: called with the answer; returns the code, or None, which scores 0.
     function_imports: put before programs of which a function is called.
@@ -82,6 +73,8 @@ class Scorer:
             raise TypeError(f"pool must be a pool.Pool, its arguments, or None, not {pool!r:.80}")
         self._given = pool if isinstance(pool, Pool) else None
         self._arguments = {} if pool is None or isinstance(pool, Pool) else dict(pool)
+        if isinstance(self._arguments.get("limits"), Mapping):
+            self._arguments["limits"] = limits_from_dict(self._arguments["limits"])
         self._timeout = timeout
         self._compare = compare
         self._extract = extract
@@ -122,7 +115,7 @@ class Scorer:
             code = self._extract(text)
             cases = cases_from_ground_truth(truth, code or "", compare=self._compare)
             if code is not None:
-                items[number] = (self._whole(code, cases), cases)
+                items[number] = (with_imports(code, cases, self._function_imports), cases)
         verdicts = self._judge(items)
         again = {number: items[number] for number, it in verdicts.items() if not it.conclusive}
         if again:
@@ -152,7 +145,7 @@ class Scorer:
             return self._given
         with self._lock:
             if self._own is None:
-                self._own = Pool(**{"preload": _NAMES, **self._arguments})
+                self._own = Pool(**{"preload": MODULES, **self._arguments})
             return self._own
 
     def _judge(self, items: Mapping[int, tuple[str, list[Case]]]) -> dict[int, Verdict]:
@@ -162,12 +155,6 @@ class Scorer:
             items.values(), timeout=self._timeout, stop_at_first_failure=self._all_or_nothing
         )
         return dict(zip(items, verdicts, strict=True))
-
-    def _whole(self, code: str, cases: Sequence[Case]) -> str:
-        """The program, with what those whose functions are called take for granted."""
-        if not any(isinstance(case, Call) for case in cases) or "from __future__" in code:
-            return code
-        return f"{self._function_imports}\n{code}"
 
     def _score(self, verdict: Verdict | None) -> dict[str, float]:
         if verdict is None:
@@ -228,6 +215,7 @@ def compute_score(
     pool: Mapping[str, Any] | None = None,
     timeout: float | None = None,
     compare: str = "lines",
+    function_imports: str = FUNCTION_IMPORTS,
     all_or_nothing: bool = False,
     on_inconclusive: float | None = None,
     **ignored: Any,
@@ -241,6 +229,7 @@ def compute_score(
         "pool": pool,
         "timeout": timeout,
         "compare": compare,
+        "function_imports": function_imports,
         "all_or_nothing": all_or_nothing,
         "on_inconclusive": on_inconclusive,
     }
@@ -265,6 +254,7 @@ def compute_scores(
     pool: Mapping[str, Any] | None = None,
     timeout: float | None = None,
     compare: str = "lines",
+    function_imports: str = FUNCTION_IMPORTS,
     all_or_nothing: bool = False,
     on_inconclusive: float | None = None,
     **ignored: Any,
@@ -274,6 +264,7 @@ def compute_scores(
         "pool": pool,
         "timeout": timeout,
         "compare": compare,
+        "function_imports": function_imports,
         "all_or_nothing": all_or_nothing,
         "on_inconclusive": on_inconclusive,
     }
@@ -286,5 +277,7 @@ def close() -> None:
 
 
 def _plain(value: Any) -> Any:
-    """What a configuration has in place of dicts and lists, as JSON knows them."""
+    """What a configuration has in place of dicts and lists, as JSON knows them; and limits."""
+    if isinstance(value, Limits):
+        return dataclasses.asdict(value)
     return dict(value) if isinstance(value, Mapping) else list(value)

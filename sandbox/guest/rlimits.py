@@ -1,4 +1,6 @@
-"""Resource limits: the kernel's backstops, hard = soft, so that a run can only lower them."""
+"""Resource limits: the kernel's backstops, hard = soft, so that a run can only lower them; but for
+the stack's.
+"""
 
 import resource
 from collections.abc import Sequence
@@ -23,7 +25,6 @@ _FIXED = {
     resource.RLIMIT_NICE: 0,
     resource.RLIMIT_RTPRIO: 0,
     resource.RLIMIT_SIGPENDING: 1024,
-    resource.RLIMIT_STACK: _STACK_BYTES,
 }
 
 
@@ -31,6 +32,12 @@ def apply_fixed() -> None:
     """Set what is the same for every run; once, in the zygote, whose children inherit it."""
     for which, value in _FIXED.items():
         _set(which, value)
+    # The one that a run may raise again, as programs that recurse deeply do: a stack's pages count
+    # as memory, and as address space where no cgroup counts them.
+    _, most = resource.getrlimit(resource.RLIMIT_STACK)
+    unlimited = most == resource.RLIM_INFINITY
+    stack = _STACK_BYTES if unlimited else min(_STACK_BYTES, most)
+    resource.setrlimit(resource.RLIMIT_STACK, (stack, most))
     # What a run has sent and nobody has taken must not keep its zygote from sending.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

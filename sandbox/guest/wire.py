@@ -24,7 +24,9 @@ m     count, key and value alternating (dict)
 """
 
 import struct
-from collections import Counter, OrderedDict, defaultdict
+import sys
+from collections.abc import Callable
+from typing import Any
 
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 64
@@ -56,8 +58,9 @@ def encode(
 ) -> bytes:
     """Return `value` as bytes; raise `WireError` if it is no plain data or passes a cap.
 
-    A cycle is a depth without end and is refused as such. bases: Counter, defaultdict, OrderedDict
-    and namedtuples pass as the dict or tuple that they are.
+    A cycle is a depth without end and is refused as such. bases: what is derived from one of these
+    types (IntEnum, namedtuple, Counter, ...) passes as what it is derived from, by what it holds
+    there and not by what its own methods say; and numpy's scalars as Python's.
     """
     out: list[bytes] = []
     size = nodes = 0
@@ -70,7 +73,10 @@ def encode(
         if depth > max_depth:
             raise TooMuch(f"nested deeper than {max_depth} (or cyclic)")
         # type() is, not isinstance(): a subclass may lie about its contents.
-        kind = _base(type(item)) if bases else type(item)
+        kind = type(item)
+        if bases and kind not in _EXACT:
+            item = _plain(item)
+            kind = type(item)
         children: list[object] | None = None
         if kind is str:
             body = item.encode("utf-8", "surrogatepass")  # type: ignore[attr-defined]
@@ -91,11 +97,11 @@ def encode(
         elif kind is complex:
             piece = b"c" + _COMPLEX.pack(item.real, item.imag)  # type: ignore[attr-defined]
         elif kind is dict:
-            pairs: list[tuple[object, object]] = list(dict.items(item))  # type: ignore[arg-type]
+            pairs: list[tuple[object, object]] = list(item.items())  # type: ignore[attr-defined]
             children = [part for pair in pairs for part in pair]
             piece = b"m" + _LENGTH.pack(len(children) // 2)
         elif kind in _CONTAINER_TAGS:
-            children = list(kind.__iter__(item))  # type: ignore[attr-defined]
+            children = list(item)  # type: ignore[call-overload]
             piece = _CONTAINER_TAGS[kind] + _LENGTH.pack(len(children))
         else:
             raise WireError(f"{kind.__name__} is no plain data")
@@ -108,12 +114,15 @@ def encode(
     return b"".join(out)
 
 
-def _base(kind: type) -> type:
-    if kind in _DICTS:
-        return dict
-    if issubclass(kind, tuple) and "_fields" in vars(kind):
-        return tuple
-    return kind
+def _plain(item: object) -> object:
+    """What an object of a derived type holds as one of its base; else the object itself."""
+    kind = type(item)
+    for base, take in _BASES.items():
+        if issubclass(kind, base):
+            return take(item)
+    if kind.__module__ == "numpy" and isinstance(item, sys.modules["numpy"].generic):
+        return item.item()
+    return item
 
 
 def decode(
@@ -272,7 +281,19 @@ _MOST_COMPARED = 32 << 20
 so that 2**n tuples of n of them have one hash. This is n = 10, and half a second at the very worst
 (3 to 16 ns a unit)."""
 
-_DICTS = (Counter, defaultdict, OrderedDict)
+_BASES: dict[type, Callable[[Any], object]] = {
+    int: int.__pos__,
+    float: float.__pos__,
+    complex: complex.__pos__,
+    str: str.__str__,
+    bytes: lambda item: b"".join((item,)),
+    list: lambda item: list(list.__iter__(item)),
+    tuple: lambda item: tuple(tuple.__iter__(item)),
+    set: lambda item: set(set.__iter__(item)),
+    frozenset: lambda item: frozenset(frozenset.__iter__(item)),
+    dict: lambda item: dict(dict.items(item)),
+}
+_EXACT = {*_BASES, bool, type(None)}
 _CONSTANTS = {b"N": None, b"T": True, b"F": False}
 _HASHING = {b"S", b"Z", b"m"}
 _CONTAINERS = {b"l", b"t", b"S", b"Z", b"m"}

@@ -120,7 +120,7 @@ ROWS: dict[str, Row] = {
     ),
     "R4": Row("print for ever", _both("the host reads up to the cap, then kills")),
     "R5": Row("compute for ever in C, with the GIL", _CLOCK),
-    "R6": Row("the end of the stack; raise limits", _both("RLIMIT_STACK; hard limits equal soft ones")),
+    "R6": Row("the end of the stack; raise limits", _both("RLIMIT_STACK, and memory where that is raised; hard limits equal soft ones")),
     "R7": Row("abort, dump core", _both("RLIMIT_CORE 1; not dumpable")),
     "H1": Row("loop, sleep, ignore and block signals", _CLOCK),
     "H2": Row(
@@ -144,7 +144,7 @@ ROWS: dict[str, Row] = {
     "O5": Row("a segmentation fault", _KERNEL),
     "O6": Row(
         "return cyclic, deep, huge, subclassed, pickling values",
-        _both("exact types, caps, no pickle, no recursion"),
+        _both("exact types, or what is held of one, caps, no pickle, no recursion"),
         no_control="outside nothing crosses",
     ),
     "O7": Row("warnings on stderr", _HOST),

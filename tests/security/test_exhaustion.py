@@ -355,7 +355,7 @@ def test_r6_the_end_of_the_stack_is_the_end_of_the_program(attack, outside):
 RAISE = """
 import json, resource, sys
 names = ["CORE", "CPU", "DATA", "FSIZE", "MEMLOCK", "MSGQUEUE", "NICE", "NOFILE", "NPROC"]
-names += ["RTPRIO", "SIGPENDING", "STACK"]
+names += ["RTPRIO", "SIGPENDING"]
 raised = []
 for name in names:
     which = getattr(resource, "RLIMIT_" + name)
@@ -374,9 +374,23 @@ print(json.dumps(raised))
 
 
 def test_r6_no_limit_can_be_raised(attack, outside):
-    """R6: hard limits equal soft ones, and neither can be lifted."""
+    """R6: hard limits equal soft ones, and neither can be lifted, but for the stack's."""
     assert attack.report(RAISE, limits=Limits(cpu_s=5)) == []
     assert "NOFILE" in outside.report(RAISE, args=("lower",))
+
+
+RAISE_STACK = """
+import resource
+resource.setrlimit(resource.RLIMIT_STACK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print("raised", flush=True)
+"""
+
+
+def test_r6_a_stack_without_limit_counts_as_memory(attack, outside):
+    """R6: as programs that recurse deeply have it; what they take then ends them at their limit."""
+    result = attack(RAISE_STACK + STACK_END, limits=Limits(memory_bytes=64 << 20), timeout=20)
+    assert (result.stdout, result.reason) == ("raised\n", "memory"), result
+    assert b"raised" in outside(RAISE_STACK).stdout
 
 
 ABORT = """

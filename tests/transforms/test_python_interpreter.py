@@ -311,7 +311,7 @@ def test_what_makes_no_sense_is_refused():
     """The error names it, when the transform is made."""
     with pytest.raises(ValueError, match="Invalid services backend"):
         PythonInterpreter(services="invalid")
-    with pytest.raises(ValueError, match="wall_s"):
+    with pytest.raises(ValueError, match="timeout=-1"):
         PythonInterpreter(timeout=-1)
     with pytest.raises(ValueError, match="which"):
         PythonInterpreter(which_blocks="some")
@@ -327,3 +327,12 @@ def test_history_mode_is_required(fresh):
         env.transform._step(nothing, nothing)
     with pytest.raises(RuntimeError, match="ChatEnv"):
         PythonInterpreter()._step(nothing, nothing)
+
+
+def test_limits_are_kept_unless_timeout_says_otherwise():
+    """timeout is short for limits.wall_s, and wins over it."""
+    limits = Limits(wall_s=60.0)
+    assert PythonInterpreter(limits=limits).timeout == 60.0
+    assert PythonInterpreter(timeout=2.0, limits=limits).timeout == 2.0
+    assert PythonInterpreter().timeout == 10.0
+    assert PythonInterpreter(limits=Limits(wall_s=None)).timeout is None

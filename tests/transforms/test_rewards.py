@@ -198,3 +198,18 @@ def test_a_mistake_of_the_trainers_raises(pool, tier):
         reward = CodeRewardFunction(closed)
     with pytest.raises(PoolClosed):
         ask(reward, [RIGHT], cases=[DOUBLES])
+
+
+def test_functions_find_what_their_tasks_take_for_granted(pool):
+    """As with verl's scorer, of the same ground truth; unless told otherwise."""
+    answer = "```python\nclass Solution:\n    def f(self, a: List[int]) -> int: return len(a)\n```"
+    truth = json.dumps({"fn_name": "f", "inputs": ["[1, 2]"], "outputs": ["2"]})
+    assert CodeRewardFunction(pool)(None, [answer], ground_truth=[truth]) == [1.0]
+    plain = CodeRewardFunction(pool, function_imports="")
+    assert plain(None, [answer], ground_truth=[truth]) == [0.0]
+
+
+def test_no_input_is_an_empty_one(pool):
+    truths = [{"inputs": [None], "outputs": ["1"]}, {"inputs": ["2"], "outputs": ["4"]}]
+    answers = ["```python\nimport sys; print(len(sys.stdin.read()) + 1)\n```", RIGHT]
+    assert ask(CodeRewardFunction(pool), answers, ground_truth=truths) == [1.0, 1.0]

@@ -138,7 +138,8 @@ def test_the_module_is_a_reward_function(tier):
 
 def key(options):
     """All the options of a scorer that these make."""
-    defaults = {"compare": "lines", "all_or_nothing": False, "on_inconclusive": None}
+    defaults = {"compare": "lines", "function_imports": verl.FUNCTION_IMPORTS}
+    defaults |= {"all_or_nothing": False, "on_inconclusive": None}
     return {"pool": options["pool"], "timeout": options["timeout"], **defaults}
 
 
@@ -186,3 +187,18 @@ def test_cases_of_ground_truths():
     assert cases_from_ground_truth(truth, "") == [Stdio("1", "2")]
     (call,) = cases_from_ground_truth({**truth, "fn_name": "a.b"}, "class Solution: pass")
     assert isinstance(call, Call) and call.function == "a.b" and call.args == [1]
+
+
+def test_limits_and_imports_can_be_configured():
+    """As a configuration has them: limits as a mapping."""
+    limits = {"memory_bytes": 64 << 20}
+    truth = {"inputs": ["1"], "outputs": ["1"], "fn_name": "f"}
+    options = {"pool": {"limits": limits, "size": 1}, "timeout": 5}
+    try:
+        large = "```python\ndef f(x): return len(bytes(100 << 20)) and x\n```"
+        assert verl.compute_score("", large, truth, **options)["score"] == 0.0
+        typed = "```python\ndef f(x: List): return x\n```"
+        assert verl.compute_score("", typed, truth, **options)["score"] == 1.0
+        assert verl.compute_score("", typed, truth, function_imports="", **options)["score"] == 0.0
+    finally:
+        verl.close()

@@ -9,7 +9,7 @@ from conftest import lasting_pool, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pool import Call, Pool, PoolClosed, Program, Stdio
+from pool import Asserts, Call, Pool, PoolClosed, Program, Stdio
 from pool.judge import Outcome
 from pool.judge.plan import WALL_FACTOR, judging_limits
 from sandbox import Limits, PolicyError
@@ -128,7 +128,7 @@ def test_every_case_has_a_fresh_process(pool):
         ("raise SystemExit(3)", "exit", "status 3"),
         ("[0 for _ in iter(int, 1)]", "cpu_timeout", "CPU time"),
         ("return object()", "exception", "can't cross"),
-        ("return type('E', (int,), {'__eq__': lambda *_: True})(2)", "exception", "can't cross"),
+        ("return type('E', (int,), {'__eq__': lambda *_: True})(3)", "wrong_value", ""),
         ("return type('E', (), {'__eq__': lambda *_: True})()", "exception", "can't cross"),
         ("print('passed'); return 3", "wrong_value", ""),
     ],
@@ -138,6 +138,31 @@ def test_another_value_or_none_is_a_failure(pool, body, reason, words):
     case = only(pool.judge(f"def f(): {body}", [Call("f", expected=2)], timeout=0.5))
     assert (case.outcome, case.reason) == ("fail", reason)
     assert words in case.detail
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "import enum; return enum.IntEnum('E', 'A B').B",
+        "return type('E', (int,), {})(2)",
+        "return 2",
+    ],
+)
+def test_what_is_derived_from_a_plain_type_is_judged_as_that(pool, body):
+    """By what it holds; a test finds it plain."""
+    source = f"def f(): {body}"
+    test = "def check(f):\n    assert f() == 2 and type(f()) is int"
+    assert pool.judge(source, [Call("f", expected=2), Asserts(test, "f")]).passed
+
+
+def test_scalars_of_numpy_are_judged_as_pythons(tier):
+    values = {"numpy.mean([1, 2])": 1.5, "numpy.float32(1.5)": 1.5, "[numpy.int64(2)]": [2]}
+    with Pool(2, tier=tier, packages=("numpy",), preload=("numpy",)) as pool:
+        for value, expected in values.items():
+            source = f"import numpy\ndef f(): return {value}"
+            test = f"def check(f):\n    assert f() == {expected}"
+            verdict = pool.judge(source, [Call("f", expected=expected), Asserts(test, "f")])
+            assert verdict.passed, verdict.cases
 
 
 @pytest.mark.parametrize(
