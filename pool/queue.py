@@ -32,7 +32,9 @@ class Queue:
         self._max = max_waiting
         self._tasks: deque[Task] = deque()  # guarded by _lock, as is everything below
         self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)  # for takers
+        # For takers. Held by its lock alone: a signal's exception within a Condition's own `with`,
+        # which is Python, would leave it locked.
+        self._changed = threading.Condition(self._lock)
         self._closed = False
         self._takers = 0  # workers that wait for a task
         # When waits end, soonest first; those that were won stay for a while.
@@ -52,7 +54,7 @@ class Queue:
         """Raise `PoolFull` or `PoolClosed`, as `put` would now: to be asked before work is done
         that would be in vain. Under overload most callers are refused.
         """
-        with self._changed:
+        with self._lock:
             self._require_open()
             # A task that a worker is waiting for does not wait itself.
             if self._max is not None and len(self._tasks) >= self._max + self._takers:
@@ -65,7 +67,7 @@ class Queue:
 
     def put(self, task: Task) -> None:
         """Add a task at the end; raise `PoolFull` or `PoolClosed`."""
-        with self._changed:
+        with self._lock:
             self.require_room()
             if self._takers > len(self._tasks):
                 task.expires_at = None  # a worker is free: there is nothing to wait for
@@ -76,7 +78,7 @@ class Queue:
 
     def put_back(self, task: Task) -> None:
         """Return a task that was taken but not run to the front; it keeps its turn."""
-        with self._changed:
+        with self._lock:
             if not self._closed:
                 self._tasks.appendleft(task)
                 self._changed.notify()
@@ -87,7 +89,7 @@ class Queue:
         """Return the oldest task, or None after `timeout_s` without one; raise `PoolClosed`."""
         deadline = time.monotonic() + timeout_s
         while True:
-            with self._changed:
+            with self._lock:
                 while not self._tasks:
                     self._require_open()
                     left = deadline - time.monotonic()
@@ -104,7 +106,7 @@ class Queue:
 
     def close(self) -> None:
         """Refuse new tasks, and resolve those that wait with `PoolClosed`."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
             self._sooner.notify()
@@ -114,7 +116,7 @@ class Queue:
 
     def drain(self) -> list[Task]:
         """Take all tasks at once."""
-        with self._changed:
+        with self._lock:
             tasks = list(self._tasks)
             self._tasks.clear()
             return tasks

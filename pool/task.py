@@ -1,6 +1,7 @@
 """A run on its way through the pool: its job, a future, and how often it was tried."""
 
 import concurrent.futures
+import threading
 import time
 from collections.abc import Callable
 
@@ -25,6 +26,9 @@ class RunFuture(concurrent.futures.Future[Result]):
     def __init__(self, stop: Stop) -> None:
         super().__init__()
         self._stop = stop
+        self._ended = ended = threading.Lock()
+        ended.acquire()
+        self.add_done_callback(lambda _: ended.release())  # of no `self`: that would be a cycle
 
     def cancel(self) -> bool:
         if super().cancel():
@@ -37,6 +41,10 @@ class RunFuture(concurrent.futures.Future[Result]):
     def wait(self) -> Result:
         """Return the result; kill the run where the wait is interrupted."""
         try:
+            # Not in a Condition, as `result` waits: a signal's exception at the wrong moment leaves
+            # that locked, and the worker could never say that the run has ended.
+            with self._ended:
+                pass
             return self.result()
         except BaseException:
             self.cancel()

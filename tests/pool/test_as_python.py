@@ -48,11 +48,12 @@ def real(source: bytes, folder, *args: str, stdin: bytes = b"") -> tuple[int, by
 
 
 def normal(stderr: bytes) -> str:
-    """Text without what may differ: where files stand, and addresses."""
+    """Text without what may differ: where files stand, addresses, and how long it took."""
     text = stderr.decode("utf-8", "replace")
     text = re.sub(r'File "[^"]*/lib/python3\.\d+/', 'File "<lib>/', text)
     text = re.sub(r"\(/[^\s()]*/lib/python3\.\d+/", "(<lib>/", text)
     text = re.sub(r"(?:/[^/\s\"]+)+/(main|helper)\.py", r"<home>/\1.py", text)
+    text = re.sub(r"(Ran \d+ tests?) in \d+\.\d+s", r"\1", text)
     return re.sub(r"0x[0-9a-f]+", "0x", text)
 
 

@@ -182,6 +182,28 @@ def test_cancelling_a_running_run_kills_it(pool):
     assert pool.run("print(1)").ok
 
 
+def test_a_wait_may_be_interrupted_at_any_moment(tmp_path):
+    """Wherever in it the signal's exception is raised: no lock stays held, and the pool goes on."""
+    script = """
+import signal
+from pool import Pool
+with Pool(1) as pool:
+    def interrupt(*_):
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGALRM, interrupt)
+    for number in range(400):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 1e-5 + number * 5e-6)
+            pool.run("print(1)")
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            pass
+    print(pool.run("print(1)").stdout)
+"""
+    done = run_script(script, tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, "1"), done
+
+
 def test_cancelling_what_has_ended_changes_nothing(pool):
     """Too late is False, and the result stays."""
     future = pool.submit("print(1)")
