@@ -249,10 +249,12 @@ HOSTILE = {
 @pytest.mark.parametrize("piece", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_text_takes_no_longer_than_its_length(piece):
     """Twice the text takes about twice the time: 100 kB and 400 kB are within a few times four."""
-    times = []
-    for size in (100_000, 400_000):
+
+    def seconds(size):
         text = piece * (size // len(piece))
         begun = time.process_time()
         extract_code(text, unlabelled=True)
-        times.append(time.process_time() - begun)
-    assert times[1] < 10 * times[0] + 0.1
+        return time.process_time() - begun
+
+    # The best of three: a neighbour, or a collection of all that this process holds, counts once.
+    assert any(seconds(400_000) < 10 * seconds(100_000) + 0.1 for _ in range(3))
