@@ -34,8 +34,9 @@ class Nursery(Jail):
         return None if self.group is None else self.group.held_bytes()
 
     def start(self) -> None:
-        """Make the jail. Raises `SetupError` naming the step that failed."""
+        """Make the jail. Raises `SetupError` naming the step that failed; then nothing is left."""
         if self.plan.shown:
+            self.close()
             raise SetupError(
                 "sessions",
                 "processes that can't be traced are hidden in /proc here (hidepid), and no state "

@@ -48,7 +48,10 @@ SHORT = {
 WITHOUT_CONTROL = "test_k1_no_namespace"
 """An attack whose control needs what these hosts refuse."""
 
-NEEDS_SESSIONS = "session or branch or function or snapshot or shared_load"
+NEEDS_SESSIONS = (
+    "session or branch or function or snapshot or shared_load or test_persistent or loaded_once "
+    "or everything_is_held"
+)
 
 
 @pytest.fixture(params=KINDS)

@@ -1,6 +1,7 @@
 """Processes of sessions and snapshots that die or hang: who is told what, and what goes on."""
 
 import contextlib
+import dataclasses
 import os
 import signal
 import time
@@ -10,7 +11,7 @@ import pytest
 from conftest import grown, is_idle, possessions, wait_until
 
 from pool import Pool, SessionLost
-from sandbox import Limits, PolicyError
+from sandbox import Limits, PolicyError, SetupError
 from sandbox.family import Family
 from sandbox.jail import Jail, JailLost, pid_of
 
@@ -351,3 +352,12 @@ def test_a_pool_is_closed_while_a_snapshot_is_made_again(tier):
     with contextlib.suppress(Exception):
         future.result(5)
     assert future.done()
+
+
+def test_a_host_that_has_no_sessions_says_so_as_often_as_it_is_asked(single, monkeypatch):
+    """Where /proc hides processes: each time an error, and no descriptor is kept."""
+    plan = dataclasses.replace(single._engine.plan, shown=True)
+    monkeypatch.setattr(single._engine, "plan", plan)
+    for _ in range(3):
+        with pytest.raises(SetupError, match="hidepid"):
+            single.session()
