@@ -386,6 +386,7 @@ class Session:
         return Session(self._pool, self._family, state, history=self._history, rollback=self._keeps)
 
     def _require_open(self) -> None:
+        """Asked before a turn is waited for, too: in a forked child nobody may ever end it."""
         if not self._pool._is_ours():
             raise PoolClosed("this session belongs to another process; make one in this process")
         if self._closed:

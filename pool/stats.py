@@ -18,8 +18,8 @@ class Stats:
     workers: how many there are; workers_alive: have a jail; workers_busy: run a program now.
     queued: runs that wait. runs: runs that ended; runs_by_reason: the same, by reason.
     replaced: jails that died or misbehaved and were taken away. retried: runs that were lost
-    with their jail and tried again. queue_s, run_s, cpu_s: seconds of
-    waiting, of running and of CPU, sums over all ended runs.
+    with their jail and tried again. queue_s, run_s, cpu_s: seconds of waiting, running and CPU,
+    sums over all ended runs.
     sessions: those that hold a state now, branches included; session_bytes: what they hold in
     memory (their cgroup's count, else an estimate); sessions_evicted: taken away by a limit.
     """

@@ -38,13 +38,17 @@ class RunFuture(concurrent.futures.Future[Result]):
         self._stop(ExitReason.CANCELLED)
         return True
 
+    def result(self, timeout: float | None = None) -> Result:
+        if timeout is None:
+            # Not in a Condition, as other futures wait: a signal's exception at the wrong moment
+            # leaves that locked, and the worker could never say that the run has ended.
+            with self._ended:
+                pass
+        return super().result(timeout)
+
     def wait(self) -> Result:
         """Return the result; kill the run where the wait is interrupted."""
         try:
-            # Not in a Condition, as `result` waits: a signal's exception at the wrong moment leaves
-            # that locked, and the worker could never say that the run has ended.
-            with self._ended:
-                pass
             return self.result()
         except BaseException:
             self.cancel()

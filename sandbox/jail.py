@@ -69,7 +69,9 @@ _BYTES = range(1 << 47)
 
 _FIRST_ID = 1_000_000_000
 _IDS = 1024
-"""User ids that a process has for its jails; then it takes those of a process id far away."""
+"""User ids that a process has for its jails. Beyond them it takes those of the process id that is
+`_FAR` from its own: one that as a rule nobody has who makes jails.
+"""
 
 _FAR = 349_525
 _slots = itertools.count()

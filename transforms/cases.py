@@ -107,7 +107,7 @@ def cases_from_ground_truth(
         raise ValueError("ground_truth: no inputs; without a case there is nothing to judge")
     pairs = zip(inputs, outputs, strict=True)
     if name is None:
-        return [Stdio(_lines(given), _lines(out), compare=compare) for given, out in pairs]
+        return [Stdio(_lines(given or ""), _lines(out), compare=compare) for given, out in pairs]
     function = _callable_in(code, name)
     return [_call(function, given, out) for given, out in pairs]
 
@@ -208,9 +208,7 @@ def _require_no_input(truth: Mapping[str, Any]) -> None:
 
 
 def _lines(text: Any) -> Any:
-    """What verl allows for a text: a list of its lines, or None for an empty one."""
-    if text is None:
-        return ""
+    """What verl allows for a text: a list of its lines."""
     if isinstance(text, (str, bytes)):
         return text
     if not isinstance(text, Iterable) or not all(isinstance(line, str) for line in text):

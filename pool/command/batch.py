@@ -17,7 +17,6 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from sandbox.cpus import usable_cpus
-from sandbox.errors import PolicyError
 from sandbox.result import Result
 
 from ..pool import Pool
@@ -79,18 +78,11 @@ def batch(
     require: options.Require = None,
 ) -> None:
     workers = usable_cpus() if workers is None else workers
+    limits = options.limits(timeout, cpu_time, memory, processes)
     with contextlib.ExitStack() as opened:
         source = opened.enter_context(open_source(programs, out))
         pool = opened.enter_context(
-            Pool(
-                workers,
-                limits=options.limits(timeout, cpu_time, memory, processes),
-                packages=options.names(with_),
-                preload=options.names(preload),
-                python=python,
-                tier=tier,
-                require=require,
-            )
+            options.make_pool(workers, limits, with_, preload, python, tier, require)
         )
         opened.enter_context(printing())
         results = opened.enter_context(contextlib.closing(ResultsFile(out, overwrite=overwrite)))
@@ -165,10 +157,8 @@ class Batch:
                 name = str(program.id)
                 if name in self._seen:
                     raise ValueError(f"the id {name!r} was there before")
-                limits = program.limits or self._pool.limits
-                limits.require_fit(self._pool.tier)
-                program.job(limits)
-            except (ValueError, TypeError, RecursionError, PolicyError) as error:
+                self._pool._check(program, {})
+            except (ValueError, TypeError, RecursionError) as error:
                 self._refuse(number, error)
                 continue
             self._seen.add(name)

@@ -85,14 +85,7 @@ def bench(
         if sizes and time.monotonic() - began > _NO_LATER_S:
             break
         at = time.monotonic()
-        with Pool(
-            workers,
-            packages=options.names(with_),
-            preload=options.names(preload),
-            python=python,
-            tier=tier,
-            require=require,
-        ) as pool:
+        with options.make_pool(workers, None, with_, preload, python, tier, require) as pool:
             first_s = time.monotonic() - at
             _wait_for_all(pool, workers)
             ready_s = time.monotonic() - at

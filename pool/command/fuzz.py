@@ -19,7 +19,6 @@ from ..fuzzing.difference import Difference
 from ..fuzzing.drawing import settled
 from ..fuzzing.search import OnExample
 from ..fuzzing.strategies import require_hypothesis
-from ..pool import Pool
 from ..wording import escape
 from . import options, render
 from .ends import INTERRUPTED, Ended, printing
@@ -92,14 +91,8 @@ def fuzz(
                 tried = count
                 show(count, last)
 
-            with Pool(
-                min(2, usable_cpus()),
-                limits=limits,
-                packages=options.names(with_),
-                preload=options.names(preload),
-                python=python,
-                tier=tier,
-                require=require,
+            with options.make_pool(
+                min(2, usable_cpus()), limits, with_, preload, python, tier, require
             ) as pool:
                 found = pool.differential(
                     candidate,

@@ -11,8 +11,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sandbox.cpus import usable_cpus
-
 from ..judge import Case, CaseResult, Verdict, case_from_dict
 from ..judge.humaneval import Problem, problems, read_samples
 from ..pool import Pool
@@ -86,16 +84,7 @@ def judge(
         assert file is not None and cases is not None
         judged = [(_name_of(file), options.read(file), _read_cases(cases))]
     limits = options.judging_limits(timeout, cpu_time, memory)
-    pool = Pool(
-        usable_cpus() if workers is None else workers,
-        limits=limits,
-        packages=options.names(with_),
-        preload=options.names(preload),
-        python=python,
-        tier=tier,
-        require=require,
-    )
-    with pool:
+    with options.make_pool(workers, limits, with_, preload, python, tier, require) as pool:
         verdicts = _verdicts(pool, judged, limits=limits, stop_at_first_failure=stop)
     names = [name for name, _, _ in judged]
     with printing():

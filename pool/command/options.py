@@ -11,6 +11,7 @@ import typer
 from sandbox.limits import Limits
 
 from ..judge.plan import wall_for
+from ..pool import Pool
 from .sizes import parse_seconds, parse_size
 
 MOST_BYTES = 256 << 20
@@ -62,6 +63,27 @@ def judging_limits(
     cpu_s = parse_seconds(cpu_option, cpu_time)
     wall_s = wall_for(cpu_s) if timeout is None else parse_seconds("--timeout", timeout)
     return Limits(cpu_s=cpu_s, wall_s=wall_s, memory_bytes=parse_size("--memory", memory))
+
+
+def make_pool(
+    workers: int | None,
+    limits: Limits | None,
+    with_: Sequence[str] | None,
+    preload: Sequence[str] | None,
+    python: str | None,
+    tier: str,
+    require: str | None,
+) -> Pool:
+    """Return the pool that a command's options ask for; None: what `Pool` has by itself."""
+    return Pool(
+        workers,
+        limits=limits,
+        packages=names(with_),
+        preload=names(preload),
+        python=python,
+        tier=tier,
+        require=require,
+    )
 
 
 def names(options: Sequence[str] | None) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ import typer
 from sandbox.reasons import ExitReason
 from sandbox.result import Result
 
-from ..pool import Pool
 from ..program import Program
 from ..task import RunFuture
 from . import files, options, render
@@ -109,15 +108,7 @@ def run(
         seed=seed,
     )
     live = None if as_json else render.Live()
-    pool = Pool(
-        1,
-        limits=limits,
-        packages=options.names(with_),
-        preload=options.names(preload),
-        python=python,
-        tier=tier,
-        require=require,
-    )
+    pool = options.make_pool(1, limits, with_, preload, python, tier, require)
     with pool, printing():
         result = _result(pool.submit(program, on_output=live))
     hint = missing_package(result, python, options.names(with_))

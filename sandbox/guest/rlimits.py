@@ -33,7 +33,7 @@ def apply_fixed() -> None:
     for which, value in _FIXED.items():
         _set(which, value)
     # The one that a run may raise again, as programs that recurse deeply do: a stack's pages count
-    # as memory, and as address space where no cgroup counts them.
+    # as memory, by its cgroup or the host's watch.
     _, most = resource.getrlimit(resource.RLIMIT_STACK)
     unlimited = most == resource.RLIM_INFINITY
     stack = _STACK_BYTES if unlimited else min(_STACK_BYTES, most)
