@@ -99,7 +99,10 @@ def lasting_pool(tier: str) -> Iterator[Pool]:
         wait_until(lambda: pool.stats().workers_alive == 2)
         if tier != "none" and not pool._engine.plan.shown:
             pool.session().close()  # the jail of sessions stays, too
-        pool.run("", queue_timeout=3600)  # and the thread that watches deadlines
+        # And the thread that watches deadlines, from the first run on that has to wait.
+        sleep = "import time; time.sleep(0.1)"
+        waiting = [pool.submit(sleep, queue_timeout=3600) for _ in range(3)]
+        assert all(future.result().ok for future in waiting)
         complete(pool)
         yield pool
 
