@@ -19,12 +19,12 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from pool import Pool
-from sandbox import Limits, Result, SetupError, layout, nsjail
-from sandbox.host import Wish, settle
-from sandbox.interpreter import current
-from sandbox.packages import find_packages
-from sandbox.runtime import Runtime
+from interpreter_pool import Pool
+from interpreter_pool.sandbox import Limits, Result, SetupError, layout, nsjail
+from interpreter_pool.sandbox.host import Wish, settle
+from interpreter_pool.sandbox.interpreter import current
+from interpreter_pool.sandbox.packages import find_packages
+from interpreter_pool.sandbox.runtime import Runtime
 
 EXPECTED = b"1\n"
 _QUIET_S = 0.01

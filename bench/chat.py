@@ -58,9 +58,8 @@ def _measure(rounds: int) -> tuple[list[Measurement], list[Aim]]:
     import torchrl.envs.llm.transforms as theirs
     from torchrl.services import get_services as get_their_services
 
-    from pool import PythonExecutorService
-    from registry import get_services
-    from transforms import PythonInterpreter
+    from interpreter_pool import PythonExecutorService, get_services
+    from interpreter_pool.transforms import PythonInterpreter
 
     options: dict[str, Any] = {"num_cpus": WORKERS, "max_concurrency": WORKERS}
     their_services = get_their_services(backend="ray", namespace="theirs")

@@ -14,8 +14,7 @@ from functools import partial
 
 from rich.console import Console
 
-from pool import Pool
-from sandbox import Limits, Result
+from interpreter_pool import Limits, Pool, Result
 
 from .alternatives import WrongAnswer, skipping
 from .harness import Alternative, interleave, rate

@@ -20,8 +20,7 @@ from hypothesis import HealthCheck, errors, find, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pool import Pool
-from sandbox import SetupError
+from interpreter_pool import Pool, SetupError
 
 from .harness import Alternative, Samples, Summary, interleave
 from .results import Aim, Measurement, machine, show, write

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pool import Pool
-from pool.judge.humaneval import Problem, problems
-from sandbox.errors import SandboxError
+from interpreter_pool import Pool
+from interpreter_pool.pool.judge.humaneval import Problem, problems
+from interpreter_pool.sandbox.errors import SandboxError
 
 from .harness import Alternative, interleave, ratios
 from .results import Aim, Measurement, machine, show, write

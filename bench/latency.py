@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 
-from sandbox import SetupError
+from interpreter_pool import SetupError
 
 from .alternatives import Nsjail, Ours, PlainZygote, Subprocess, children_cpu_ms
 from .harness import Alternative, interleave, milliseconds, rate, ratios

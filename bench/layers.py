@@ -24,15 +24,15 @@ from typing import Any
 
 from rich.console import Console
 
-from sandbox import Limits
-from sandbox.guest import protocol, wire
-from sandbox.host import Wish, settle
-from sandbox.jail import Jail, understood
-from sandbox.job import Job, rlimits_for
-from sandbox.launch import Launcher
-from sandbox.layout import Mounts
-from sandbox.plan import Plan, shape_of
-from sandbox.runtime import Runtime
+from interpreter_pool import Limits
+from interpreter_pool.sandbox.guest import protocol, wire
+from interpreter_pool.sandbox.host import Wish, settle
+from interpreter_pool.sandbox.jail import Jail, understood
+from interpreter_pool.sandbox.job import Job, rlimits_for
+from interpreter_pool.sandbox.launch import Launcher
+from interpreter_pool.sandbox.layout import Mounts
+from interpreter_pool.sandbox.plan import Plan, shape_of
+from interpreter_pool.sandbox.runtime import Runtime
 
 from .alternatives import Ours, PlainZygote, skipping
 from .harness import Alternative, Samples, interleave, ratios

@@ -21,8 +21,7 @@ from functools import partial
 
 from rich.console import Console
 
-from pool import Pool, PoolFull, PoolTimeout
-from sandbox import Limits, Result
+from interpreter_pool import Limits, Pool, PoolFull, PoolTimeout, Result
 
 from .harness import Alternative, Summary, interleave, rate, ratios
 from .results import Aim, Measurement, machine, show, write

@@ -20,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pool import Pool, Session
+from interpreter_pool import Pool, Session
 
 from .alternatives import EXPECTED, Echo, Ours, PlainZygote, Subprocess, WrongAnswer, skipping
 from .harness import Alternative, Samples, interleave, milliseconds, rate, ratios

@@ -21,8 +21,8 @@ from typing import Any
 
 from rich.console import Console
 
-from pool import Pool, PythonExecutorService
-from registry import RayService, ServiceBase, get_services
+from interpreter_pool import Pool, PythonExecutorService
+from interpreter_pool.registry import RayService, ServiceBase, get_services
 
 from .harness import Alternative, Samples, interleave, ratios
 from .results import Aim, Measurement, machine, show, write

@@ -18,8 +18,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from pool import Pool, Session
-from sandbox import Limits, SetupError
+from interpreter_pool import Limits, Pool, Session, SetupError
 
 from .harness import Alternative, Samples, Summary, interleave, milliseconds
 from .results import Aim, Measurement, machine, show, write

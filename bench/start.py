@@ -15,8 +15,7 @@ from functools import partial
 import psutil
 from rich.console import Console
 
-from pool import Pool
-from sandbox import SetupError
+from interpreter_pool import Pool, SetupError
 
 from .harness import Alternative, Samples, Summary
 from .results import Aim, Measurement, machine, show, write

@@ -7,7 +7,7 @@ from tensordict import TensorDict, lazy_stack, set_list_to_stack
 from torchrl.data.llm import History
 from torchrl.envs.llm import ChatEnv
 
-from transforms import PythonInterpreter
+from interpreter_pool.transforms import PythonInterpreter
 
 set_list_to_stack(True).set()
 

@@ -13,9 +13,8 @@ from tensordict import TensorDict, lazy_stack, set_list_to_stack
 from torchrl.data.llm import History
 from torchrl.envs.llm import ChatEnv
 
-from pool import PythonExecutorService
-from registry import get_services
-from transforms import PythonInterpreter
+from interpreter_pool import PythonExecutorService, get_services
+from interpreter_pool.transforms import PythonInterpreter
 
 set_list_to_stack(True).set()
 

@@ -11,7 +11,7 @@ leave their traces in the right ones.
 
 import time
 
-from pool import Pool
+from interpreter_pool import Pool
 
 SET_UP = """
 primes = [n for n in range(2, 20000) if all(n % d for d in range(2, int(n ** 0.5) + 1))]

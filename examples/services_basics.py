@@ -6,7 +6,7 @@ python examples/services_basics.py [local | ray]
 import sys
 from collections import Counter
 
-from registry import get_services
+from interpreter_pool import get_services
 
 backend = sys.argv[1] if len(sys.argv) > 1 else "local"
 

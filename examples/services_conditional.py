@@ -7,8 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from pool import Pool, PythonExecutorService
-from registry import get_services
+from interpreter_pool import Pool, PythonExecutorService, get_services
 
 backend = sys.argv[1] if len(sys.argv) > 1 else "local"
 

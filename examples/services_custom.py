@@ -5,7 +5,7 @@ python examples/services_custom.py
 
 from concurrent.futures import Future
 
-from registry import LocalService, ServiceBase
+from interpreter_pool.registry import LocalService, ServiceBase
 
 
 class Vocabulary:

@@ -7,8 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from pool import PythonExecutorService
-from registry import get_services
+from interpreter_pool import PythonExecutorService, get_services
 
 backend = sys.argv[1] if len(sys.argv) > 1 else "local"
 WORKERS, PROGRAMS = 8, 16

@@ -6,9 +6,7 @@ python examples/services_fast_and_heavy.py [local | ray]
 import sys
 import time
 
-from pool import PythonExecutorService
-from registry import get_services
-from sandbox import Limits
+from interpreter_pool import Limits, PythonExecutorService, get_services
 
 backend = sys.argv[1] if len(sys.argv) > 1 else "local"
 

@@ -8,8 +8,8 @@ and give the registry ray_init_config={"address": "auto"}.
 
 from ray.cluster_utils import Cluster
 
-from pool import PythonExecutorService
-from registry import get_services, loopback
+from interpreter_pool import PythonExecutorService
+from interpreter_pool.registry import get_services, loopback
 
 cluster = Cluster()
 with loopback.only():  # reached from this machine alone

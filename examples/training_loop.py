@@ -12,7 +12,7 @@ from tensordict import NonTensorData, NonTensorStack, TensorDict, lazy_stack, se
 from torchrl.data.llm import History
 from torchrl.envs.llm import ChatEnv
 
-from transforms import CodeReward
+from interpreter_pool.transforms import CodeReward
 
 set_list_to_stack(True).set()
 

@@ -1,30 +1,35 @@
 """Many processes over time: workers, the queue before them, and the `pool` command.
 
->>> from pool import Pool
+>>> from interpreter_pool import Pool
 >>> with Pool() as pool:
 ...     result = pool.run("print('hello')")
 """
 
-from .errors import (
-    LimitExceeded,
-    PoolClosed,
-    PoolError,
-    PoolFull,
-    PoolTimeout,
-    ProgramError,
-    SessionLost,
-)
-from .function import Function
-from .fuzzing import Answer, Difference
-from .judge import Asserts, Call, CaseResult, Stdio, Verdict
-from .persistent import PersistentPythonProcess
-from .pool import Pool
-from .program import Program
-from .service import PythonExecutorService
-from .session import Session
-from .snapshot import Snapshot
-from .stats import Stats
-from .task import RunFuture
+from typing import TYPE_CHECKING
+
+from .._lazy import by_name, exports
+
+if TYPE_CHECKING:
+    from .errors import (
+        LimitExceeded,
+        PoolClosed,
+        PoolError,
+        PoolFull,
+        PoolTimeout,
+        ProgramError,
+        SessionLost,
+    )
+    from .function import Function
+    from .fuzzing import Answer, Difference
+    from .judge import Asserts, Call, CaseResult, Stdio, Verdict
+    from .persistent import PersistentPythonProcess
+    from .pool import Pool
+    from .program import Program
+    from .service import PythonExecutorService
+    from .session import Session
+    from .snapshot import Snapshot
+    from .stats import Stats
+    from .task import RunFuture
 
 __all__ = [
     "Answer",
@@ -51,3 +56,25 @@ __all__ = [
     "Stdio",
     "Verdict",
 ]
+
+_MODULES = by_name(
+    {
+        ".errors": """
+            LimitExceeded PoolClosed PoolError PoolFull
+            PoolTimeout ProgramError SessionLost
+        """,
+        ".function": "Function",
+        ".fuzzing": "Answer Difference",
+        ".judge": "Asserts Call CaseResult Stdio Verdict",
+        ".persistent": "PersistentPythonProcess",
+        ".pool": "Pool",
+        ".program": "Program",
+        ".service": "PythonExecutorService",
+        ".session": "Session",
+        ".snapshot": "Snapshot",
+        ".stats": "Stats",
+        ".task": "RunFuture",
+    }
+)
+
+__getattr__ = exports(__name__, _MODULES)

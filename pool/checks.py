@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from sandbox.limits import MAX_SECONDS
+from ..sandbox.limits import MAX_SECONDS
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")

@@ -5,16 +5,15 @@ import os
 import threading
 import time
 
-from sandbox import descriptors
-from sandbox.family import Family
-from sandbox.jail import JailLost
-from sandbox.limits import Limits
-from sandbox.nursery import Nursery
-from sandbox.plan import Plan
-from sandbox.result import Result
-from sandbox.runtime import Runtime
-from sandbox.state import State
-
+from ..sandbox import descriptors
+from ..sandbox.family import Family
+from ..sandbox.jail import JailLost
+from ..sandbox.limits import Limits
+from ..sandbox.nursery import Nursery
+from ..sandbox.plan import Plan
+from ..sandbox.result import Result
+from ..sandbox.runtime import Runtime
+from ..sandbox.state import State
 from .errors import PoolClosed, PoolError
 from .queue import Queue
 from .sessions import SessionPolicy, Sessions

@@ -4,8 +4,8 @@ other way to say that it did not return, it is told by an error.
 
 from typing import Any
 
-from sandbox.errors import SandboxError
-from sandbox.result import Result
+from ..sandbox.errors import SandboxError
+from ..sandbox.result import Result
 
 
 class PoolError(SandboxError):

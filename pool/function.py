@@ -5,11 +5,10 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.guest import wire
-from sandbox.guest.report import MAX_VALUE
-from sandbox.reasons import ExitReason
-from sandbox.result import Result
-
+from ..sandbox.guest import wire
+from ..sandbox.guest.report import MAX_VALUE
+from ..sandbox.reasons import ExitReason
+from ..sandbox.result import Result
 from .errors import LimitExceeded, PoolError, ProgramError
 
 _NAME = re.compile(r"[^\W\d]\w*(\(\))?(\.[^\W\d]\w*(\(\))?)*")

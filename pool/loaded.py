@@ -3,9 +3,8 @@
 import threading
 from collections.abc import Callable
 
-from sandbox.errors import PolicyError
-from sandbox.result import Result
-
+from ..sandbox.errors import PolicyError
+from ..sandbox.result import Result
 from .errors import SessionLost
 from .function import require_loaded
 from .session import CallOptions, Session

@@ -12,8 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.result import Result
-
+from ..sandbox.result import Result
 from .stats import Stats
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

@@ -5,8 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
-from sandbox.result import Result
-
+from ..sandbox.result import Result
 from .errors import PoolFull
 from .task import RunFuture
 

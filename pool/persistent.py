@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox.limits import Limits
-
+from ..sandbox.limits import Limits
 from .pool import Pool
 
 if TYPE_CHECKING:

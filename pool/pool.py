@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sandbox import descriptors
-from sandbox.cpus import usable_cpus
-from sandbox.errors import PolicyError, SetupError
-from sandbox.host import Wish, settle
-from sandbox.job import Job
-from sandbox.limits import Limits, require_limit
-from sandbox.result import Result
-from sandbox.runtime import Runtime
-
+from ..sandbox import descriptors
+from ..sandbox.cpus import usable_cpus
+from ..sandbox.errors import PolicyError, SetupError
+from ..sandbox.host import Wish, settle
+from ..sandbox.job import Job
+from ..sandbox.limits import Limits, require_limit
+from ..sandbox.result import Result
+from ..sandbox.runtime import Runtime
 from . import lifecycle
 from .checks import each_of, expiry, names_of, naming, pair_of, require_count, require_seconds
 from .engine import Engine

@@ -7,9 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from sandbox.files import Pattern, check_files
-from sandbox.job import Job
-from sandbox.limits import Limits
+from ..sandbox.files import Pattern, check_files
+from ..sandbox.job import Job
+from ..sandbox.limits import Limits
 
 _MOST_ENVIRONMENT_BYTES = 1 << 20
 

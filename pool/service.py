@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, cast
 
-from sandbox.limits import Limits, require_limit
-
+from ..sandbox.limits import Limits, require_limit
 from .checks import each_of, naming, pair_of
 from .errors import SessionLost
 from .judge import Case, case_from_dict

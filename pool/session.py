@@ -10,16 +10,15 @@ from concurrent.futures import CancelledError, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
-from sandbox import descriptors
-from sandbox.call import Call
-from sandbox.errors import PolicyError
-from sandbox.family import Family
-from sandbox.jail import JailLost
-from sandbox.limits import Limits, require_limit
-from sandbox.reasons import ExitReason
-from sandbox.result import Result
-from sandbox.state import State, StateLost, Unfaithful
-
+from ..sandbox import descriptors
+from ..sandbox.call import Call
+from ..sandbox.errors import PolicyError
+from ..sandbox.family import Family
+from ..sandbox.jail import JailLost
+from ..sandbox.limits import Limits, require_limit
+from ..sandbox.reasons import ExitReason
+from ..sandbox.result import Result
+from ..sandbox.state import State, StateLost, Unfaithful
 from .errors import PoolClosed, SessionLost
 from .function import check_name, pack_call, value_of
 from .program import Program

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sandbox.errors import PolicyError, SetupError
-from sandbox.result import Result
-
+from ..sandbox.errors import PolicyError, SetupError
+from ..sandbox.result import Result
 from .errors import PoolError, SessionLost
 from .session import Session
 

@@ -8,16 +8,15 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sandbox import descriptors
-from sandbox.errors import PolicyError, SetupError
-from sandbox.jail import JailLost
-from sandbox.nursery import Nursery
-from sandbox.plan import shape_of
-from sandbox.reasons import ExitReason
-from sandbox.result import Result
-from sandbox.run import NotStarted, Run, RunLost
-from sandbox.template import SetupFailed, SetupRefused, SetupTimeout, Template, TemplateJail
-
+from ..sandbox import descriptors
+from ..sandbox.errors import PolicyError, SetupError
+from ..sandbox.jail import JailLost
+from ..sandbox.nursery import Nursery
+from ..sandbox.plan import shape_of
+from ..sandbox.reasons import ExitReason
+from ..sandbox.result import Result
+from ..sandbox.run import NotStarted, Run, RunLost
+from ..sandbox.template import SetupFailed, SetupRefused, SetupTimeout, Template, TemplateJail
 from .errors import PoolClosed, PoolError, ProgramError, SessionLost
 from .function import check_name, pack_call, value_of
 from .program import Options, Program

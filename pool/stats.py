@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from sandbox.result import Result
+from ..sandbox.result import Result
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from sandbox.job import Job
-from sandbox.pair import Record
-from sandbox.reasons import ExitReason
-from sandbox.result import Result
-from sandbox.stop import Stop
+from ..sandbox.job import Job
+from ..sandbox.pair import Record
+from ..sandbox.reasons import ExitReason
+from ..sandbox.result import Result
+from ..sandbox.stop import Stop
 
 OnOutput = Callable[[str, bytes], object]
 """Called with "stdout" or "stderr" and each piece of output, as it comes."""

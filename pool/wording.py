@@ -3,8 +3,8 @@
 import re
 import unicodedata
 
-from sandbox.reasons import ExitReason
-from sandbox.result import Result
+from ..sandbox.reasons import ExitReason
+from ..sandbox.result import Result
 
 _HARMLESS = re.compile(r"[\n\t -~]*")
 
@@ -12,7 +12,7 @@ _HARMLESS = re.compile(r"[\n\t -~]*")
 def ending(result: Result) -> str:
     """How a run ended, in a line.
 
-    >>> from sandbox.result import Result
+    >>> from interpreter_pool.sandbox.result import Result
     >>> ending(Result.internal("no worker", tier="none", queue_s=0.0))
     'internal error, not the program (no worker)'
     """

@@ -10,19 +10,18 @@ import logging
 import threading
 from collections.abc import Callable
 
-from sandbox.dialogue import Fault
-from sandbox.errors import SandboxError, SetupError
-from sandbox.guest.protocol import Shape
-from sandbox.jail import JailLost
-from sandbox.job import Job
-from sandbox.limits import Limits
-from sandbox.pair import Pair, Record
-from sandbox.plan import Plan, shape_of
-from sandbox.reasons import ExitReason
-from sandbox.result import Result
-from sandbox.run import NotStarted, Run, RunLost
-from sandbox.spares import RunJail, Spare
-
+from ..sandbox.dialogue import Fault
+from ..sandbox.errors import SandboxError, SetupError
+from ..sandbox.guest.protocol import Shape
+from ..sandbox.jail import JailLost
+from ..sandbox.job import Job
+from ..sandbox.limits import Limits
+from ..sandbox.pair import Pair, Record
+from ..sandbox.plan import Plan, shape_of
+from ..sandbox.reasons import ExitReason
+from ..sandbox.result import Result
+from ..sandbox.run import NotStarted, Run, RunLost
+from ..sandbox.spares import RunJail, Spare
 from .errors import PoolClosed
 from .lifecycle import Lifecycle, State
 from .queue import Queue

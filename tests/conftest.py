@@ -12,10 +12,10 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-from pool import Asserts, Pool
-from sandbox.cgroups import PREFIX
-from sandbox.layout import GUEST
-from sandbox.runtime import _base
+from interpreter_pool import Asserts, Pool
+from interpreter_pool.sandbox.cgroups import PREFIX
+from interpreter_pool.sandbox.layout import GUEST
+from interpreter_pool.sandbox.runtime import _base
 
 # No time is asserted: what a loaded machine does slowly is not wrong.
 settings.register_profile("ours", deadline=None, suppress_health_check=list(HealthCheck))

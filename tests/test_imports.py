@@ -15,6 +15,7 @@ ALLOWED = {
     "registry": set(),
     "transforms": {"pool", "registry", "sandbox"},
 }
+PRODUCT = tuple(ALLOWED)
 
 
 def sources(folder: str) -> Iterator[str]:
@@ -23,7 +24,9 @@ def sources(folder: str) -> Iterator[str]:
 
 
 def imports(path: str) -> Iterator[str]:
-    """Every module that the file imports, anywhere in it, by its absolute name."""
+    """Every module that the file imports, anywhere in it: by its name below interpreter_pool if
+    that is written relatively, else as it is written.
+    """
     with open(path, encoding="utf-8") as file:
         tree = ast.parse(file.read(), path)
     package = os.path.relpath(os.path.dirname(path), ROOT).split(os.sep)
@@ -45,6 +48,21 @@ def test_packages_import_only_what_they_may(folder):
     for path in paths:
         found = {name.partition(".")[0] for name in imports(path)}
         assert not found & forbidden, path
+
+
+@pytest.mark.parametrize("folder", PRODUCT)
+def test_packages_import_each_other_relatively(folder):
+    """A user's folder may hold a pool.py, a registry.py or a sandbox/ of its own."""
+    for path in sources(folder):
+        with open(path, encoding="utf-8") as file:
+            for node in ast.walk(ast.parse(file.read())):
+                names = []
+                if isinstance(node, ast.ImportFrom) and node.level == 0:
+                    names = [node.module or ""]
+                elif isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                for name in names:
+                    assert name.partition(".")[0] not in (*OURS, "interpreter_pool"), (path, name)
 
 
 def test_what_runs_in_the_jail_imports_the_standard_library_and_itself_only():

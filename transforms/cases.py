@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pool import Asserts, Call, Stdio
-from pool.judge import Case, case_from_dict
-from pool.judge.values import Rule, difference
+from ..pool import Asserts, Call, Stdio
+from ..pool.judge import Case, case_from_dict
+from ..pool.judge.values import Rule, difference
 
 _SOLUTION_CLASS = re.compile(r"^class Solution\b", re.MULTILINE)
 

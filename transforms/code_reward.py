@@ -9,9 +9,8 @@ from tensordict.utils import NestedKey
 from torchrl.data import Binary, Composite, TensorSpec, Unbounded
 from torchrl.envs import Transform
 
-from pool import Pool
-from sandbox import Limits
-
+from ..pool import Pool
+from ..sandbox import Limits
 from .cases import cases_from_value
 from .executors import PerProcess
 from .rewards import CodeRewardFunction, Extract, last_block

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from sandbox import Result
+from ..sandbox import Result
 
 Blocks = Mapping[int, Sequence[str]]
 """Code blocks by environment; those of one are in their order."""

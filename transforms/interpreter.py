@@ -9,12 +9,11 @@ from tensordict import NonTensorData, TensorDictBase, lazy_stack
 from torchrl.data import Composite, NonTensor, Unbounded
 from torchrl.envs.llm.transforms.tools import ToolTransformBase
 
-from pool import PythonExecutorService
-from registry import get_services
-from sandbox import Limits, PolicyError, SandboxError
-from sandbox.cpus import usable_cpus
-from sandbox.limits import require_limit
-
+from ..pool import PythonExecutorService
+from ..registry import get_services
+from ..sandbox import Limits, PolicyError, SandboxError
+from ..sandbox.cpus import usable_cpus
+from ..sandbox.limits import require_limit
 from .executors import PerProcess, Runs, ServiceFailed, Sessions
 from .extract import extract_code
 from .render import MOST_CHARACTERS, render_result, require_max_chars

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any
 
-from pool.wording import ending_of, escape, escape_character
-from sandbox.reasons import ExitReason
-from sandbox.result import Result
+from ..pool.wording import ending_of, escape, escape_character
+from ..sandbox.reasons import ExitReason
+from ..sandbox.result import Result
 
 MOST_CHARACTERS = 10_000
 

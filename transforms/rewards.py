@@ -5,10 +5,9 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from pool import Pool, Verdict
-from pool.judge import Case
-from sandbox import Limits
-
+from ..pool import Pool, Verdict
+from ..pool.judge import Case
+from ..sandbox import Limits
 from .cases import FUNCTION_IMPORTS, cases_from_row, with_imports
 from .extract import extract_code
 from .tool import PythonEnvironment

@@ -6,10 +6,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from pool import Pool, PoolClosed, PoolError, PoolFull, PoolTimeout, Session, SessionLost
-from sandbox import PolicyError, SetupError
-from sandbox.result import Result
-
+from ..pool import Pool, PoolClosed, PoolError, PoolFull, PoolTimeout, Session, SessionLost
+from ..sandbox import PolicyError, SetupError
+from ..sandbox.result import Result
 from .extract import extract_code
 from .render import MOST_CHARACTERS, UNAVAILABLE, excerpt, render_result
 

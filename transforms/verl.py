@@ -28,11 +28,10 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from pool import Pool, PoolError, Verdict
-from pool.judge import Case
-from pool.program import limits_from_dict
-from sandbox import Limits
-
+from ..pool import Pool, PoolError, Verdict
+from ..pool.judge import Case
+from ..pool.program import limits_from_dict
+from ..sandbox import Limits
 from .cases import FUNCTION_IMPORTS, MODULES, cases_from_ground_truth, with_imports
 from .rewards import Extract, last_block
 

@@ -10,8 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sandbox.errors import SandboxError
-
+from ...sandbox.errors import SandboxError
 from . import batch, bench, doctor, fuzz, judge, render, run
 from .ends import OWN_FAILURE, Ended, Interrupted, interrupt
 

@@ -7,8 +7,8 @@ honest), it is taken at its word, else how its run ended or the state of the bai
 
 import dataclasses
 
-from sandbox.limits import Limits
-from sandbox.reasons import ExitReason
+from ...sandbox.limits import Limits
+from ...sandbox.reasons import ExitReason
 
 PRELUDE = """
 import ctypes, errno, json, os, sys

@@ -16,9 +16,8 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sandbox.cpus import usable_cpus
-from sandbox.result import Result
-
+from ...sandbox.cpus import usable_cpus
+from ...sandbox.result import Result
 from ..pool import Pool
 from ..program import Program
 from ..task import RunFuture

@@ -13,8 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sandbox.cpus import usable_cpus
-
+from ...sandbox.cpus import usable_cpus
 from ..pool import Pool
 from . import options
 from .ends import printing

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sandbox.doctor import examine
-
+from ...sandbox.doctor import examine
 from . import render
 from .ends import Ended, printing
 from .selftest import Outcome, self_test

@@ -13,8 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sandbox.cpus import usable_cpus
-
+from ...sandbox.cpus import usable_cpus
 from ..fuzzing.difference import Difference
 from ..fuzzing.drawing import settled
 from ..fuzzing.search import OnExample

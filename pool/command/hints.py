@@ -2,10 +2,10 @@
 
 import re
 
-from sandbox.errors import PolicyError
-from sandbox.interpreter import current, find
-from sandbox.packages import find_packages, is_offered, provider_of
-from sandbox.result import Result
+from ...sandbox.errors import PolicyError
+from ...sandbox.interpreter import current, find
+from ...sandbox.packages import find_packages, is_offered, provider_of
+from ...sandbox.result import Result
 
 
 def missing_package(

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sandbox.limits import Limits
-
+from ...sandbox.limits import Limits
 from ..judge.plan import wall_for
 from ..pool import Pool
 from .sizes import parse_seconds, parse_size

@@ -10,10 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sandbox.doctor import Diagnosis
-from sandbox.reasons import ExitReason
-from sandbox.result import Result
-
+from ...sandbox.doctor import Diagnosis
+from ...sandbox.reasons import ExitReason
+from ...sandbox.result import Result
 from ..wording import ending, escape
 from .selftest import Outcome, Trial
 

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sandbox.reasons import ExitReason
-from sandbox.result import Result
-
+from ...sandbox.reasons import ExitReason
+from ...sandbox.result import Result
 from ..program import Program
 from ..task import RunFuture
 from . import files, options, render

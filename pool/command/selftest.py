@@ -6,11 +6,10 @@ import time
 from collections.abc import Iterator
 from enum import StrEnum
 
-from sandbox.errors import SandboxError
-from sandbox.limits import Limits
-from sandbox.reasons import ExitReason
-from sandbox.result import Result
-
+from ...sandbox.errors import SandboxError
+from ...sandbox.limits import Limits
+from ...sandbox.reasons import ExitReason
+from ...sandbox.result import Result
 from ..pool import Pool
 from .attempts import ATTEMPTS, END, PRELUDE, Attempt
 from .bait import Bait

@@ -4,7 +4,7 @@ import decimal
 import re
 from collections.abc import Sequence
 
-from sandbox.limits import MAX_SECONDS
+from ...sandbox.limits import MAX_SECONDS
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 

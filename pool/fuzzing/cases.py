@@ -3,8 +3,7 @@
 import contextlib
 from typing import TYPE_CHECKING
 
-from sandbox.limits import Limits
-
+from ...sandbox.limits import Limits
 from ..checks import require_count
 from ..errors import LimitExceeded, ProgramError
 from ..function import check_name, pack_call, value_of

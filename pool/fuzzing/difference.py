@@ -5,8 +5,7 @@ import keyword
 import math
 from typing import Any
 
-from sandbox.reasons import ExitReason
-
+from ...sandbox.reasons import ExitReason
 from ..judge.excerpt import shorten
 from ..judge.excerpt import value as excerpt
 from ..judge.values import Rule, canonical, difference
@@ -98,7 +97,7 @@ class Difference:
     def as_call(self) -> str:
         """The call as a line of Python that can be pasted.
 
-        >>> from pool.fuzzing import Answer
+        >>> from interpreter_pool.pool.fuzzing import Answer
         >>> Difference(function="f", args=([math.nan],), kwargs={"k": set()}, candidate=Answer(1),
         ...     reference=Answer(2), examples=1, seed=0).as_call()
         "f([float('nan')], k=set())"

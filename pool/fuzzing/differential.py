@@ -4,8 +4,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from sandbox.limits import Limits
-
+from ...sandbox.limits import Limits
 from ..checks import require_count
 from ..function import check_name
 from ..judge.cases import Call

@@ -3,9 +3,8 @@
 import contextlib
 from typing import TYPE_CHECKING, TypedDict
 
-from sandbox.limits import Limits
-from sandbox.reasons import ExitReason
-
+from ...sandbox.limits import Limits
+from ...sandbox.reasons import ExitReason
 from ..errors import LimitExceeded, PoolError, ProgramError
 from ..function import Function
 from ..judge.values import Rule

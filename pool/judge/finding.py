@@ -2,9 +2,8 @@
 
 import dataclasses
 
-from sandbox.reasons import ExitReason
-from sandbox.result import Result
-
+from ...sandbox.reasons import ExitReason
+from ...sandbox.result import Result
 from .verdict import Outcome
 
 

@@ -4,9 +4,8 @@ import dataclasses
 import math
 from typing import Any
 
-from sandbox.reasons import ExitReason
-from sandbox.result import Result
-
+from ...sandbox.reasons import ExitReason
+from ...sandbox.result import Result
 from ..errors import LimitExceeded, PoolError, ProgramError
 from ..function import value_of
 from ..task import Trial

@@ -8,8 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 
-from sandbox.result import Result
-
+from ...sandbox.result import Result
 from ..errors import PoolFull
 from ..task import RunFuture
 from .findings import find

@@ -6,11 +6,10 @@ import dataclasses
 import random
 from collections.abc import Iterable, Sequence
 
-from sandbox.errors import PolicyError
-from sandbox.guest.dialogue import PROGRAM, TEST
-from sandbox.job import Job
-from sandbox.limits import MAX_SECONDS, Limits, require_limit
-
+from ...sandbox.errors import PolicyError
+from ...sandbox.guest.dialogue import PROGRAM, TEST
+from ...sandbox.job import Job
+from ...sandbox.limits import MAX_SECONDS, Limits, require_limit
 from ..checks import each_of
 from ..program import Program
 from ..task import Trial

@@ -3,6 +3,7 @@
 import base64
 import builtins
 import contextlib
+import functools
 import os
 import pickle
 import secrets
@@ -29,10 +30,10 @@ _END_PATIENCE_S = 4.0
 
 _COMMAND = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from registry.local.server import main; main(*map(int, sys.argv[2:]))"
+    "from interpreter_pool.registry.local.server import main; main(*map(int, sys.argv[2:]))"
 )
-_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-"""Where `registry` is; the rest of `sys.path` a service is told later."""
+_HOME = functools.reduce(lambda path, _: os.path.dirname(path), range(4), os.path.abspath(__file__))
+"""The folder that holds `interpreter_pool`; the service gets the rest of `sys.path` later."""
 
 
 class LocalService(Backend):

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 import pyseccomp
 
-from sandbox import cgroups
-from sandbox.guest import kernel
+from interpreter_pool.sandbox import cgroups
+from interpreter_pool.sandbox.guest import kernel
 
 from .kinds import KINDS, Kind
 

@@ -145,7 +145,9 @@ def test_the_imitation_is_what_it_says(kind):
 def test_the_doctor_tells_the_truth(kind):
     """Its tier is the one that auto picks; every layer is as this host was made; exit code 0 or 1."""
     wanted = KINDS[kind]
-    done = there(kind, "-c", "from pool.command import main; main()", "doctor", "--json")
+    done = there(
+        kind, "-c", "from interpreter_pool.pool.command import main; main()", "doctor", "--json"
+    )
     assert done.stderr == ""
     told = json.loads(done.stdout)
     findings = {finding["name"]: finding for finding in told["findings"]}
@@ -166,8 +168,8 @@ def test_the_doctor_tells_the_truth(kind):
 
 AUTO = """
 import json, logging
-from pool import Pool
-from sandbox import SetupError
+from interpreter_pool import Pool
+from interpreter_pool import SetupError
 try:
     with Pool(1) as pool:
         told = {"tier": pool.run("print(1)").tier}
@@ -187,7 +189,12 @@ def test_auto_never_falls_to_none(kind):
     assert "namespaces: " in told["error"]
     assert "landlock: " in told["error"]
     assert report(kind, AUTO.replace("Pool(1)", "Pool(1, tier='none')")) == {"tier": "none"}
-    command = ("-c", "from pool.command import main; main()", "run", "examples/hello.py")
+    command = (
+        "-c",
+        "from interpreter_pool.pool.command import main; main()",
+        "run",
+        "examples/hello.py",
+    )
     done = there(kind, *command)
     assert (done.returncode, done.stdout) == (125, "")
 
@@ -196,7 +203,12 @@ def test_auto_never_falls_to_none(kind):
 def test_nothing_gets_out(kind):
     """`pool doctor --self-test` finds nothing that is not held, and tries everything it can."""
     done = there(
-        kind, "-c", "from pool.command import main; main()", "doctor", "--self-test", "--json"
+        kind,
+        "-c",
+        "from interpreter_pool.pool.command import main; main()",
+        "doctor",
+        "--self-test",
+        "--json",
     )
     trials = json.loads(done.stdout)["self_test"]
     assert next(trial["tier"] for trial in trials) == TIER[kind]
@@ -208,8 +220,8 @@ def test_nothing_gets_out(kind):
 
 IN_MESSAGES = """
 import json, resource, sys, threading, time
-from pool import Pool
-from sandbox import Limits
+from interpreter_pool import Pool
+from interpreter_pool import Limits
 program = \"\"\"
 import array, os, resource, socket, time
 kept = socket.socketpair()

@@ -16,21 +16,21 @@ from typing import NamedTuple
 
 import ray
 
-from registry import loopback
+from interpreter_pool.registry import loopback
 
 HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 CPUS = 16
 
 SERVICES = (
-    (r"^from torchrl\.services import ", "from registry import "),
+    (r"^from torchrl\.services import ", "from interpreter_pool.registry import "),
     (r"^from torchrl\._utils import logger$", "import logging; logger = logging.getLogger('peer')"),
 )
 
 INTERPRETER = (
     (
         r"^from torchrl\.envs\.llm\.transforms import PythonExecutorService, PythonInterpreter$",
-        "from pool import PythonExecutorService; from transforms import PythonInterpreter",
+        "from interpreter_pool import PythonExecutorService; from interpreter_pool.transforms import PythonInterpreter",
     ),
 )
 
@@ -39,7 +39,10 @@ WITHOUT_VLLM = (
 )
 
 ENVIRONMENTS = (
-    (r"^    PythonInterpreter,\n\)", ")\nfrom transforms import PythonInterpreter"),
+    (
+        r"^    PythonInterpreter,\n\)",
+        ")\nfrom interpreter_pool.transforms import PythonInterpreter",
+    ),
     *WITHOUT_VLLM,
 )
 

@@ -18,8 +18,7 @@ from typing import Any
 
 import pytest
 
-from pool import Pool, Program
-from sandbox import Limits
+from interpreter_pool import Limits, Pool, Program
 
 HERE = Path(__file__).parent
 SOURCE = (HERE / "cpython_program.py").read_text()

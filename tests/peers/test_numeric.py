@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from pool import Pool
-from sandbox import Limits
+from interpreter_pool import Limits, Pool
 
 LIMITS = Limits(wall_s=300, memory_bytes=2 << 30, disk_bytes=256 << 20, threads=None)
 

@@ -9,7 +9,14 @@ import time
 
 import pytest
 
-COMMAND = [sys.executable, "-W", "error", "-c", "from pool.command import main; main()", "batch"]
+COMMAND = [
+    sys.executable,
+    "-W",
+    "error",
+    "-c",
+    "from interpreter_pool.pool.command import main; main()",
+    "batch",
+]
 
 KINDS = (
     # code, limits; how it ends is a property of the kind

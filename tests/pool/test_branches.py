@@ -8,8 +8,7 @@ import psutil
 import pytest
 from conftest import is_idle, wait_until
 
-from pool import Pool
-from sandbox import PolicyError
+from interpreter_pool import PolicyError, Pool
 
 
 @pytest.fixture

@@ -13,11 +13,17 @@ import psutil
 import pytest
 from conftest import wait_until
 
-from pool.command import options
-from sandbox import Result
-from sandbox.nsjail import VARIABLE
+from interpreter_pool import Result
+from interpreter_pool.pool.command import options
+from interpreter_pool.sandbox.nsjail import VARIABLE
 
-COMMAND = [sys.executable, "-W", "error", "-c", "from pool.command import main; main()"]
+COMMAND = [
+    sys.executable,
+    "-W",
+    "error",
+    "-c",
+    "from interpreter_pool.pool.command import main; main()",
+]
 TIERS = ["namespaces", "landlock"]
 
 
@@ -486,7 +492,7 @@ def test_a_program_without_end_is_read_up_to_its_limit():
 def test_the_version_is_told_also_by_the_module():
     version = importlib.metadata.version("interpreter-pool")
     done = subprocess.run(
-        [sys.executable, "-m", "pool", "--version"], capture_output=True, text=True
+        [sys.executable, "-m", "interpreter_pool", "--version"], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (0, f"interpreter-pool {version}\n")
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from pool import Answer, Difference, Pool, PoolClosed
-from pool.fuzzing.difference import literal
-from pool.fuzzing.signature import parameters
-from pool.judge.values import Rule, canonical
+from interpreter_pool import Answer, Difference, Pool, PoolClosed
+from interpreter_pool.pool.fuzzing.difference import literal
+from interpreter_pool.pool.fuzzing.signature import parameters
+from interpreter_pool.pool.judge.values import Rule, canonical
 
 PLANTED = {
     # reference, candidate, the simplest input on which they differ

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from conftest import grown, is_idle, possessions, wait_until
 
-from pool import Pool
+from interpreter_pool import Pool
 
 RUNS = {"namespaces": 10_000, "landlock": 3_000}
 IN_FLIGHT = 16

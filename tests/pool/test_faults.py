@@ -12,14 +12,13 @@ import psutil
 import pytest
 from conftest import wait_until
 
-from pool import Pool
-from sandbox import Limits, PolicyError, SetupError
-from sandbox import jail as jail_module
-from sandbox.cgroups import PREFIX
-from sandbox.guest import capabilities
-from sandbox.jail import Jail
-from sandbox.nsjail import VARIABLE
-from sandbox.runtime import _base
+from interpreter_pool import Limits, PolicyError, Pool, SetupError
+from interpreter_pool.sandbox import jail as jail_module
+from interpreter_pool.sandbox.cgroups import PREFIX
+from interpreter_pool.sandbox.guest import capabilities
+from interpreter_pool.sandbox.jail import Jail
+from interpreter_pool.sandbox.nsjail import VARIABLE
+from interpreter_pool.sandbox.runtime import _base
 
 SLEEP = "print('begun', flush=True)\nimport time; time.sleep(60)"
 
@@ -171,7 +170,7 @@ def test_a_child_that_is_stopped_as_it_is_born(tier, monkeypatch, call):
     """It has just asked to die with its zygote, or not even that, nor would it hear that it is told
     to go; and there may be no cgroup by which to find it.
     """
-    monkeypatch.setattr("sandbox.host.writable_cgroup", lambda runtime: None)
+    monkeypatch.setattr("interpreter_pool.sandbox.host.writable_cgroup", lambda runtime: None)
     single = Pool(1, tier=tier)
     zygote = zygote_of(single)
     spare = child_of(zygote)
@@ -287,14 +286,14 @@ def test_when_no_worker_can_be_replaced_runs_are_answered(single, monkeypatch):
     def refuse(*_args, **_options):
         raise SetupError("launch", "out of order")
 
-    monkeypatch.setattr("sandbox.spares.RunJail.start", refuse)
+    monkeypatch.setattr("interpreter_pool.sandbox.spares.RunJail.start", refuse)
     os.kill(zygote_of(single), signal.SIGKILL)
     wait_until(lambda: single.stats().workers_alive == 0)
     result = single.run("print(1)")
     assert result.infra_error
     assert result.reason == "internal"
     assert "out of order" in result.detail
-    monkeypatch.setattr("sandbox.spares.RunJail.start", real)
+    monkeypatch.setattr("interpreter_pool.sandbox.spares.RunJail.start", real)
     wait_until(lambda: single.stats().workers_alive == 1, timeout_s=15)
     assert single.run("print(1)").ok
 
@@ -302,7 +301,7 @@ def test_when_no_worker_can_be_replaced_runs_are_answered(single, monkeypatch):
 HOST = """
 import sys
 import time
-from pool import Pool
+from interpreter_pool import Pool
 pool = Pool(2, tier=sys.argv[1])
 future = pool.submit("while True: pass", timeout=600)
 while pool.stats().workers_busy == 0 or pool.stats().workers_alive < 2: pass
@@ -328,7 +327,7 @@ def test_a_host_that_is_killed_leaves_nothing_running(tier, tmp_path):
     (folder,) = base.iterdir()
     groups = our_cgroups(folder.name)
     done = subprocess.run(
-        [sys.executable, "-c", "from pool import Pool; Pool(1).close()"],
+        [sys.executable, "-c", "from interpreter_pool import Pool; Pool(1).close()"],
         env=environment,
         capture_output=True,
         text=True,

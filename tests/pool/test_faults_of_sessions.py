@@ -10,10 +10,9 @@ import psutil
 import pytest
 from conftest import grown, is_idle, possessions, wait_until
 
-from pool import Pool, SessionLost
-from sandbox import Limits, PolicyError, SetupError
-from sandbox.family import Family
-from sandbox.jail import Jail, JailLost, pid_of
+from interpreter_pool import Limits, PolicyError, Pool, SessionLost, SetupError
+from interpreter_pool.sandbox.family import Family
+from interpreter_pool.sandbox.jail import Jail, JailLost, pid_of
 
 SETUP = "table = list(range(10))\ndef total(): return sum(table)"
 
@@ -68,7 +67,7 @@ def test_a_nursery_that_dies_takes_its_sessions_and_no_others(single):
 def test_a_nursery_that_hangs_is_replaced(single, monkeypatch):
     """SIGSTOP of the jail of sessions: a new session is there after the patience for forks."""
     single.session().close()
-    monkeypatch.setattr("sandbox.nursery._FORK_PATIENCE_S", 1.0)
+    monkeypatch.setattr("interpreter_pool.sandbox.nursery._FORK_PATIENCE_S", 1.0)
     stopped = nursery_of(single)
     stopped.suspend()
     began = time.monotonic()
@@ -171,7 +170,7 @@ def test_a_call_whose_state_is_killed_is_rolled_back(single):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_template_that_dies_or_hangs_is_made_anew(single, monkeypatch, number):
     """The next run of the snapshot finds what the set-up code makes, made once more."""
-    monkeypatch.setattr("sandbox.template.START_PATIENCE_S", 1.0)
+    monkeypatch.setattr("interpreter_pool.sandbox.template.START_PATIENCE_S", 1.0)
     with single.snapshot(SETUP) as snapshot:
         assert snapshot.call("total") == 45
         os.kill(pid_of(snapshot._origin._template._pidfd), number)

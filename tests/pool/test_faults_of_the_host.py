@@ -19,10 +19,10 @@ from conftest import is_idle, wait_until
 from test_faults import begin, child_of, zygote_of
 from test_load import load
 
-from pool import Pool
-from sandbox import Limits, SetupError, descriptors
-from sandbox import cgroups as groups
-from sandbox.guest import capabilities, kernel
+from interpreter_pool import Pool
+from interpreter_pool.sandbox import Limits, SetupError, descriptors
+from interpreter_pool.sandbox import cgroups as groups
+from interpreter_pool.sandbox.guest import capabilities, kernel
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +51,7 @@ def test_a_run_that_has_ended_is_not_timed_out_for_a_zygote_that_hangs(single):
 
 def test_a_run_without_a_limit_does_not_wait_for_ever_for_its_zygote(single, monkeypatch):
     """The same where no limit would ever end the wait."""
-    monkeypatch.setattr("sandbox.guard._LONGEST_LOOK_S", 0.5)
+    monkeypatch.setattr("interpreter_pool.sandbox.guard._LONGEST_LOOK_S", 0.5)
     wait_until(lambda: is_idle(single))
     os.kill(zygote_of(single), signal.SIGSTOP)
     assert single.run("print(1)", limits=Limits(wall_s=None)).stdout == "1\n"
@@ -59,7 +59,7 @@ def test_a_run_without_a_limit_does_not_wait_for_ever_for_its_zygote(single, mon
 
 def test_a_spare_that_hangs_does_not_hold_a_run(single, monkeypatch):
     """SIGSTOP of the child that waits for a job: the run takes place on another jail."""
-    monkeypatch.setattr("sandbox.guard.START_PATIENCE_S", 1.0)
+    monkeypatch.setattr("interpreter_pool.sandbox.guard.START_PATIENCE_S", 1.0)
     wait_until(lambda: is_idle(single))
     os.kill(child_of(zygote_of(single)), signal.SIGSTOP)
     assert single.run("print(1)", timeout=1).stdout == "1\n"
@@ -144,8 +144,8 @@ def highest_descriptor() -> int:
 
 WORKERS = """
 import os, resource, sys
-from pool import Pool
-from sandbox import SetupError
+from interpreter_pool import Pool
+from interpreter_pool import SetupError
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]),) * 2)
 before = os.listdir("/proc/self/fd")
 try:
@@ -177,8 +177,8 @@ def test_workers_that_can_never_all_run_are_told_at_once(tier):
 
 STARTING = """
 import os, resource, sys
-from pool import Pool
-from sandbox import SetupError
+from interpreter_pool import Pool
+from interpreter_pool import SetupError
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 with Pool(1, tier=sys.argv[1]) as pool: pool.run("1")
 before = len(os.listdir("/proc/self/fd")), os.listdir(sys.argv[2])
@@ -216,8 +216,8 @@ def test_a_pool_that_cannot_start_for_want_of_descriptors_keeps_none(tier, tmp_p
 
 WITHOUT_PROCESSES = """
 import json, os, sys, threading, time
-from pool import Pool
-from sandbox import SetupError
+from interpreter_pool import Pool
+from interpreter_pool import SetupError
 path = sys.argv[2]
 def cap(number):
     with open(path + "/pids.max", "w") as file: file.write(str(number))

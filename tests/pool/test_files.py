@@ -5,9 +5,8 @@ import os
 
 import pytest
 
-from pool import Pool, Program
-from sandbox import Limits
-from sandbox.files import Pattern
+from interpreter_pool import Limits, Pool, Program
+from interpreter_pool.sandbox.files import Pattern
 
 ALL_BYTES = bytes(range(256)) * 1000
 

@@ -9,8 +9,7 @@ from conftest import is_idle, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pool import LimitExceeded, Pool, PoolClosed, PoolTimeout, ProgramError
-from sandbox import Limits
+from interpreter_pool import LimitExceeded, Limits, Pool, PoolClosed, PoolTimeout, ProgramError
 
 SOURCE = """
 import collections, os, sys

@@ -11,7 +11,13 @@ import time
 import pytest
 from conftest import wait_until
 
-COMMAND = [sys.executable, "-W", "error", "-c", "from pool.command import main; main()"]
+COMMAND = [
+    sys.executable,
+    "-W",
+    "error",
+    "-c",
+    "from interpreter_pool.pool.command import main; main()",
+]
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": ROOT}
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pool import PoolError, SessionLost
-from sandbox import Limits, PolicyError, Result
-from sandbox.guest import wire
-from sandbox.guest.session import HEADER
+from interpreter_pool import Limits, PolicyError, PoolError, Result, SessionLost
+from interpreter_pool.sandbox.guest import wire
+from interpreter_pool.sandbox.guest.session import HEADER
 
 LIMITS = Limits(wall_s=0.5)
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from sandbox import Limits
+from interpreter_pool import Limits
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from pool import PersistentPythonProcess, Pool, PoolClosed, SessionLost
+from interpreter_pool import PersistentPythonProcess, Pool, PoolClosed, SessionLost
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_what_makes_no_sense_is_refused(options, error):
 
 HOST = """
 import sys
-from pool import PersistentPythonProcess
+from interpreter_pool import PersistentPythonProcess
 process = PersistentPythonProcess(timeout=60)
 print("ready", flush=True)
 process.execute("while True: pass")

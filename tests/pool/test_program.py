@@ -9,8 +9,7 @@ import time
 import pytest
 from conftest import is_idle, wait_until
 
-from pool import Pool, PoolClosed, Program
-from sandbox import Limits
+from interpreter_pool import Limits, Pool, PoolClosed, Program
 
 
 def test_an_environment_is_complete(pool):

@@ -7,11 +7,10 @@ import weakref
 import pytest
 from conftest import is_idle, wait_until
 
-from pool import Pool, PoolFull
-from pool.queue import Queue
-from pool.task import Task
-from sandbox import Limits
-from sandbox.job import Job
+from interpreter_pool import Limits, Pool, PoolFull
+from interpreter_pool.pool.queue import Queue
+from interpreter_pool.pool.task import Task
+from interpreter_pool.sandbox.job import Job
 
 
 def make_task(timeout_s: float | None = None) -> Task:

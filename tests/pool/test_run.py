@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandbox import ExitReason
+from interpreter_pool import ExitReason
 
 ENDS = [
     # program, reason, exit code, signal, completed

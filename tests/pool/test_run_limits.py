@@ -5,8 +5,7 @@ import time
 
 import pytest
 
-from pool import Pool
-from sandbox import Limits
+from interpreter_pool import Limits, Pool
 
 BUSY = "while True: pass"
 

@@ -12,8 +12,7 @@ import time
 import pytest
 from conftest import wait_until
 
-from pool import Pool, PoolClosed, PoolFull, PoolTimeout
-from sandbox import Limits
+from interpreter_pool import Limits, Pool, PoolClosed, PoolFull, PoolTimeout
 
 FOREVER = "while True: pass"
 SLEEP = "import time; time.sleep(60)"
@@ -186,7 +185,7 @@ def test_a_wait_may_be_interrupted_at_any_moment(tmp_path):
     """Wherever in it the signal's exception is raised: no lock stays held, and the pool goes on."""
     script = """
 import signal
-from pool import Pool
+from interpreter_pool import Pool
 with Pool(1) as pool:
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -230,7 +229,7 @@ def test_an_interrupted_wait_kills_the_run(tmp_path):
     """Ctrl-C while waiting for a run: KeyboardInterrupt, and the program is gone."""
     script = f"""
 import signal, threading
-from pool import Pool
+from interpreter_pool import Pool
 with Pool(1) as pool:
     def interrupt():
         while pool.stats().workers_busy == 0: pass
@@ -281,7 +280,7 @@ def test_closing_while_workers_start(tier):
 def test_a_pool_that_nobody_closes_ends_with_its_process(tmp_path):
     """At the interpreter's exit everything is ended and removed, without a word."""
     script = """
-from pool import Pool
+from interpreter_pool import Pool
 pool = Pool(1)
 print(pool.run("print(1)").stdout, end="")
 future = pool.submit("while True: pass", timeout=60)
@@ -296,7 +295,7 @@ def test_in_a_forked_child_the_pool_is_closed(tmp_path):
     script = """
 import os, warnings
 warnings.simplefilter("ignore")
-from pool import Pool, PoolClosed
+from interpreter_pool import Pool, PoolClosed
 pool = Pool(1)
 pid = os.fork()
 if pid == 0:
@@ -321,7 +320,7 @@ def test_a_forked_child_can_have_a_pool_of_its_own(tmp_path):
     script = """
 import os, warnings
 warnings.simplefilter("ignore")
-from pool import Pool
+from interpreter_pool import Pool
 with Pool(1) as pool:
     pid = os.fork()
     if pid == 0:

@@ -7,12 +7,19 @@ import sys
 
 import pytest
 
-from pool.command.attempts import ATTEMPTS
-from pool.command.selftest import Outcome, self_test
-from sandbox import SetupError, layout, seccomp, syscalls
-from sandbox.guest import landlock
+from interpreter_pool.pool.command.attempts import ATTEMPTS
+from interpreter_pool.pool.command.selftest import Outcome, self_test
+from interpreter_pool.sandbox import SetupError, layout, seccomp, syscalls
+from interpreter_pool.sandbox.guest import landlock
 
-COMMAND = [sys.executable, "-W", "error", "-c", "from pool.command import main; main()", "doctor"]
+COMMAND = [
+    sys.executable,
+    "-W",
+    "error",
+    "-c",
+    "from interpreter_pool.pool.command import main; main()",
+    "doctor",
+]
 
 
 def doctor(*options: str) -> "subprocess.CompletedProcess[str]":
@@ -114,7 +121,7 @@ def test_bad_usage_of_the_self_test_is_told():
 
 def test_a_tier_that_does_not_work_is_an_error(monkeypatch):
     """Asked for by name, it is no row of a table."""
-    monkeypatch.setattr("sandbox.guest.landlock.probe", lambda: 0)
+    monkeypatch.setattr("interpreter_pool.sandbox.guest.landlock.probe", lambda: 0)
     with pytest.raises(SetupError, match="landlock"):
         list(self_test("landlock"))
 

@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import wait_until
 
-from pool import (
+from interpreter_pool import (
     LimitExceeded,
+    Limits,
+    PolicyError,
     PoolClosed,
     PoolFull,
     PoolTimeout,
@@ -18,8 +20,8 @@ from pool import (
     ProgramError,
     PythonExecutorService,
     SessionLost,
+    SetupError,
 )
-from sandbox import Limits, PolicyError, SetupError
 
 
 @pytest.fixture
@@ -209,7 +211,7 @@ def test_cleanup_ends_everything():
 def test_the_service_needs_no_ray():
     """Metrics import Ray in an actor only."""
     code = (
-        "import sys; from pool import PythonExecutorService\n"
+        "import sys; from interpreter_pool import PythonExecutorService\n"
         "with PythonExecutorService(1) as service: service.execute('1')\n"
         "assert 'ray' not in sys.modules"
     )
@@ -251,6 +253,6 @@ def test_a_session_without_descriptors_costs_its_batch_nothing(service, monkeypa
     def none_left():
         raise SetupError("descriptors", "too few")
 
-    monkeypatch.setattr("pool.session.descriptors.require", none_left)
+    monkeypatch.setattr("interpreter_pool.pool.session.descriptors.require", none_left)
     (results,) = service.execute_in_many([(session_id, ["1", "2"])])
     assert [result["infra_error"] for result in results] == [True, True]

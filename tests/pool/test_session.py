@@ -13,9 +13,8 @@ import psutil
 import pytest
 from conftest import is_idle, wait_until
 
-from pool import Pool, PoolClosed, PoolTimeout, SessionLost
-from sandbox import Limits, PolicyError
-from sandbox.call import _Outcome
+from interpreter_pool import Limits, PolicyError, Pool, PoolClosed, PoolTimeout, SessionLost
+from interpreter_pool.sandbox.call import _Outcome
 
 
 @pytest.fixture
@@ -321,7 +320,7 @@ def test_what_makes_no_sense_is_refused(pool, options, error):
 
 HOST = """
 import sys, time
-from pool import Pool
+from interpreter_pool import Pool
 pool = Pool(1, tier=sys.argv[1])
 session = pool.session()
 session.run("x = 1")

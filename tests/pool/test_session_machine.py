@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from pool import Pool, ProgramError, Session, SessionLost
+from interpreter_pool import Pool, ProgramError, Session, SessionLost
 
 SET_UP = """
 import os, signal, sys

@@ -15,9 +15,16 @@ from conftest import is_idle, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pool import LimitExceeded, Pool, PoolFull, ProgramError, SessionLost
-from pool.sessions import _estimate
-from sandbox import Limits, PolicyError
+from interpreter_pool import (
+    LimitExceeded,
+    Limits,
+    PolicyError,
+    Pool,
+    PoolFull,
+    ProgramError,
+    SessionLost,
+)
+from interpreter_pool.pool.sessions import _estimate
 
 
 def value(session, code, **options):
@@ -546,8 +553,8 @@ def things() -> tuple[int, int]:
 
 DESCRIPTORS = """
 import resource, sys
-from pool import Pool
-from sandbox import SetupError
+from interpreter_pool import Pool
+from interpreter_pool import SetupError
 hard = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
 with Pool(1, tier=sys.argv[1]) as pool:

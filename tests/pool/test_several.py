@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from pool import Pool
-from sandbox import Limits, PolicyError
+from interpreter_pool import Limits, PolicyError, Pool
 
 LIMITS = Limits(processes=6, wall_s=30)
 
@@ -281,7 +280,12 @@ def test_the_command_takes_a_number(tmp_path):
     file.write_text(PROGRAMS["fork"])
 
     def run(*options: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-c", "from pool.command import main; main()", "run"]
+        command = [
+            sys.executable,
+            "-c",
+            "from interpreter_pool.pool.command import main; main()",
+            "run",
+        ]
         return subprocess.run(
             [*command, *options, str(file)], capture_output=True, text=True, timeout=60
         )
@@ -301,7 +305,7 @@ def test_more_processes_than_linux_can_have_are_any_number(pool):
 
 def test_without_a_cgroup_all_of_them_are_watched(monkeypatch):
     """Where no cgroup counts, memory, CPU time and number of processes are looked at, of them all."""
-    monkeypatch.setattr("sandbox.host.writable_cgroup", lambda runtime: None)
+    monkeypatch.setattr("interpreter_pool.sandbox.host.writable_cgroup", lambda runtime: None)
     code = """
 import os, sys, time
 for _ in range(3):

@@ -10,8 +10,10 @@ import psutil
 import pytest
 from conftest import is_idle, orphans, wait_until
 
-from pool import (
+from interpreter_pool import (
     LimitExceeded,
+    Limits,
+    PolicyError,
     Pool,
     PoolClosed,
     PoolError,
@@ -19,8 +21,8 @@ from pool import (
     Program,
     ProgramError,
     SessionLost,
+    SetupError,
 )
-from sandbox import Limits, PolicyError, SetupError
 
 SETUP = """
 import json, os, sys, time

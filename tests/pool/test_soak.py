@@ -17,8 +17,7 @@ import pytest
 from conftest import TIERS, grown, is_idle, possessions, wait_until
 from test_endurance import is_of_ours
 
-from pool import Pool, PoolError
-from sandbox import Limits, Result, SandboxError
+from interpreter_pool import Limits, Pool, PoolError, Result, SandboxError
 
 RUNS = 100_000
 IN_FLIGHT = 8

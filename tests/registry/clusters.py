@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from registry import loopback
+from interpreter_pool.registry import loopback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 

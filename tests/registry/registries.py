@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from clusters import ray_running
 
-from registry import get_services
+from interpreter_pool import get_services
 
 _numbers = itertools.count()
 

@@ -20,7 +20,7 @@ from example_services import (
     Slow,
 )
 
-from registry import (
+from interpreter_pool.registry import (
     DEFAULT_NAMESPACE,
     Service,
     ServiceDied,

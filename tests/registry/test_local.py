@@ -19,12 +19,12 @@ from clusters import HERE, main_of
 from conftest import wait_until
 from example_services import Broken, Counter, Hungry, Meeting, Owner
 
-from pool import PythonExecutorService
-from registry import LocalService, ServiceDied, ServiceError, get_services
-from registry.local import wire
-from registry.local.handle import _Answers
-from registry.local.records import Records, require_private
-from registry.local.server import Server
+from interpreter_pool import PythonExecutorService
+from interpreter_pool.registry import LocalService, ServiceDied, ServiceError, get_services
+from interpreter_pool.registry.local import wire
+from interpreter_pool.registry.local.handle import _Answers
+from interpreter_pool.registry.local.records import Records, require_private
+from interpreter_pool.registry.local.server import Server
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def services(folder):
 def peer_code(folder: str) -> str:
     return (
         "import os, sys, time\n"
-        "from registry import get_services\n"
+        "from interpreter_pool import get_services\n"
         "from example_services import Counter, Owner, Slow\n"
-        "from pool import PythonExecutorService\n"
+        "from interpreter_pool import PythonExecutorService\n"
         f"services = get_services('local', namespace='test', folder={folder!r})\n"
     )
 
@@ -213,7 +213,7 @@ def test_a_script_without_a_main_guard_does_not_start_services_without_end(folde
     """register at a script's top level is told how to write it; it does not multiply."""
     script = tmp_path / "script.py"
     script.write_text(
-        f"from registry import get_services\n"
+        f"from interpreter_pool import get_services\n"
         f"class Mine:\n    def get(self): return 7\n"
         f"services = get_services('local', folder={folder!r})\n"
         f"handle = services.register('mine', Mine)\n"
@@ -221,7 +221,7 @@ def test_a_script_without_a_main_guard_does_not_start_services_without_end(folde
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
     assert "__name__ == '__main__'" in run.stderr
     script.write_text(
-        f"from registry import get_services\n"
+        f"from interpreter_pool import get_services\n"
         f"class Mine:\n    def get(self): return 7\n"
         f"if __name__ == '__main__':\n"
         f"    services = get_services('local', folder={folder!r})\n"
@@ -238,7 +238,7 @@ def test_a_script_is_not_run_again_for_a_class_of_a_module(folder, tmp_path):
     script.write_text(
         f"import sys; sys.path[:0] = {[HERE]!r}\n"
         f"print('run')\n"
-        f"from registry import get_services\n"
+        f"from interpreter_pool import get_services\n"
         f"from example_services import Counter\n"
         f"with get_services('local', folder={folder!r}) as services:\n"
         f"    handle = services.register('counter', Counter, 7)\n"
@@ -444,7 +444,7 @@ def test_another_user_is_not_admitted():
 
 def test_a_stopped_holder_of_the_folder_does_not_hang_others(services, folder, monkeypatch):
     """Whoever finds the folder locked for too long is told so."""
-    monkeypatch.setattr("registry.local.records._PATIENCE_S", 0.5)
+    monkeypatch.setattr("interpreter_pool.registry.local.records._PATIENCE_S", 0.5)
     records = Records("test", folder)
     with records._locked(), pytest.raises(ServiceError, match="seems to be stopped"):
         services.list()

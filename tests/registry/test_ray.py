@@ -14,9 +14,9 @@ from clusters import main_of, ray_running
 from conftest import wait_until
 from example_services import Counter, Meeting
 
-from pool import PythonExecutorService, SessionLost
-from registry import Infeasible, RayService, ServiceDied, StartTimeout
-from registry.ray_registry import REGISTRY_NAME
+from interpreter_pool import PythonExecutorService, SessionLost
+from interpreter_pool.registry import Infeasible, RayService, ServiceDied, StartTimeout
+from interpreter_pool.registry.ray_registry import REGISTRY_NAME
 
 pytest_plugins = ["registries"]
 
@@ -61,7 +61,7 @@ def test_starting_ray_asks_for_no_outside_address(tmp_path):
     """Not even for the route to one, which is how Ray looks for its own address."""
     log = tmp_path / "log"
     code = (
-        "from registry import get_services\n"
+        "from interpreter_pool import get_services\n"
         "own = {'address': 'local', 'num_cpus': 1, 'log_to_driver': False}\n"
         "get_services('ray', ray_init_config=own).shutdown()\n"
         "import ray; ray.shutdown()"
@@ -139,7 +139,7 @@ def test_a_name_whose_registrant_died_is_free_again(ray, services, namespace, tm
     """kill -9 while its constructor runs: the name can be taken within the lease's time."""
     note = tmp_path / "note"
     code = (
-        "from registry import get_services\n"
+        "from interpreter_pool import get_services\n"
         "from example_services import Slow\n"
         f"services = get_services('ray', namespace={namespace!r})\n"
         f"services.register('model', Slow, 300, {str(note)!r})"
@@ -200,7 +200,7 @@ def test_tasks_find_services(ray, services, namespace):
 
     @ray.remote(num_cpus=0)
     def task():
-        from registry import get_services
+        from interpreter_pool import get_services
 
         peer = get_services("ray", namespace=namespace)
         return peer.result(peer["counter"].get.remote(), timeout=30)
@@ -376,7 +376,7 @@ def test_a_missing_ray_is_told_with_the_way_out(tmp_path):
     """Without the extra the registry imports, local services work, and ray names the extra."""
     code = (
         "import sys; sys.modules['ray'] = None\n"
-        "from registry import get_services\n"
+        "from interpreter_pool import get_services\n"
         f"get_services('local', folder={str(tmp_path / 'f')!r}).shutdown()\n"
         "get_services('ray')"
     )
@@ -388,7 +388,9 @@ def test_a_missing_ray_is_told_with_the_way_out(tmp_path):
 
 def test_importing_the_registry_or_the_pool_does_not_import_ray():
     """Who needs no Ray does not pay for it."""
-    code = "import registry, pool; assert 'ray' not in sys.modules"
+    code = (
+        "import interpreter_pool.registry, interpreter_pool.pool; assert 'ray' not in sys.modules"
+    )
     subprocess.run(main_of(code), check=True, timeout=60)
 
 

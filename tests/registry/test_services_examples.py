@@ -8,7 +8,7 @@ import psutil
 import pytest
 from clusters import ray_running
 
-from registry import loopback
+from interpreter_pool.registry import loopback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -92,7 +92,7 @@ def test_the_cluster_that_is_there_is_joined_unless_told_otherwise():
     def cpus(config):
         code = (
             "import ray\n"
-            "from registry import get_services\n"
+            "from interpreter_pool import get_services\n"
             f"with get_services('ray', ray_init_config={config!r}, namespace='joined'):\n"
             "    assert ray.util.get_node_ip_address() == '127.0.0.1'\n"
             "    print(int(ray.cluster_resources()['CPU']))\n"

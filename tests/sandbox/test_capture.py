@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from sandbox.capture import Capture
+from interpreter_pool.sandbox.capture import Capture
 
 
 @pytest.fixture

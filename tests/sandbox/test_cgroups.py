@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from sandbox import cgroups
-from sandbox.cgroups import PREFIX, Parents, Usage, cpu_quota, find, make, remove
+from interpreter_pool.sandbox import cgroups
+from interpreter_pool.sandbox.cgroups import PREFIX, Parents, Usage, cpu_quota, find, make, remove
 
 
 class Fake:

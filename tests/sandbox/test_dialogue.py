@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.dialogue import Dialogue, Fault, LastWord
-from sandbox.guest.dialogue import (
+from interpreter_pool.sandbox.dialogue import Dialogue, Fault, LastWord
+from interpreter_pool.sandbox.guest.dialogue import (
     CALL,
     FAILED,
     GARBLED,

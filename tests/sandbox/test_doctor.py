@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from sandbox import SetupError, doctor, host
-from sandbox.nsjail import VARIABLE
+from interpreter_pool.sandbox import SetupError, doctor, host
+from interpreter_pool.sandbox.nsjail import VARIABLE
 
 
 def test_every_layer_is_told():
@@ -56,7 +56,7 @@ def test_a_broken_nsjail_costs_the_namespaces_tier_only(monkeypatch, tmp_path):
 
 def test_without_landlock_the_advice_says_how_to_get_it(monkeypatch):
     """A kernel without Landlock is told as such, and its tier does not hold."""
-    monkeypatch.setattr("sandbox.guest.landlock.probe", lambda: 0)
+    monkeypatch.setattr("interpreter_pool.sandbox.guest.landlock.probe", lambda: 0)
     by_name = {finding.name: finding for finding in doctor.examine().findings}
     assert not by_name["landlock"].held
     assert "lsm=" in by_name["landlock"].advice
@@ -78,7 +78,7 @@ def test_what_fails_for_want_of_something_is_told_what_helps(limit, option):
     """Not how to get Landlock or namespaces, which are there."""
     code = (
         "import resource, sys\n"
-        "from pool.command import main\n"
+        "from interpreter_pool.pool.command import main\n"
         f"resource.setrlimit({int(limit)}, (12, 12))\n"
         "sys.argv = ['pool', 'doctor', '--json']\n"
         "main()"

@@ -15,24 +15,24 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sandbox import Limits, SetupError
-from sandbox.arbiter import Arbiter
-from sandbox.call import Call, _Outcome
-from sandbox.family import Family, _fault
-from sandbox.files import Pattern, collect
-from sandbox.guest import protocol, wire
-from sandbox.guest.report import REGION, SIZE, Report
-from sandbox.guest.scratch import wipe
-from sandbox.guest.session import FAULT, HEADER, RESULT
-from sandbox.guest.tree import copy_tree
-from sandbox.host import Wish, settle
-from sandbox.jail import JailLost, quoted, understood
-from sandbox.reasons import End, decide
-from sandbox.runtime import Runtime
-from sandbox.spares import RunJail, Spare
-from sandbox.state import StateLost
-from sandbox.template import SetupFailed, SetupRefused, Template
-from sandbox.watch import _look_through
+from interpreter_pool import Limits, SetupError
+from interpreter_pool.sandbox.arbiter import Arbiter
+from interpreter_pool.sandbox.call import Call, _Outcome
+from interpreter_pool.sandbox.family import Family, _fault
+from interpreter_pool.sandbox.files import Pattern, collect
+from interpreter_pool.sandbox.guest import protocol, wire
+from interpreter_pool.sandbox.guest.report import REGION, SIZE, Report
+from interpreter_pool.sandbox.guest.scratch import wipe
+from interpreter_pool.sandbox.guest.session import FAULT, HEADER, RESULT
+from interpreter_pool.sandbox.guest.tree import copy_tree
+from interpreter_pool.sandbox.host import Wish, settle
+from interpreter_pool.sandbox.jail import JailLost, quoted, understood
+from interpreter_pool.sandbox.reasons import End, decide
+from interpreter_pool.sandbox.runtime import Runtime
+from interpreter_pool.sandbox.spares import RunJail, Spare
+from interpreter_pool.sandbox.state import StateLost
+from interpreter_pool.sandbox.template import SetupFailed, SetupRefused, Template
+from interpreter_pool.sandbox.watch import _look_through
 
 fuzz = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from sandbox import Limits, PolicyError, SetupError, cgroups, cpus
-from sandbox.cpus import usable_cpus
-from sandbox.host import Wish, settle, writable_cgroup
-from sandbox.nsjail import VARIABLE
-from sandbox.runtime import Runtime
+from interpreter_pool.sandbox import Limits, PolicyError, SetupError, cgroups, cpus
+from interpreter_pool.sandbox.cpus import usable_cpus
+from interpreter_pool.sandbox.host import Wish, settle, writable_cgroup
+from interpreter_pool.sandbox.nsjail import VARIABLE
+from interpreter_pool.sandbox.runtime import Runtime
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_what_is_tried(wish, tiers):
 def test_the_reasons_of_all_tiers_are_told_when_nothing_works(runtime, monkeypatch):
     """Where no jail starts, the error tells for every tier what stood in its way."""
     monkeypatch.setenv(VARIABLE, "/nonexistent")
-    monkeypatch.setattr("sandbox.guest.landlock.probe", lambda: 0)
+    monkeypatch.setattr("interpreter_pool.sandbox.guest.landlock.probe", lambda: 0)
     with pytest.raises(SetupError) as caught:
         settle(Wish(), Limits(), runtime)
     assert "namespaces: " in str(caught.value)
@@ -113,6 +113,6 @@ def test_usable_cpus_are_affinity_cut_to_the_quota(monkeypatch, affinity, quota,
 
 def test_a_landlock_that_does_not_govern_truncation_is_refused(monkeypatch):
     """Before ABI 3 any file of the same owner could be emptied: no tier stands on that."""
-    monkeypatch.setattr("sandbox.guest.landlock.probe", lambda: 2)
+    monkeypatch.setattr("interpreter_pool.sandbox.guest.landlock.probe", lambda: 2)
     with Runtime() as runtime, pytest.raises(SetupError, match="truncation"):
         settle(Wish(tier="landlock"), Limits(), runtime)

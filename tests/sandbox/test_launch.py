@@ -6,8 +6,8 @@ import tempfile
 
 import pytest
 
-from sandbox.launch import Launcher, is_reachable, is_readable
-from sandbox.layout import Mounts
+from interpreter_pool.sandbox.launch import Launcher, is_reachable, is_readable
+from interpreter_pool.sandbox.layout import Mounts
 
 
 @pytest.fixture

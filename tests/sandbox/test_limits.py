@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from sandbox import Limits, PolicyError, SandboxError
+from interpreter_pool import Limits, PolicyError, SandboxError
 
 SECONDS = ("wall_s", "cpu_s")
 COUNTS = (

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from sandbox import SetupError, nsjail
-from sandbox.interpreter import DEVICES, current
-from sandbox.layout import in_namespaces
-from sandbox.nsjail import INNER_ID, VARIABLE, locate
+from interpreter_pool.sandbox import SetupError, nsjail
+from interpreter_pool.sandbox.interpreter import DEVICES, current
+from interpreter_pool.sandbox.layout import in_namespaces
+from interpreter_pool.sandbox.nsjail import INNER_ID, VARIABLE, locate
 
 
 @pytest.fixture

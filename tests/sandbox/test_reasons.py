@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.reasons import Decision, End, ExitReason, decide
+from interpreter_pool.sandbox.reasons import Decision, End, ExitReason, decide
 
 HOST = (
     ExitReason.CANCELLED,

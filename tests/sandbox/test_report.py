@@ -7,8 +7,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox.guest import wire
-from sandbox.guest.report import MAX_MESSAGE, MAX_TRACEBACK, REGION, SIZE, Claim, Report
+from interpreter_pool.sandbox.guest import wire
+from interpreter_pool.sandbox.guest.report import (
+    MAX_MESSAGE,
+    MAX_TRACEBACK,
+    REGION,
+    SIZE,
+    Claim,
+    Report,
+)
 
 
 class Region:

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from sandbox import ExitReason, Result
-from sandbox.result import GuestException
+from interpreter_pool import ExitReason, Result
+from interpreter_pool.sandbox.result import GuestException
 
 
 def result(**known) -> Result:

@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from sandbox import SetupError, runtime
-from sandbox.runtime import Runtime, sweep
+from interpreter_pool.sandbox import SetupError, runtime
+from interpreter_pool.sandbox.runtime import Runtime, sweep
 
 OWNER = """
 import sys
-from sandbox.runtime import Runtime
+from interpreter_pool.sandbox.runtime import Runtime
 runtime = Runtime()
 folder = runtime.make_folder("scratch-0")
 open(folder + "/left", "w").close()

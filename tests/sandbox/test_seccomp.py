@@ -10,8 +10,8 @@ import pyseccomp
 import pytest
 from bpf import ALLOW, INSTRUCTION, KILL_PROCESS, ask, errno_of
 
-from sandbox import SetupError, seccomp, syscalls
-from sandbox.guest.syscall_filter import PID_MARK, Filter
+from interpreter_pool.sandbox import SetupError, seccomp, syscalls
+from interpreter_pool.sandbox.guest.syscall_filter import PID_MARK, Filter
 
 MACHINES = {"x86_64": pyseccomp.Arch.X86_64, "aarch64": pyseccomp.Arch.AARCH64}
 FOREIGN = {"x86_64": pyseccomp.Arch.X86, "aarch64": pyseccomp.Arch.ARM}

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from sandbox.guest import tree
-from sandbox.guest.scratch import wipe
+from interpreter_pool.sandbox.guest import tree
+from interpreter_pool.sandbox.guest.scratch import wipe
 
 
 def descriptors() -> int:

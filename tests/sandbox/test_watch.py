@@ -7,8 +7,8 @@ import sys
 import psutil
 import pytest
 
-from sandbox import ExitReason, Limits
-from sandbox.watch import Watch
+from interpreter_pool import ExitReason, Limits
+from interpreter_pool.sandbox.watch import Watch
 
 HOLDER = """
 import sys, threading

@@ -5,7 +5,7 @@ import sys
 
 ORPHAN = """
 import os, select, socket, sys
-from sandbox.guest.zygote import Zygote
+from interpreter_pool.sandbox.guest.zygote import Zygote
 
 class Confinement:
     def spare(self, shape):

@@ -20,8 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pool import Pool
-from sandbox import Limits, Result
+from interpreter_pool import Limits, Pool, Result
 
 GRACE_S = 2.0
 """A result is there by its wall limit and this much, whatever the program does."""

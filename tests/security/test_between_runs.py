@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from pool import Pool
+from interpreter_pool import Pool
 
 from .syscalls import program
 

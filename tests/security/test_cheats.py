@@ -10,9 +10,8 @@ import io
 import pytest
 from conftest import lasting_pool
 
-from pool import Asserts, Call, Stdio
-from pool.judge.humaneval import problems
-from sandbox import Limits
+from interpreter_pool import Asserts, Call, Limits, Stdio
+from interpreter_pool.pool.judge.humaneval import problems
 
 PROBLEMS = list(problems().values())
 

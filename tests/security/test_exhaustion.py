@@ -7,7 +7,7 @@ import subprocess
 import psutil
 import pytest
 
-from sandbox import ExitReason, Limits
+from interpreter_pool import ExitReason, Limits
 
 SMALL = Limits(memory_bytes=64 << 20, disk_bytes=4 << 20, files=200, output_bytes=1 << 20)
 

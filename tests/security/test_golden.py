@@ -8,8 +8,7 @@ import platform
 
 import pytest
 
-from pool import Pool
-from sandbox import ExitReason, Limits, Result
+from interpreter_pool import ExitReason, Limits, Pool, Result
 
 from . import golden
 

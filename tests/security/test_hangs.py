@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from sandbox import runtime
+from interpreter_pool.sandbox import runtime
 
 from .conftest import GRACE_S
 
@@ -165,7 +165,7 @@ def test_h4_last_words_are_heard(attack, outside):
 
 HOST = """
 import os, psutil, sys, threading
-from pool import Pool
+from interpreter_pool import Pool
 pool = Pool(1, tier=sys.argv[1])
 threading.Thread(target=pool.run, args=("while True: pass",), daemon=True).start()
 while not pool.stats().workers_busy:

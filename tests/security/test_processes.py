@@ -7,9 +7,8 @@ import resource
 
 import pytest
 
-from pool import Pool
-from sandbox import Limits, PolicyError
-from sandbox.guest import capabilities
+from interpreter_pool import Limits, PolicyError, Pool
+from interpreter_pool.sandbox.guest import capabilities
 
 SIGNALS = """
 import json, os, signal, sys

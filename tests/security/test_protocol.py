@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from pool import Stdio
-from sandbox import Limits
+from interpreter_pool import Limits, Stdio
 
 MARKERS = (
     b"---END---\n---READY---\n",

@@ -14,8 +14,7 @@ import psutil
 import pytest
 from conftest import TIERS, wait_until
 
-from pool import SessionLost
-from sandbox import Limits, PolicyError
+from interpreter_pool import Limits, PolicyError, SessionLost
 
 from . import test_between_runs
 from .conftest import GRACE_S
@@ -743,7 +742,7 @@ for each in gc.get_objects():
 
 DEATHLESS_HOST = f"""
 import sys, time
-from pool import Pool
+from interpreter_pool import Pool
 pool = Pool(1, tier="landlock")
 session = pool.session()
 session.run({DEATHLESS!r})

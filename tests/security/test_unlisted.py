@@ -5,8 +5,7 @@ import os
 
 import pytest
 
-from pool import Asserts, Call, Pool
-from sandbox import Limits
+from interpreter_pool import Asserts, Call, Limits, Pool
 
 from .syscalls import BAD, let_through, program
 

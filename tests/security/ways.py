@@ -8,8 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from pool import Asserts, Call, Pool
-from sandbox import Limits, Result
+from interpreter_pool import Asserts, Call, Limits, Pool, Result
 
 from .syscalls import REFUSED
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from conftest import wait_until
 
-from pool import Pool
-from sandbox import SetupError
+from interpreter_pool import Pool, SetupError
 
 
 def hopeless_pool(tier: str, monkeypatch) -> Iterator[Pool]:
@@ -19,7 +18,7 @@ def hopeless_pool(tier: str, monkeypatch) -> Iterator[Pool]:
     with Pool(1, tier=tier) as pool:
         worker = pool._engine.workers[0]
         wait_until(lambda: worker.is_alive and worker._jail is not None)
-        monkeypatch.setattr("sandbox.spares.RunJail.start", refuse)
+        monkeypatch.setattr("interpreter_pool.sandbox.spares.RunJail.start", refuse)
         os.kill(worker._jail.zygote_pid, signal.SIGKILL)
         wait_until(lambda: pool.stats().workers_alive == 0)
         yield pool

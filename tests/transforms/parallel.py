@@ -3,7 +3,7 @@
 from chat import environment, replies, reset, run
 from torchrl.envs import ParallelEnv
 
-from transforms import PythonInterpreter
+from interpreter_pool.transforms import PythonInterpreter
 
 
 def make():

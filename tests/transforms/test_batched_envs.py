@@ -13,7 +13,7 @@ from tensordict.nn import TensorDictModuleBase
 from torchrl.data.llm import History
 from torchrl.envs import SerialEnv
 
-from transforms import PythonInterpreter
+from interpreter_pool.transforms import PythonInterpreter
 
 
 def make():

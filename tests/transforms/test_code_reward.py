@@ -9,7 +9,7 @@ import warnings
 import pytest
 from hopeless import hopeless_pool
 
-import transforms
+from interpreter_pool import transforms
 
 RIGHT = "```python\nprint(int(input()) * 2)\n```"
 WRONG = "```python\nprint('no')\n```"
@@ -91,7 +91,7 @@ def test_without_torchrl_transforms_can_be_imported():
     program = """
 import sys
 sys.modules["torch"] = sys.modules["torchrl"] = sys.modules["tensordict"] = None
-import transforms
+from interpreter_pool import transforms
 transforms.extract_code, transforms.PythonTool
 try:
     transforms.CodeReward

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from transforms import extract_code
+from interpreter_pool.transforms import extract_code
 
 THEIRS = re.compile(r"```python\n(.*?)\n```", re.DOTALL)
 """What TorchRL's PythonInterpreter looks for."""

@@ -13,8 +13,8 @@ from torchrl.data.llm import History
 from torchrl.envs.llm import ChatEnv
 from torchrl.envs.llm.transforms import PythonInterpreter as Theirs
 
-from sandbox import Limits
-from transforms import PythonInterpreter
+from interpreter_pool import Limits
+from interpreter_pool.transforms import PythonInterpreter
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sandbox import Limits
-from sandbox.result import Result
-from transforms import render_result
+from interpreter_pool import Limits
+from interpreter_pool.sandbox.result import Result
+from interpreter_pool.transforms import render_result
 
 
 def told(success: bool, stdout: str = "", stderr: str = "", **options) -> str:

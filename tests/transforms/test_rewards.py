@@ -7,10 +7,13 @@ import json
 import pytest
 from hopeless import hopeless_pool
 
-from pool import Pool, PoolClosed, Stdio
-from sandbox import Limits
-from transforms import AsyncCodeRewardFunction, CodeRewardFunction, PythonEnvironment
-from transforms.rewards import last_block
+from interpreter_pool import Limits, Pool, PoolClosed, Stdio
+from interpreter_pool.transforms import (
+    AsyncCodeRewardFunction,
+    CodeRewardFunction,
+    PythonEnvironment,
+)
+from interpreter_pool.transforms.rewards import last_block
 
 RIGHT = "Here:\n```python\nprint(int(input()) * 2)\n```"
 HALF = "```python\nprint(4)\n```"

@@ -7,9 +7,9 @@ import pytest
 import ray
 from chat import environment, replies, run, step
 
-from pool import PythonExecutorService
-from registry import DEFAULT_NAMESPACE, get_services, loopback
-from transforms import PythonInterpreter
+from interpreter_pool import PythonExecutorService
+from interpreter_pool.registry import DEFAULT_NAMESPACE, get_services, loopback
+from interpreter_pool.transforms import PythonInterpreter
 
 WORKERS = 2
 

@@ -5,8 +5,8 @@ import warnings
 
 import pytest
 
-from pool import Pool, PoolClosed
-from transforms import PythonEnvironment, PythonTool
+from interpreter_pool import Pool, PoolClosed
+from interpreter_pool.transforms import PythonEnvironment, PythonTool
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import warnings
 
 import pytest
 
-from transforms import (
+from interpreter_pool.transforms import (
     AsyncCodeRewardFunction,
     CodeRewardFunction,
     PythonEnvironment,

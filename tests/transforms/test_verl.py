@@ -9,9 +9,9 @@ import os
 import pytest
 from hopeless import hopeless_pool
 
-from pool import Call, Stdio
-from transforms import verl
-from transforms.cases import cases_from_ground_truth
+from interpreter_pool import Call, Stdio
+from interpreter_pool.transforms import verl
+from interpreter_pool.transforms.cases import cases_from_ground_truth
 
 PASSED = {"score": 1.0, "acc": 1.0, "infra_error": 0.0}
 FAILED = {"score": 0.0, "acc": 0.0, "infra_error": 0.0}
@@ -111,7 +111,7 @@ def test_a_batch_is_scored_at_once(pool):
 
 def test_the_module_is_a_reward_function(tier):
     """verl takes a function by module and name; it keeps a pool from call to call, until `close`."""
-    module = importlib.import_module("transforms.verl")
+    module = importlib.import_module("interpreter_pool.transforms.verl")
     truth = {"inputs": ["2"], "outputs": ["4"]}
     given = {"data_source": "d", "solution_str": fenced("print(4)"), "extra_info": {}}
     given["ground_truth"] = truth

@@ -8,9 +8,8 @@ import time
 import pytest
 from conftest import lasting_pool, wait_until
 
-from pool import Asserts, Call, Pool, PoolClosed, Stdio
-from pool.judge import Outcome
-from sandbox import Limits
+from interpreter_pool import Asserts, Call, Limits, Pool, PoolClosed, Stdio
+from interpreter_pool.pool.judge import Outcome
 
 CHECK = """
 def check(candidate):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pool import Asserts, Call, Stdio
-from pool.judge import case_from_dict
+from interpreter_pool import Asserts, Call, Stdio
+from interpreter_pool.pool.judge import case_from_dict
 
 
 @pytest.mark.parametrize(

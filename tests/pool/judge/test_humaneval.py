@@ -6,8 +6,8 @@ import json
 import pytest
 from conftest import lasting_pool
 
-from pool.command.lines import numbered_lines
-from pool.judge.humaneval import pass_at_k, problems, read_samples
+from interpreter_pool.pool.command.lines import numbered_lines
+from interpreter_pool.pool.judge.humaneval import pass_at_k, problems, read_samples
 
 
 @pytest.fixture(scope="module")

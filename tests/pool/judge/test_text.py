@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pool.judge.text import COMPARISONS, difference
+from interpreter_pool.pool.judge.text import COMPARISONS, difference
 
 WAYS = [
     # output, expected, the ways in which they are equal

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool.judge import values
-from pool.judge.values import Rule, canonical, difference
-from sandbox.guest import wire
+from interpreter_pool.pool.judge import values
+from interpreter_pool.pool.judge.values import Rule, canonical, difference
+from interpreter_pool.sandbox.guest import wire
 
 STRICT, NUMERIC = Rule(), Rule(numeric=True)
 CLOSE = Rule(numeric=True, abs_tol=0.01, rel_tol=0.001)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pool.judge import CaseResult, Outcome, Verdict
+from interpreter_pool.pool.judge import CaseResult, Outcome, Verdict
 
 
 def result(index: int, outcome: Outcome = Outcome.PASS, **more) -> CaseResult:

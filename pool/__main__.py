@@ -1,6 +1,0 @@
-"""`python -m pool`."""
-
-from .command import main
-
-if __name__ == "__main__":
-    main()
