@@ -21,9 +21,9 @@ from rich.console import Console
 
 from interpreter_pool import Pool
 from interpreter_pool.sandbox import Limits, Result, SetupError, layout, nsjail
+from interpreter_pool.sandbox.distributions import find_packages
 from interpreter_pool.sandbox.host import Wish, settle
 from interpreter_pool.sandbox.interpreter import current
-from interpreter_pool.sandbox.packages import find_packages
 from interpreter_pool.sandbox.runtime import Runtime
 
 EXPECTED = b"1\n"

@@ -1,6 +1,5 @@
 """The pool: a queue, its workers, and the doors to them."""
 
-import asyncio
 import contextlib
 import dataclasses
 import logging
@@ -24,16 +23,6 @@ from .checks import each_of, expiry, names_of, naming, pair_of, require_count, r
 from .engine import Engine
 from .errors import PoolClosed
 from .function import Function, check_name
-from .fuzzing.cases import cases_from
-from .fuzzing.difference import Difference
-from .fuzzing.differential import differential
-from .fuzzing.search import OnExample
-from .fuzzing.side import Comparison
-from .judge.cases import Call, Case
-from .judge.judging import Judging, OnResult
-from .judge.plan import Item, Work, judging_limits
-from .judge.verdict import Verdict
-from .loaded import Loaded
 from .ordered import in_order
 from .program import Options, Program
 from .queue import Queue
@@ -44,8 +33,16 @@ from .stats import Counters, Stats
 from .task import OnOutput, RunFuture, Task
 from .worker import Worker
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # judging and fuzzing are imported when they are first used
     from hypothesis.strategies import SearchStrategy
+
+    from .fuzzing.difference import Difference
+    from .fuzzing.search import OnExample
+    from .fuzzing.side import Comparison
+    from .judge.cases import Call, Case
+    from .judge.judging import Judging, OnResult
+    from .judge.plan import Work
+    from .judge.verdict import Verdict
 
     Strategy = (
         SearchStrategy[Any] | Sequence[SearchStrategy[Any]] | Mapping[str, SearchStrategy[Any]]
@@ -204,6 +201,8 @@ class Pool:
         **options: Unpack[Options],
     ) -> Result:
         """`run` for asyncio; cancelling the task kills the run."""
+        import asyncio  # costs 12 ms, and its loop is there already
+
         return await asyncio.wrap_future(
             self.submit(code, queue_timeout=queue_timeout, on_output=on_output, **options)
         )
@@ -325,6 +324,8 @@ class Pool:
             raise PolicyError(f"shared_load=True takes no {what}; timeout and limits only")
         check_name(name)
         limits = options.get("limits") or self.limits
+        from .loaded import Loaded
+
         loaded = Loaded(
             lambda: self.session(limits=limits, history=0, rollback=False),
             source,
@@ -335,13 +336,13 @@ class Pool:
     def judge(
         self,
         source: str | bytes | Program,
-        cases: Iterable[Case],
+        cases: "Iterable[Case]",
         *,
         limits: Limits | None = None,
         timeout: float | None = None,
         shuffle: bool | int = False,
         stop_at_first_failure: bool = False,
-    ) -> Verdict:
+    ) -> "Verdict":
         """Return the verdict on an untrusted program, by its cases: `Stdio`, `Call`, `Asserts`.
 
         Every case has a fresh process; expected values, tests, checkers and comparisons never are
@@ -364,13 +365,13 @@ class Pool:
 
     def judge_many(
         self,
-        items: Iterable[tuple[str | bytes | Program, Iterable[Case]]],
+        items: "Iterable[tuple[str | bytes | Program, Iterable[Case]]]",
         *,
         limits: Limits | None = None,
         timeout: float | None = None,
         shuffle: bool | int = False,
         stop_at_first_failure: bool = False,
-    ) -> list[Verdict]:
+    ) -> "list[Verdict]":
         """Return a verdict for each of `items`, pairs of a program and its cases, in their order.
         The cases of all of them share the pool; arguments as for `judge`.
         """
@@ -379,14 +380,16 @@ class Pool:
     async def ajudge(
         self,
         source: str | bytes | Program,
-        cases: Iterable[Case],
+        cases: "Iterable[Case]",
         *,
         limits: Limits | None = None,
         timeout: float | None = None,
         shuffle: bool | int = False,
         stop_at_first_failure: bool = False,
-    ) -> Verdict:
+    ) -> "Verdict":
         """`judge` for asyncio, in a thread of the loop's; cancelling the task kills what runs."""
+        import asyncio
+
         items = [(source, cases)]
         judging = self._judging(
             items, limits, timeout, shuffle, stop_at_first_failure, numbered=False
@@ -400,16 +403,19 @@ class Pool:
 
     def _judging(
         self,
-        items: Iterable[tuple[str | bytes | Program, Iterable[Case]]],
+        items: "Iterable[tuple[str | bytes | Program, Iterable[Case]]]",
         limits: Limits | None,
         timeout: float | None = None,
         shuffle: bool | int = False,
         stop_at_first_failure: bool = False,
-        on_result: OnResult | None = None,
+        on_result: "OnResult | None" = None,
         *,
         numbered: bool = True,
-    ) -> Judging:
+    ) -> "Judging":
         """numbered: whether the caller gave a sequence of items, so that errors tell which."""
+        from .judge.judging import Judging
+        from .judge.plan import Item, judging_limits
+
         own = judging_limits(self.limits, limits, timeout)
         if not isinstance(shuffle, int):
             raise TypeError(f"shuffle must be True, False or a whole number, not {shuffle!r:.80}")
@@ -430,7 +436,7 @@ class Pool:
         ahead = _LOOK_AHEAD * len(self._engine.workers)
         return Judging(self._queue_work, planned, ahead, on_result)
 
-    def _queue_work(self, work: Work) -> RunFuture:
+    def _queue_work(self, work: "Work") -> RunFuture:
         return self._put(Task(work.job, None, trial=work.trial))
 
     def differential(
@@ -446,9 +452,9 @@ class Pool:
         timeout: float | None = None,
         database: str | os.PathLike[str] | None = None,
         shared_load: bool = False,
-        on_example: OnExample | None = None,
-        **comparison: Unpack[Comparison],
-    ) -> Difference | None:
+        on_example: "OnExample | None" = None,
+        **comparison: "Unpack[Comparison]",
+    ) -> "Difference | None":
         """Look for an input on which `function` of an untrusted candidate differs from that of a
         reference; return the simplest that is found, or None. Needs the extra `fuzz` (hypothesis).
 
@@ -472,6 +478,8 @@ class Pool:
         the same each time that it is asked is told by `Difference.flaky`. Waits where the queue is
         full.
         """
+        from .fuzzing.differential import differential
+
         return differential(
             self,
             candidate,
@@ -498,8 +506,8 @@ class Pool:
         *,
         limits: Limits | None = None,
         timeout: float | None = None,
-        **comparison: Unpack[Comparison],
-    ) -> list[Call]:
+        **comparison: "Unpack[Comparison]",
+    ) -> "list[Call]":
         """Return up to `n` cases for `judge`: inputs, each another, and what `function` of the
         reference returns for them, confined. Needs the extra `fuzz` (hypothesis).
 
@@ -508,6 +516,8 @@ class Pool:
         are as for `differential`; comparison is what each case has: numeric, abs_tol, rel_tol,
         ordered, as_json.
         """
+        from .fuzzing.cases import cases_from
+
         return cases_from(
             self,
             reference,

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import select
 import signal
 import socket
@@ -51,7 +50,7 @@ class Family:
         self._words: list[wire.Value] = []
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._keeper = ours
-        folder = secrets.token_hex(16)
+        folder = os.urandom(16).hex()
         # Where what is written can only be watched, and branches have their folders side by side.
         self._scratch = None if nursery.scratch is None else f"{nursery.scratch}/{folder}"
         self._home = Home() if self._scratch is None else Home(_new_name())
@@ -394,4 +393,4 @@ def _fault(jobs: socket.socket, data: bytes | None = None) -> str:
 
 def _new_name() -> str:
     """A folder's name that nobody can guess: who knows it has the files."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()

@@ -19,7 +19,7 @@ from .jail import HIDDEN, JailLost
 from .job import Job
 from .launch import Launcher, is_reachable, is_readable
 from .limits import Limits
-from .packages import Packages, find_packages
+from .packages import Packages
 from .plan import Plan, shape_of
 from .run import NotStarted, Run, RunLost
 from .runtime import Runtime
@@ -93,7 +93,7 @@ def settle(wish: Wish, limits: Limits, runtime: Runtime) -> Ground:
     """
     require_linux()
     interpreter = current() if wish.python is None else find(wish.python)
-    packages = find_packages(wish.packages, interpreter)
+    packages = _find_packages(wish.packages, interpreter)
     failures: list[str] = []
     for tier in wish.tiers():
         limits.require_fit(tier)
@@ -109,6 +109,14 @@ def settle(wish: Wish, limits: Limits, runtime: Runtime) -> Ground:
         else:
             return Ground(plan, jail, tuple(failures))
     raise SetupError(step, "no jail starts here. " + "; ".join(failures))
+
+
+def _find_packages(names: tuple[str, ...], interpreter: Interpreter) -> tuple[Packages, ...]:
+    if not names:
+        return ()
+    from .distributions import find_packages  # costs 50 ms, which most pools needn't pay
+
+    return find_packages(names, interpreter)
 
 
 def _settle_tier(

@@ -3,8 +3,6 @@
 import contextlib
 import os
 
-import psutil
-
 from .cgroups import Group
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -32,6 +30,8 @@ class Members:
         if self._group is not None:
             with contextlib.suppress(OSError, ValueError):
                 return [pid for pid in self._group.pids() if pid != self._zygote_pid]
+        import psutil  # not needed by runs of one process
+
         try:
             found = psutil.Process(self._zygote_pid).children(recursive=True)
         except psutil.Error:

@@ -9,7 +9,6 @@ those whose lock nobody holds: a process killed by SIGKILL cleans up nothing its
 import contextlib
 import fcntl
 import os
-import secrets
 import stat
 import tempfile
 import weakref
@@ -48,7 +47,7 @@ class Runtime:
 
     def _make(self, base: str) -> bool:
         # The process id is for people to read; that the owner lives, only the lock tells.
-        self.path = os.path.join(base, f"{os.getpid()}-{secrets.token_hex(4)}")
+        self.path = os.path.join(base, f"{os.getpid()}-{os.urandom(4).hex()}")
         os.mkdir(self.path)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         try:

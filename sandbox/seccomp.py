@@ -2,7 +2,6 @@
 
 import functools
 import os
-import platform
 import struct
 from typing import Any
 
@@ -34,7 +33,7 @@ def build(
     `PID_MARK` stands wherever the process's own id belongs (see `guest/syscall_filter.py`).
     Raises `SetupError` where libseccomp is missing or this machine is unknown.
     """
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     if machine not in _ARCHES:
         raise SetupError("seccomp", f"no filter for {machine}; there is one for {list(_ARCHES)}")
     library = _libseccomp()
@@ -50,7 +49,7 @@ def build(
 def _build(library: Any, machine: str, rules: tuple[syscalls.Rule, ...]) -> bytes:
     arch = getattr(library.Arch, _ARCHES[machine])
     filter_ = library.SyscallFilter(library.ERRNO(_EPERM))
-    if machine != platform.machine():
+    if machine != os.uname().machine:
         filter_.remove_arch(library.Arch.NATIVE)
         filter_.add_arch(arch)
     filter_.set_attr(library.Attr.ACT_BADARCH, library.KILL_PROCESS)

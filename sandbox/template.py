@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import select
 import signal
 import socket
@@ -55,7 +54,7 @@ class Template:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         self._pidfd = -1
-        folder = secrets.token_hex(8)
+        folder = os.urandom(8).hex()
         self._scratch = None if nursery.scratch is None else f"{nursery.scratch}/{folder}"
         try:
             with theirs:
@@ -150,7 +149,7 @@ class TemplateJail(RunJail):
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
-        folder = secrets.token_hex(8)
+        folder = os.urandom(8).hex()
         if self.plan.tier != "namespaces":
             self.scratch = f"{self._template.nursery.scratch}/{folder}"
         with theirs:

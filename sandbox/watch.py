@@ -4,13 +4,15 @@ import contextlib
 import os
 import stat
 import time
-
-import psutil
+from typing import TYPE_CHECKING
 
 from .guest.confine import SPARE_INODES
 from .limits import Limits
 from .members import Members
 from .reasons import ExitReason
+
+if TYPE_CHECKING:
+    import psutil
 
 INTERVAL_S = 0.02
 
@@ -55,6 +57,8 @@ class Watch:
         self.interval_s = INTERVAL_S
 
     def check(self) -> tuple[ExitReason, str] | None:
+        import psutil  # most runs are over before a first look
+
         began = time.monotonic()
         found = None
         with contextlib.suppress(psutil.Error):  # it has just ended
@@ -85,6 +89,8 @@ class Watch:
         if not self._pid or (self._memory_bytes is self._threads is None):
             return None
         if self._process is None:
+            import psutil
+
             self._process = psutil.Process(self._pid)
             # The zygote's pages are in every child's count from the beginning.
             self._base = psutil.Process(self._zygote_pid).memory_info().rss
@@ -105,7 +111,7 @@ class Watch:
         return (ExitReason.DENIED, trouble) if trouble else None
 
 
-def _resident_bytes(process: psutil.Process) -> int:
+def _resident_bytes(process: "psutil.Process") -> int:
     """Resident memory of `process`, also after its main thread has ended before the others: then
     what /proc shows for the process is that thread's, which has none.
     """

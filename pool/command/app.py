@@ -1,49 +1,45 @@
 """The `pool` command: its commands, and what becomes of errors."""
 
-import importlib.metadata
+import importlib
 import io
 import logging
 import os
 import signal
 import sys
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
+import click
 
 from ...sandbox.errors import SandboxError
-from . import batch, bench, doctor, fuzz, judge, render, run
+from . import live
 from .ends import OWN_FAILURE, Ended, Interrupted, interrupt
 
-app = typer.Typer(
+_COMMANDS = ("run", "batch", "judge", "fuzz", "doctor", "bench")
+"""Each is defined in the module of its name, under its name."""
+
+
+class _Commands(click.Group):
+    """Commands that are imported when they are called: to import all takes longer than many a
+    program runs.
+    """
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f".{name}", __package__), name)
+        return command
+
+
+@click.group(
+    cls=_Commands,
     name="pool",
-    help="Run untrusted Python: every program in a fresh, confined process.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
-# Options stand before the program's file: what follows it is the program's.
-_OPTIONS_FIRST = {"allow_interspersed_args": False}
-app.command("run", help=run.HELP, epilog=run.EPILOG, context_settings=_OPTIONS_FIRST)(run.run)
-app.command("batch", help=batch.HELP)(batch.batch)
-app.command("judge", help=judge.HELP)(judge.judge)
-app.command("doctor")(doctor.doctor)
-app.command("fuzz", help=fuzz.HELP)(fuzz.fuzz)
-app.command("bench", help=bench.HELP)(bench.bench)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        print("interpreter-pool", importlib.metadata.version("interpreter-pool"))
-        raise Ended(0)
-
-
-@app.callback()
-def _pool(
-    version: Annotated[  # its callback sees to it
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Print it, and end."),
-    ] = False,
-) -> None:
+@click.version_option(package_name="interpreter-pool", message="interpreter-pool %(version)s")
+def app() -> None:
     """Run untrusted Python: every program in a fresh, confined process."""
 
 
@@ -56,10 +52,10 @@ def main() -> NoReturn:
     logging.basicConfig(format="pool: %(message)s", level=logging.WARNING)
     signal.signal(signal.SIGINT, interrupt)
     try:
-        app()
+        app(prog_name="pool")
     except Ended as ended:
         if isinstance(ended, Interrupted):
-            render.notice("interrupted")
+            live.notice("interrupted")
         code = ended.code
     except SystemExit as ended:
         # What renders for us leaves with 1 when nobody reads any more, and for nothing else.

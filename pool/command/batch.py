@@ -9,9 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from types import FrameType
-from typing import Annotated
 
-import typer
+import click
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -22,7 +21,7 @@ from ..pool import Pool
 from ..program import Program
 from ..task import RunFuture
 from ..wording import counted, escape
-from . import options, render
+from . import live, options
 from .ends import INTERRUPTED, Ended, printing
 from .lines import lines, open_source
 from .results import ResultsFile
@@ -55,26 +54,32 @@ _LOOK_S = 0.2
 """How often an interruption is looked for."""
 
 
+@click.command(help=HELP, short_help="Run a file of programs, one JSON object a line.")
+@click.argument("programs", metavar="PROGRAMS|-")
+@click.option(
+    "--out", metavar="FILE", required=True, help="Where results go, a line each; '-': stdout."
+)
+@click.option("--workers", metavar="N", type=int, help="Programs at once; as many as CPUs.")
+@click.option("--overwrite", is_flag=True, help="Begin anew, whatever is in FILE.")
+@options.timeout
+@options.cpu_time
+@options.memory
+@options.processes
+@options.of_jails
 def batch(
-    programs: Annotated[str, typer.Argument(metavar="PROGRAMS|-", help="One JSON program a line.")],
-    out: Annotated[
-        str, typer.Option(metavar="FILE", help="Where results go, a line each; '-': stdout.")
-    ],
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Programs at once; as many as CPUs.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew, whatever is in FILE.")
-    ] = False,
-    timeout: options.Timeout = "10",
-    cpu_time: options.CpuTime = "none",
-    memory: options.Memory = "512M",
-    processes: options.Processes = 1,
-    with_: options.With = None,
-    preload: options.Preload = None,
-    python: options.Python = None,
-    tier: options.Tier = "auto",
-    require: options.Require = None,
+    programs: str,
+    out: str,
+    workers: int | None,
+    overwrite: bool,
+    timeout: str,
+    cpu_time: str,
+    memory: str,
+    processes: int,
+    with_: tuple[str, ...],
+    preload: tuple[str, ...],
+    python: str | None,
+    tier: str,
+    require: str | None,
 ) -> None:
     workers = usable_cpus() if workers is None else workers
     limits = options.limits(timeout, cpu_time, memory, processes)
@@ -91,7 +96,7 @@ def batch(
                 said += (
                     f" ({counted(results.dropped, 'line')} cut off or of infra errors: tried again)"
                 )
-            render.notice(said)
+            live.notice(said)
         code = Batch(pool, source, results, workers).run()
     raise Ended(code)
 
@@ -247,7 +252,7 @@ class Batch:
         if self._bar is not None:
             self._bar.console.print(f"pool: {escape(text)}", style="bold yellow", markup=False)
         else:
-            render.notice(escape(text))
+            live.notice(escape(text))
 
     def _summary(self) -> None:
         took_s = time.monotonic() - self._began

@@ -6,10 +6,9 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
-from typing import Annotated
 
+import click
 import psutil
-import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -68,13 +67,16 @@ class Report:
         return next(each for each in self.sizes if each.runs_per_s >= _AS_GOOD * best)
 
 
+@click.command(help=HELP, short_help="Measure what to expect on this host.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@options.of_jails
 def bench(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    with_: options.With = None,
-    preload: options.Preload = None,
-    python: options.Python = None,
-    tier: options.Tier = "auto",
-    require: options.Require = None,
+    as_json: bool,
+    with_: tuple[str, ...],
+    preload: tuple[str, ...],
+    python: str | None,
+    tier: str,
+    require: str | None,
 ) -> None:
     cpus = usable_cpus()
     began = time.monotonic()

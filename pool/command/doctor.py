@@ -2,29 +2,30 @@
 
 import dataclasses
 import json
-from typing import Annotated
 
-import typer
+import click
 
 from ...sandbox.doctor import examine
 from . import render
 from .ends import Ended, printing
 from .selftest import Outcome, self_test
 
+HELP = """Print, layer by layer, what this host holds, and what to do about what is missing.
 
+Exit code 0 if programs can be confined here (and nothing got through), 1 if not."""
+
+
+@click.command(help=HELP, short_help="Show what this host can enforce, and what is missing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--self-test", "test", is_flag=True, help="Also try to break out, in every tier that works."
+)
+@click.option("--tier", metavar="T", help="Self-test this tier only (none: a control).")
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    test: Annotated[
-        bool, typer.Option("--self-test", help="Also try to break out, in every tier that works.")
-    ] = False,
-    tier: Annotated[
-        str | None, typer.Option(metavar="T", help="Self-test this tier only (none: a control).")
-    ] = None,
+    as_json: bool,
+    test: bool,
+    tier: str | None,
 ) -> None:
-    """Print, layer by layer, what this host holds, and what to do about what is missing.
-
-    Exit code 0 if programs can be confined here (and nothing got through), 1 if not.
-    """
     if tier is not None and not test:
         raise ValueError("--tier is for --self-test")
     diagnosis = examine()

@@ -7,9 +7,8 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Annotated
 
-import typer
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -19,7 +18,7 @@ from ..fuzzing.drawing import settled
 from ..fuzzing.search import OnExample
 from ..fuzzing.strategies import require_hypothesis
 from ..wording import escape
-from . import options, render
+from . import live, options
 from .ends import INTERRUPTED, Ended, printing
 
 HELP = """Look for an input on which an untrusted program's function differs from a reference's.
@@ -40,37 +39,49 @@ _FOLDER_VARIABLE = "HYPOTHESIS_STORAGE_DIRECTORY"
 """Hypothesis's own, so that there is one such folder to ignore, or to remove."""
 
 
+@click.command(help=HELP, short_help="Find an input on which two functions differ.")
+@click.argument("file", metavar="FILE|-")
+@click.option("--reference", metavar="FILE", required=True, help="What it should do as.")
+@click.option(
+    "--function", metavar="NAME", required=True, help="Such as f, or 'Solution().method'."
+)
+@click.option(
+    "--max-examples", metavar="N", type=int, default=500, help="How many inputs are drawn."
+)
+@click.option("--seed", metavar="S", type=int, help="Draw the same inputs every time.")
+@click.option(
+    "--timeout",
+    metavar="S",
+    default="1",
+    help="CPU seconds of a call; 6 times as many by the wall.",
+)
+@options.memory
+@click.option("--abs-tol", metavar="X", type=float, default=0.0, help="Floats may be so far apart.")
+@click.option("--rel-tol", metavar="X", type=float, default=0.0, help="The same, relatively.")
+@click.option(
+    "--database", metavar="DIR", help=f"Where what differed is kept: {_FOLDER}; or 'none'."
+)
+@click.option("--shared-load", is_flag=True, help="Load each program once: for slow imports.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@options.of_jails
 def fuzz(
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="The program.")],
-    reference: Annotated[str, typer.Option(metavar="FILE", help="What it should do as.")],
-    function: Annotated[
-        str, typer.Option(metavar="NAME", help="Such as f, or 'Solution().method'.")
-    ],
-    max_examples: Annotated[
-        int, typer.Option("--max-examples", metavar="N", help="How many inputs are drawn.")
-    ] = 500,
-    seed: Annotated[
-        int | None, typer.Option(metavar="S", help="Draw the same inputs every time.")
-    ] = None,
-    timeout: Annotated[
-        str, typer.Option(metavar="S", help="CPU seconds of a call; 6 times as many by the wall.")
-    ] = "1",
-    memory: options.Memory = "512M",
-    abs_tol: Annotated[float, typer.Option(metavar="X", help="Floats may be so far apart.")] = 0.0,
-    rel_tol: Annotated[float, typer.Option(metavar="X", help="The same, relatively.")] = 0.0,
-    database: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help=f"Where what differed is kept: {_FOLDER}; or 'none'."),
-    ] = None,
-    shared_load: Annotated[
-        bool, typer.Option("--shared-load", help="Load each program once: for slow imports.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    with_: options.With = None,
-    preload: options.Preload = None,
-    python: options.Python = None,
-    tier: options.Tier = "auto",
-    require: options.Require = None,
+    file: str,
+    reference: str,
+    function: str,
+    max_examples: int,
+    seed: int | None,
+    timeout: str,
+    memory: str,
+    abs_tol: float,
+    rel_tol: float,
+    database: str | None,
+    shared_load: bool,
+    as_json: bool,
+    with_: tuple[str, ...],
+    preload: tuple[str, ...],
+    python: str | None,
+    tier: str,
+    require: str | None,
 ) -> None:
     try:
         require_hypothesis()
@@ -107,14 +118,14 @@ def fuzz(
                     rel_tol=rel_tol,
                 )
     except KeyboardInterrupt:
-        render.notice(f"interrupted; inputs tried: {tried}, seed {seed}")
+        live.notice(f"interrupted; inputs tried: {tried}, seed {seed}")
         raise Ended(INTERRUPTED) from None
     told = {"found": found is not None, "examples": tried, "seed": seed}
     if as_json:
         with printing():
             print(json.dumps(told if found is None else {**told, **found.to_dict()}))
     else:
-        render.notice(_summary(found, tried, seed))
+        live.notice(_summary(found, tried, seed))
         with printing():
             _show(found)
     raise Ended(int(found is not None))
@@ -158,7 +169,7 @@ def _storage(database: str | None) -> Iterator[str | None]:
         except OSError as error:
             if database is not None:
                 raise
-            render.notice(f"what differs is not kept: {error}; --database DIR names a folder")
+            live.notice(f"what differs is not kept: {error}; --database DIR names a folder")
             keeps = False
             folder = opened.enter_context(tempfile.TemporaryDirectory())
         os.environ[_FOLDER_VARIABLE] = folder

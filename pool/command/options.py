@@ -3,46 +3,69 @@
 import contextlib
 import re
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-import typer
+import click
 
 from ...sandbox.limits import Limits
-from ..judge.plan import wall_for
 from ..pool import Pool
 from .sizes import parse_seconds, parse_size
 
 MOST_BYTES = 256 << 20
 """Of a file that is read whole, and of a line: there is no end of some, such as /dev/zero."""
 
-Timeout = Annotated[str, typer.Option(metavar="S", help="Wall-clock seconds, or 'none'.")]
-CpuTime = Annotated[str, typer.Option(metavar="S", help="CPU seconds, or 'none'.")]
-Memory = Annotated[
-    str, typer.Option(metavar="SIZE", help="Memory, such as 512M (K, M, G), or 'none'.")
-]
-Processes = Annotated[
-    int,
-    typer.Option(metavar="N", help="Processes at once, the program included (namespaces tier)."),
-]
-With = Annotated[
-    list[str] | None,
-    typer.Option("--with", metavar="NAME", help="An installed package to offer; repeatable."),
-]
-Preload = Annotated[
-    list[str] | None,
-    typer.Option(metavar="MODULE", help="Import this before programs begin; repeatable."),
-]
-Python = Annotated[
-    str | None,
-    typer.Option(metavar="PATH", help="Another interpreter, or a virtual environment's folder."),
-]
-Tier = Annotated[
-    str, typer.Option(metavar="T", help="auto, namespaces, landlock, or none (trusted code).")
-]
-Require = Annotated[
-    str | None, typer.Option(metavar="T", help="Refuse anything weaker than this tier.")
-]
+timeout = click.option(
+    "--timeout", metavar="S", default="10", help="Wall-clock seconds, or 'none'."
+)
+cpu_time = click.option("--cpu-time", metavar="S", default="none", help="CPU seconds, or 'none'.")
+memory = click.option(
+    "--memory", metavar="SIZE", default="512M", help="Memory, such as 512M (K, M, G), or 'none'."
+)
+processes = click.option(
+    "--processes",
+    metavar="N",
+    type=int,
+    default=1,
+    help="Processes at once, the program included (namespaces tier).",
+)
+
+_OF_JAILS = (
+    click.option(
+        "--with",
+        "with_",
+        metavar="NAME",
+        multiple=True,
+        help="An installed package to offer; repeatable.",
+    ),
+    click.option(
+        "--preload",
+        metavar="MODULE",
+        multiple=True,
+        help="Import this before programs begin; repeatable.",
+    ),
+    click.option(
+        "--python",
+        metavar="PATH",
+        help="Another interpreter, or a virtual environment's folder.",
+    ),
+    click.option(
+        "--tier",
+        metavar="T",
+        default="auto",
+        help="auto, namespaces, landlock, or none (trusted code).",
+    ),
+    click.option("--require", metavar="T", help="Refuse anything weaker than this tier."),
+)
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def of_jails(command: Command) -> Command:
+    """Give `command` the options of what its jails hold, and how they confine."""
+    for option in reversed(_OF_JAILS):
+        command = option(command)
+    return command
 
 
 def limits(timeout: str, cpu_time: str, memory: str, processes: int = 1) -> Limits:
@@ -59,6 +82,8 @@ def judging_limits(
     timeout: str | None, cpu_time: str, memory: str, cpu_option: str = "--cpu-time"
 ) -> Limits:
     """Return the limits of judged programs: without `--timeout`, CPU time counts first."""
+    from ..judge.plan import wall_for  # not for commands that don't judge
+
     cpu_s = parse_seconds(cpu_option, cpu_time)
     wall_s = wall_for(cpu_s) if timeout is None else parse_seconds("--timeout", timeout)
     return Limits(cpu_s=cpu_s, wall_s=wall_s, memory_bytes=parse_size("--memory", memory))
@@ -67,8 +92,8 @@ def judging_limits(
 def make_pool(
     workers: int | None,
     limits: Limits | None,
-    with_: Sequence[str] | None,
-    preload: Sequence[str] | None,
+    with_: Sequence[str],
+    preload: Sequence[str],
     python: str | None,
     tier: str,
     require: str | None,
@@ -85,7 +110,7 @@ def make_pool(
     )
 
 
-def names(options: Sequence[str] | None) -> tuple[str, ...]:
+def names(options: Sequence[str]) -> tuple[str, ...]:
     """Return the names in repeated options, each of which may hold several, with commas.
 
     >>> names(["numpy,pandas", "sympy"])
@@ -95,7 +120,7 @@ def names(options: Sequence[str] | None) -> tuple[str, ...]:
     """
     # Not at the commas of "numpy>=1.26,<3" or "pandas[excel,plot]".
     between = re.compile(r",(?=\s*[A-Za-z0-9_])(?![^\[\]]*\])")
-    split = (name.strip(", ") for each in options or () for name in between.split(each))
+    split = (name.strip(", ") for each in options for name in between.split(each))
     return tuple(name for name in split if name)
 
 

@@ -1,74 +1,12 @@
 """What a person sees."""
 
-import codecs
-import os
-import select
-import sys
-from typing import TextIO
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ...sandbox.doctor import Diagnosis
-from ...sandbox.reasons import ExitReason
-from ...sandbox.result import Result
-from ..wording import ending, escape
+from ..wording import escape
 from .selftest import Outcome, Trial
-
-_OWN_END = (ExitReason.OK, ExitReason.EXIT, ExitReason.EXCEPTION)
-
-
-class Live:
-    """Shows a program's output as it comes: its bytes to a pipe; to a terminal, escaped and
-    coloured. Called from a pool's thread.
-    """
-
-    def __init__(self) -> None:
-        self._streams = {"stdout": _Stream(sys.stdout, ""), "stderr": _Stream(sys.stderr, "red")}
-
-    def __call__(self, stream: str, data: bytes) -> None:
-        self._streams[stream].write(data)
-
-    def end(self, result: Result) -> None:
-        """Show what is to be said in the end: a terminal, and whoever reads of a failure of ours,
-        is told how the run ended; and everyone, what could not be collected.
-        """
-        for stream in self._streams.values():
-            stream.end()
-        if result.infra_error or (sys.stderr.isatty() and result.reason not in _OWN_END):
-            notice(ending(result))
-        for name, why in result.files_skipped.items():
-            notice(f"not collected: {escape(name)} ({why})")
-
-
-class _Stream:
-    """One of our own streams, and how a program's bytes are written there."""
-
-    def __init__(self, stream: TextIO, colour: str) -> None:
-        self._stream = stream
-        self._colour = colour
-        self._console = Console(file=stream, highlight=False) if stream.isatty() else None
-        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-
-    def write(self, data: bytes) -> None:
-        if self._console is not None:
-            self._show(self._decoder.decode(data))
-            return
-        left = memoryview(data)
-        while left:  # a buffered stream may write a part, and not say so by an exception
-            try:
-                left = left[os.write(self._stream.fileno(), left) :]
-            except BlockingIOError:  # whoever started us has made it so
-                select.select([], [self._stream], [])
-
-    def end(self) -> None:
-        if self._console is not None:
-            self._show(self._decoder.decode(b"", final=True))
-
-    def _show(self, text: str) -> None:
-        if text and self._console is not None:
-            self._console.print(Text(escape(text), style=self._colour), end="", soft_wrap=True)
 
 
 def whole_lines() -> Console:
@@ -77,13 +15,6 @@ def whole_lines() -> Console:
     if not console.is_terminal:
         console.width = 10_000
     return console
-
-
-def notice(text: str) -> None:
-    """Say something of ours on stderr."""
-    Console(stderr=True, highlight=False).print(
-        Text(f"pool: {text}", style="bold yellow"), soft_wrap=True
-    )
 
 
 def trials(trials: list[Trial]) -> None:

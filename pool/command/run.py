@@ -3,17 +3,15 @@
 import dataclasses
 import json
 import os
-from typing import Annotated
 
-import typer
+import click
 
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
 from ..program import Program
 from ..task import RunFuture
-from . import files, options, render
+from . import files, live, options
 from .ends import INTERRUPTED, OWN_FAILURE, Ended, Interrupted, printing
-from .hints import missing_package
 from .sizes import parse_environment
 
 HELP = """Run an untrusted program in a fresh, confined process.
@@ -48,45 +46,56 @@ _EXIT_CODES = {
 }
 
 
+# Options stand before the program's file: what follows it is the program's.
+@click.command(help=HELP, epilog=EPILOG, context_settings={"allow_interspersed_args": False})
+@click.argument("file", metavar="FILE|-")
+@click.argument("args", metavar="[ARGS]...", nargs=-1, type=click.UNPROCESSED)
+@options.timeout
+@options.cpu_time
+@options.memory
+@options.processes
+@click.option(
+    "--stdin", metavar="FILE", help="What the program reads; '-' is this command's input."
+)
+@click.option(
+    "--file",
+    "file_in",
+    metavar="SRC[:NAME]",
+    multiple=True,
+    help="A file for its directory; repeatable.",
+)
+@click.option(
+    "--collect",
+    metavar="GLOB",
+    multiple=True,
+    help="Files to bring back, such as '*.png'; repeatable.",
+)
+@click.option("--out", metavar="DIR", help="Where collected files are written.")
+@click.option(
+    "--env", metavar="NAME=VALUE", multiple=True, help="Its whole environment; repeatable."
+)
+@click.option("--seed", metavar="N", type=int, help="Begin random and numpy.random with this.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole result as one JSON object.")
+@options.of_jails
 def run(
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="The program.")],
-    args: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARGS]...", help="Its arguments.")
-    ] = None,
-    timeout: options.Timeout = "10",
-    cpu_time: options.CpuTime = "none",
-    memory: options.Memory = "512M",
-    processes: options.Processes = 1,
-    stdin: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="What the program reads; '-' is this command's input."),
-    ] = None,
-    file_in: Annotated[
-        list[str] | None,
-        typer.Option("--file", metavar="SRC[:NAME]", help="A file for its directory; repeatable."),
-    ] = None,
-    collect: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GLOB", help="Files to bring back, such as '*.png'; repeatable."),
-    ] = None,
-    out: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Where collected files are written.")
-    ] = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Its whole environment; repeatable."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Begin random and numpy.random with this.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the whole result as one JSON object.")
-    ] = False,
-    with_: options.With = None,
-    preload: options.Preload = None,
-    python: options.Python = None,
-    tier: options.Tier = "auto",
-    require: options.Require = None,
+    file: str,
+    args: tuple[str, ...],
+    timeout: str,
+    cpu_time: str,
+    memory: str,
+    processes: int,
+    stdin: str | None,
+    file_in: tuple[str, ...],
+    collect: tuple[str, ...],
+    out: str | None,
+    env: tuple[str, ...],
+    seed: int | None,
+    as_json: bool,
+    with_: tuple[str, ...],
+    preload: tuple[str, ...],
+    python: str | None,
+    tier: str,
+    require: str | None,
 ) -> None:
     if file == "-" and stdin == "-":
         raise ValueError("the program and its input can't both be read from standard input")
@@ -106,11 +115,15 @@ def run(
         env=parse_environment(env) if env else None,
         seed=seed,
     )
-    live = None if as_json else render.Live()
+    shown = None if as_json else live.Live()
     pool = options.make_pool(1, limits, with_, preload, python, tier, require)
     with pool, printing():
-        result = _result(pool.submit(program, on_output=live))
-    hint = missing_package(result, python, options.names(with_))
+        result = _result(pool.submit(program, on_output=shown))
+    hint = None
+    if result.exception is not None:
+        from .hints import missing_package  # reads metadata, for which it imports a lot
+
+        hint = missing_package(result, python, options.names(with_))
     unwritten: OSError | None = None
     if out is not None:
         try:
@@ -119,12 +132,12 @@ def run(
         except OSError as error:  # the result is there all the same
             unwritten = error
     with printing():
-        if live is None:
+        if shown is None:
             print(json.dumps({**result.to_dict(), "detail": result.detail or hint or ""}))
         else:
-            live.end(result)
+            shown.end(result)
             if hint:
-                render.notice(hint)
+                live.notice(hint)
     if unwritten is not None:
         raise unwritten
     raise Ended(exit_code(result))

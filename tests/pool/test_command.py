@@ -332,7 +332,7 @@ def test_a_missing_part_of_what_is_offered_is_no_reason_for_a_hint(program, offe
         (["a>=1,<2,b"], ("a>=1,<2", "b")),
         (["a[x,y],b[z]"], ("a[x,y]", "b[z]")),
         ([" a, b ,,"], ("a", "b")),
-        (None, ()),
+        ([], ()),
     ],
 )
 def test_commas_between_names_part_them_and_others_dont(given, names):
@@ -565,3 +565,22 @@ def test_what_has_no_end_is_not_read_for_ever(program, args):
     done = pool(*(each.format(path) for each in args))
     assert done.returncode == 125
     assert b"more than 256 MiB" in done.stderr
+
+
+def test_a_run_imports_only_what_it_needs(tmp_path):
+    """To import all of the commands would take longer than many a program runs."""
+    program = tmp_path / "program.py"
+    program.write_text("print('hello')")
+    code = (
+        "import sys\n"
+        "from interpreter_pool.pool.command import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    heavy = {'asyncio', 'email', 'importlib.metadata', 'packaging', 'psutil', 'rich'}\n"
+        "    print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", program], capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("hello\n[]\n", "")

@@ -118,12 +118,12 @@ def test_nothing_else_is_visible(numeric):
     code = (
         "import importlib, sys, os\n"
         "found = []\n"
-        "for name in ('pool', 'sandbox', 'pytest', 'hypothesis', 'pip', 'typer', 'psutil', 'ray'):\n"
+        "for name in ('pool', 'sandbox', 'pytest', 'hypothesis', 'pip', 'click', 'psutil', 'ray'):\n"
         "    try: importlib.import_module(name)\n"
         "    except ImportError: continue\n"
         "    found.append(name)\n"
         "names = {n.lower() for p in sys.path if os.path.isdir(p) for n in os.listdir(p)}\n"
-        "print(found, sorted(n for n in names if n.startswith(('pytest', 'typer', 'psutil'))))"
+        "print(found, sorted(n for n in names if n.startswith(('pytest', 'click', 'psutil'))))"
     )
     assert numeric.run(code).stdout == "[] []\n"
 
