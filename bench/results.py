@@ -1,4 +1,4 @@
-"""What a bench leaves behind: numbers as JSON, a plot, and tables for whoever watches."""
+"""What a bench leaves behind: numbers as JSON, a picture (`plots.py`), and printed tables."""
 
 import dataclasses
 import datetime
@@ -13,9 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from . import plots
 from .harness import Alternative, Samples, Summary, ratios
 
-RESULTS = Path(__file__).with_name("results")
+RESULTS = plots.RESULTS
 
 _TABLE_WIDTH = 100
 """Columns that the tables need; a narrower terminal wraps whole lines, not every cell."""
@@ -127,7 +128,7 @@ def write(
     unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     unfinished.replace(target)
     picture = target.with_suffix(".png")
-    if _plot(name, facts, measurements, picture):
+    if plots.draw(content, picture):
         return [f"wrote {target.name}, {picture.name} in bench/results"]
     return [f"wrote {target.name} in bench/results; no plot: matplotlib is not installed"]
 
@@ -165,59 +166,6 @@ def show(measurements: Sequence[Measurement], aims: Sequence[Aim]) -> None:
 
 def _spread(ratio: Summary) -> str:
     return f"{ratio.median:.2f} ({ratio.p10:.2f} .. {ratio.p90:.2f})"
-
-
-def _plot(
-    name: str, facts: Mapping[str, Any], measurements: Sequence[Measurement], target: Path
-) -> bool:
-    """Draw one panel a measurement: boxes from p10 to p90 around the median, values behind."""
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    heights = [len(each.samples) + 1.5 for each in measurements]
-    figure, panels = pyplot.subplots(
-        len(measurements),
-        1,
-        figsize=(9, 0.36 * sum(heights) + 1),
-        height_ratios=heights,
-        squeeze=False,
-        layout="constrained",
-    )
-    for panel, measurement in zip(panels[:, 0], measurements, strict=True):
-        for row, (each, summary) in enumerate(measurement.summaries().items()):
-            values = measurement.samples[each]
-            panel.plot(values, [row] * len(values), "|", color="0.75", markersize=9)
-            panel.plot([summary.p10, summary.p90], [row, row], color="C0", linewidth=5, alpha=0.5)
-            panel.plot(summary.median, row, "o", color="C3")
-            panel.annotate(
-                f"{summary.median:.3g}",
-                (summary.median, row),
-                textcoords="offset points",
-                xytext=(0, 6),
-                ha="center",
-                fontsize=8,
-            )
-        panel.set_yticks(range(len(measurement.samples)), list(measurement.samples))
-        panel.invert_yaxis()
-        panel.margins(y=0.15)
-        # What is a difference may be nothing, or less.
-        panel.set_xscale("log" if min(map(min, measurement.samples.values())) > 0 else "linear")
-        panel.set_xlabel(f"{measurement.name}, {measurement.unit}")
-        panel.grid(axis="x", which="both", alpha=0.25)
-    about = facts.get("machine", {})
-    figure.suptitle(
-        f"{name}: median, p10 to p90, every sample "
-        f"({about.get('cpu')}, {about.get('cores')} cores, Linux {about.get('kernel')}, "
-        f"Python {about.get('python')})",
-        fontsize=9,
-    )
-    figure.savefig(target, dpi=110)
-    pyplot.close(figure)
-    return True
 
 
 def _rounded(summary: Summary) -> dict[str, float]:
