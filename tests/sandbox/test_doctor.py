@@ -1,5 +1,6 @@
 """`doctor.examine`: every layer is tried, and what is missing comes with advice."""
 
+import doctest
 import json
 import os
 import platform
@@ -88,3 +89,48 @@ def test_what_fails_for_want_of_something_is_told_what_helps(limit, option):
     tiers = [each for each in json.loads(done.stdout)["findings"] if "tier" in each["name"]]
     assert [each["held"] for each in tiers] == [False, False]
     assert all(option in each["advice"] for each in tiers), tiers
+
+
+def test_its_examples_hold():
+    """Those in the docstrings."""
+    assert doctest.testmod(doctor).failed == 0
+
+
+def missing(*names: str) -> list[doctor.Finding]:
+    return [doctor.Finding(name, False, "why", f"help {name.split()[-1]}") for name in names]
+
+
+@pytest.mark.parametrize(
+    "tier, names, wanted",
+    [
+        ("namespaces", ["landlock", "cgroup", "tier landlock"], ["cgroup", "tier landlock"]),
+        ("landlock", ["cgroup", "tier namespaces"], ["tier namespaces", "cgroup"]),
+        ("landlock", ["nsjail", "tier namespaces"], ["nsjail"]),
+        (None, ["seccomp", "tier namespaces", "tier landlock"], ["seccomp"]),
+        (
+            None,
+            ["landlock", "cgroup", "tier namespaces", "tier landlock"],
+            ["tier namespaces", "tier landlock", "cgroup"],
+        ),
+    ],
+)
+def test_advice_begins_with_what_gains_most(tier, names, wanted):
+    """The stronger tier, then what it lacks; each advice once, and only where it would help."""
+    diagnosis = doctor.Diagnosis(tier, tuple(missing(*names)))
+    assert [layers[0] for layers, _ in diagnosis.advice] == wanted
+
+
+def test_a_layer_is_told_in_a_few_words():
+    """A line of 80 columns has room for them."""
+    for finding in doctor.examine().findings:
+        assert len(finding.brief or finding.found) <= 53, finding
+
+
+def test_advice_on_namespaces_is_for_this_host(monkeypatch):
+    """A sysctl that keeps an ordinary user from them is named, and nothing else."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    name = "kernel.unprivileged_userns_clone"
+    monkeypatch.setattr(doctor, "_switch", lambda asked: "0" if asked == name else None)
+    assert doctor._namespaces_advice().splitlines()[1:] == [f"  sysctl {name}=1"]
+    monkeypatch.setattr(doctor, "_switch", lambda asked: None)
+    assert "--security-opt seccomp=unconfined" in doctor._namespaces_advice()
