@@ -9,12 +9,11 @@ from collections.abc import Iterator
 
 import click
 import psutil
-from rich.console import Console
 from rich.table import Table
 
 from ...sandbox.cpus import usable_cpus
 from ..pool import Pool
-from . import options
+from . import options, render
 from .ends import printing
 
 HELP = """Measure what to expect on this host: runs per second, workers to choose, memory of each.
@@ -179,17 +178,19 @@ def _tell(report: Report, as_json: bool) -> None:
             f"{each.ready_s:.2f}",
             f"{each.memory_bytes / 1e6:.1f}",
         )
-    console = Console(highlight=False)
-    console.print(
-        f"{report.tier} tier, {report.cpus} CPUs; a fresh process for {_PROGRAM}: "
-        f"{report.run_p50_ms:.1f} ms (90 % within {report.run_p90_ms:.1f} ms)",
-        soft_wrap=True,
+    console = render.whole_lines()
+    render.print_folded(
+        console,
+        f"{report.tier} tier, {report.cpus} CPUs. A fresh process for {_PROGRAM} takes "
+        f"{report.run_p50_ms:.1f} ms; 90 % take at most {report.run_p90_ms:.1f} ms.",
     )
-    console.print(table)
-    console.print(
-        f"Choose Pool({chosen.workers}): {chosen.runs_per_s:.0f} runs/s; the workers hold "
-        f"{chosen.memory_bytes * chosen.workers / 1e6:.0f} MB in all, and what runs need comes on "
-        "top, up to their limit each. Programs that wait more than they compute are worth more "
+    console.print()
+    render.print_table(console, table)
+    console.print()
+    render.print_folded(
+        console,
+        f"Choose Pool({chosen.workers}): {chosen.runs_per_s:.0f} runs/s. Its workers hold "
+        f"{chosen.memory_bytes * chosen.workers / 1e6:.0f} MB in all; what runs need comes on "
+        "top, up to their limit each. For programs that wait more than they compute, take more "
         "workers.",
-        soft_wrap=True,
     )

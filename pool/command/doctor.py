@@ -20,10 +20,12 @@ Exit code 0 if programs can be confined here (and nothing got through), 1 if not
 @click.option(
     "--self-test", "test", is_flag=True, help="Also try to break out, in every tier that works."
 )
+@click.option("-v", "--verbose", is_flag=True, help="Print all that was found.")
 @click.option("--tier", metavar="T", help="Self-test this tier only (none: a control).")
 def doctor(
     as_json: bool,
     test: bool,
+    verbose: bool,
     tier: str | None,
 ) -> None:
     if tier is not None and not test:
@@ -38,7 +40,7 @@ def doctor(
                 told["self_test"] = [dataclasses.asdict(trial) for trial in trials]
             print(json.dumps(told))
         else:
-            render.diagnosis(diagnosis)
+            render.diagnosis(diagnosis, verbose=verbose)
             if test:
                 render.trials(trials)
     broken = any(trial.outcome is Outcome.NOT_HELD for trial in trials)

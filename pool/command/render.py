@@ -1,5 +1,9 @@
 """What a person sees."""
 
+import itertools
+import re
+import textwrap
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -7,6 +11,9 @@ from rich.text import Text
 from ...sandbox.doctor import Diagnosis
 from ..wording import escape
 from .selftest import Outcome, Trial
+
+_COLUMNS, _ROOM = 80, 30
+"""What a line may have where no terminal says how wide it is; and what words need beside a name."""
 
 
 def whole_lines() -> Console:
@@ -17,39 +24,96 @@ def whole_lines() -> Console:
     return console
 
 
+def print_table(console: Console, table: Table) -> None:
+    """Print a table without the blanks that fill its last column."""
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        # What follows the blanks may be the end of a colour.
+        console.file.write(re.sub(r" +((?:\x1b\[[0-9;]*m)*)$", r"\1", line) + "\n")
+
+
+def print_folded(console: Console, words: str) -> None:
+    """Print words in as many lines as they need."""
+    _print_beside(console, Text(), words, line_width(console))
+
+
+def line_width(console: Console) -> int:
+    """The columns of a terminal; of a pipe, what people are used to."""
+    return console.width if console.is_terminal else _COLUMNS
+
+
 def trials(trials: list[Trial]) -> None:
-    """Show what the self-test has tried, and sum up."""
+    """Show what the self-test has tried, by tier and promise, and sum up."""
     colours = {Outcome.HELD: "green", Outcome.NOT_HELD: "bold red", Outcome.NOT_TRIED: "yellow"}
-    table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
-    for column in ("tier", "promise", "attempt", ""):
-        table.add_column(column)
-    for trial in trials:
-        what = Text(trial.attempt)
-        if trial.detail and trial.outcome is not Outcome.HELD:
-            what.append(f"\n-> {escape(trial.detail)}", "yellow")
-        outcome = Text(trial.outcome, colours[trial.outcome])
-        table.add_row(trial.tier, trial.promise, what, outcome)
-    console = Console(highlight=False)
-    console.print()
-    console.print(table)
+    console = whole_lines()
+    width = line_width(console)
+    room = max(len(outcome) for outcome in Outcome) + 2
+    for tier, of_tier in itertools.groupby(trials, lambda trial: trial.tier):
+        console.print(Text(f"\nself-test of the {tier} tier", "bold"))
+        for promise, tried in itertools.groupby(of_tier, lambda trial: trial.promise):
+            console.print(Text(f"  {promise}"), soft_wrap=True)
+            for trial in tried:
+                head = Text("    ")
+                head.append(f"{trial.outcome:{room}}", colours[trial.outcome])
+                _print_beside(console, head, trial.attempt, width)
+                if trial.detail and trial.outcome is not Outcome.HELD:
+                    detail = f"-> {escape(trial.detail)}"
+                    _print_beside(console, Text(" " * (room + 4)), detail, width)
     counts = {each: sum(trial.outcome is each for trial in trials) for each in Outcome}
     summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
     console.print(f"\nself-test: {summary or 'nothing was tried, as no tier works'}")
 
 
-def diagnosis(diagnosis: Diagnosis) -> None:
-    table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
-    for column in ("layer", "", "found"):
-        table.add_column(column, overflow="fold")  # paths are there to be copied
-    for finding in diagnosis.findings:
-        mark = Text("holds", "green") if finding.held else Text("missing", "bold red")
-        found = Text(escape(finding.found))
-        if not finding.held and finding.advice:
-            found.append(f"\n-> {finding.advice}", "yellow")
-        table.add_row(finding.name, mark, found)
+def diagnosis(diagnosis: Diagnosis, *, verbose: bool = False) -> None:
+    """Show a line for each layer, what the tiers come to, and what would help."""
     console = whole_lines()
-    console.print(table)
+    width = line_width(console)
+    names = max(len(finding.name) for finding in diagnosis.findings)
+    for finding in diagnosis.findings:
+        head = Text(f"{finding.name:{names}}  ")
+        head.append(*(("holds    ", "green") if finding.held else ("missing  ", "bold red")))
+        brief = " ".join(escape(finding.brief or finding.found).split())
+        room = _COLUMNS - len(head)
+        brief = brief if len(brief) <= room else brief[: room - 3] + "..."
+        _print_beside(console, head, brief, width)
+        if verbose:
+            for detail in finding.details or (finding.found,):
+                _print_beside(console, Text("    "), escape(detail), width)
+    console.print()
     if diagnosis.tier:
-        console.print(f'\ntier="auto" confines with the [bold]{diagnosis.tier}[/] tier here.')
+        console.print(
+            f'tier="auto" confines with the [bold]{diagnosis.tier}[/] tier here.', soft_wrap=True
+        )
     else:
-        console.print("\n[bold red]No tier works here: nothing untrusted can be run.[/]")
+        console.print(
+            "[bold red]No tier works here: nothing untrusted can be run.[/]", soft_wrap=True
+        )
+    if diagnosis.advice:
+        console.print("\nWhat would help, the most useful first:", soft_wrap=True)
+    for number, (layers, advice) in enumerate(diagnosis.advice, 1):
+        head = Text(f"{number}. ")
+        for words in f"{', '.join(layers)}: {advice}".splitlines():
+            if words.startswith("  "):  # a command, to be copied whole
+                console.print(Text(f"   {words}"), soft_wrap=True)
+            else:
+                _print_beside(console, head, words, width)
+                head = Text("   ")
+    if not verbose:
+        console.print("\nFor all that was found: pool doctor --verbose", soft_wrap=True)
+
+
+def _print_beside(console: Console, head: Text, words: str, width: int) -> None:
+    """Print `head` and, in what a line has left beside it, `words`; no blanks at the end of lines.
+    Where hardly anything is left, they stand below it.
+    """
+    indent = len(head)
+    if width - indent < _ROOM and head.plain.strip():
+        console.print(head[: len(head.plain.rstrip())], soft_wrap=True)
+        head, indent = Text("    "), 4
+    folded = textwrap.wrap(
+        words, max(width - indent, 1), break_long_words=False, break_on_hyphens=False
+    )
+    for line in folded:
+        console.print(head + Text(line), soft_wrap=True)
+        head = Text(" " * indent)

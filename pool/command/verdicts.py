@@ -11,7 +11,7 @@ from rich.table import Table
 from ..judge import CaseResult, Outcome, Verdict
 from ..judge.humaneval import pass_at_k
 from ..wording import counted, escape
-from .render import whole_lines
+from .render import print_table, whole_lines
 
 _MOST_ROWS = 30
 """Of a table of what did not pass."""
@@ -64,7 +64,7 @@ def _show_cases(console: Console, verdict: Verdict) -> None:
     table = _table("case", "kind", "outcome", "reason", "CPU s", "memory", "detail")
     for case in verdict.cases:
         table.add_row(str(case.index), case.kind, *_row(case))
-    console.print(table)
+    print_table(console, table)
     passed = sum(case.passed for case in verdict.cases)
     score = f"score {verdict.score:.3f}" if verdict.conclusive else "inconclusive: not to be scored"
     console.print(f"{passed} of {len(verdict.cases)} passed; {score}")
@@ -80,7 +80,7 @@ def _show_problems(console: Console, names: Sequence[str], verdicts: Sequence[Ve
         table = _table("problem", "outcome", "reason", "CPU s", "memory", "detail")
         for name, case in failed[:_MOST_ROWS]:
             table.add_row(name, *_row(case))
-        console.print(table)
+        print_table(console, table)
         if len(failed) > _MOST_ROWS:
             console.print(f"... and {len(failed) - _MOST_ROWS} others that did not pass")
     found = _summary(names, verdicts)

@@ -235,7 +235,7 @@ def test_doctor_tells_every_layer():
     done = pool("doctor", "--json")
     data = json.loads(done.stdout)
     assert data["tier"] in TIERS
-    assert {"name", "held", "found", "advice"} == set(data["findings"][0])
+    assert {"name", "held", "found", "advice", "brief", "details"} == set(data["findings"][0])
 
 
 def test_help_has_examples_and_exit_codes():
