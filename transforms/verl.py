@@ -2,7 +2,7 @@
 
 In verl's configuration, without a file of one's own:
 
-    reward.custom_reward_function.path=pkg://transforms.verl
+    reward.custom_reward_function.path=pkg://interpreter_pool.transforms.verl
     reward.custom_reward_function.name=compute_score   # acompute_score; compute_scores (batch)
     +reward.custom_reward_function.reward_kwargs.timeout=5
 

@@ -155,7 +155,7 @@ def _result(future: RunFuture) -> Result:
 
 
 def exit_code(result: Result) -> int:
-    """The exit code of `pool run` for `result` (the table is in the README)."""
+    """The exit code of `pool run` for `result` (docs/command-line.md has the table)."""
     if result.reason in _EXIT_CODES:
         return _EXIT_CODES[result.reason]
     if result.signal is not None:
