@@ -173,16 +173,21 @@ def left_out(command: str) -> bool:
     words = command.partition("#")[0].split()
     first = next((each for each in NOT_RUN if words[: len(each.split())] == each.split()), None)
     if first == "make":
-        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-        for word in words[1:]:
-            name, is_variable, _ = word.partition("=")
-            pattern = rf"\b{name}\b" if is_variable else rf"^{re.escape(name)}:"
-            assert re.search(pattern, makefile, re.M), f"the Makefile has no {name}"
+        assert_targets(words[1:])
     elif first == "pip":
         assert words[:2] == ["pip", "install"]
         for word in words[2:]:
             assert_extras(word)
     return first is not None
+
+
+def assert_targets(words: list[str]) -> None:
+    """Assert that the targets and variables of a `make` command are in the Makefile."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for word in words:
+        name, is_variable, _ = word.partition("=")
+        pattern = rf"\b{re.escape(name)}\b" if is_variable else rf"^{re.escape(name)}:"
+        assert re.search(pattern, makefile, re.M), f"the Makefile has no {name}"
 
 
 def assert_extras(text: str) -> None:
@@ -316,9 +321,12 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_extras_are_there(page):
-    """Wherever a page, in text or code, names some."""
-    assert_extras(page.read_text(encoding="utf-8"))
+def test_extras_and_targets_are_there(page):
+    """Wherever a page, in text or code, names one of this distribution or of the Makefile."""
+    text = page.read_text(encoding="utf-8")
+    assert_extras(text)
+    for command in re.findall(r"`make ([^`\n]+)`", text):
+        assert_targets(command.split())
 
 
 def test_every_page_is_in_the_index():
