@@ -14,7 +14,9 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,9 @@ RUN = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 HEAVY = ("torch", "torchrl", "tensordict", "trl", "ray")
 """What takes seconds to import: pages that do, or start a Ray, are slow."""
+
+LONG = ("docs/command-line.md",)
+"""Pages whose commands take more than ten seconds, all together."""
 
 NOT_RUN = {
     "make": "it would install this checkout's environment anew; its targets are asked for instead",
@@ -79,7 +84,9 @@ def blocks(page: Path, language: str) -> list[tuple[int, str]]:
     ]
 
 
-def is_heavy(page: Path) -> bool:
+def is_slow(page: Path, language: str) -> bool:
+    if language == "console":
+        return name_of(page) in LONG
     text = "\n".join(code for _, code in blocks(page, "python"))
     return any(re.search(rf"^(import|from) {name}\b", text, re.M) for name in HEAVY) or (
         'get_services("ray"' in text
@@ -88,21 +95,27 @@ def is_heavy(page: Path) -> bool:
 
 def cases(language: str) -> list:
     return [
-        pytest.param(page, id=name_of(page), marks=[pytest.mark.slow] if is_heavy(page) else [])
+        pytest.param(
+            page, id=name_of(page), marks=[pytest.mark.slow] if is_slow(page, language) else []
+        )
         for page in RUN
         if blocks(page, language)
     ]
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    """A folder to run in, with the examples; commands are those of this environment."""
+def here(tmp_path, monkeypatch) -> Iterator[Path]:
+    """A folder to run in, with the examples; commands are those of this environment, and names of
+    local services this test's own.
+    """
     folder = tmp_path / "here"
     folder.mkdir()
     (folder / "examples").symlink_to(ROOT / "examples")
     monkeypatch.setenv("PATH", os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"])
     monkeypatch.setenv("COLUMNS", "200")
-    return folder
+    with tempfile.TemporaryDirectory(prefix="docs-") as runtime:  # sockets have short paths only
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        yield folder
 
 
 # ---- Python
