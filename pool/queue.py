@@ -11,7 +11,7 @@ import time
 import weakref
 from collections import deque
 
-from .errors import PoolClosed, PoolFull, PoolTimeout
+from .errors import PoolClosed, PoolError, PoolFull, PoolTimeout
 from .task import Task
 
 _LEAST_NAP_S = 0.005
@@ -66,15 +66,18 @@ class Queue:
                     )
 
     def put(self, task: Task) -> None:
-        """Add a task at the end; raise `PoolFull` or `PoolClosed`."""
+        """Add a task at the end; raise `PoolFull` or `PoolClosed`, and `PoolError` where nobody
+        could end its wait in time.
+        """
         with self._lock:
             self.require_room()
             if self._takers > len(self._tasks):
                 task.expires_at = None  # a worker is free: there is nothing to wait for
+            if task.expires_at is not None:
+                self._require_reaper()
+                self._watch(task.expires_at, task)
             self._tasks.append(task)
             self._changed.notify()
-            if task.expires_at is not None:
-                self._watch(task.expires_at, task)
 
     def put_back(self, task: Task) -> None:
         """Return a task that was taken but not run to the front; it keeps its turn."""
@@ -83,7 +86,7 @@ class Queue:
                 self._tasks.appendleft(task)
                 self._changed.notify()
                 return
-        task.future.set_exception(PoolClosed("the pool was closed before the run could begin"))
+        task.fail(PoolClosed("the pool was closed before the run could begin"))
 
     def take(self, timeout_s: float) -> Task | None:
         """Return the oldest task, or None after `timeout_s` without one; raise `PoolClosed`."""
@@ -112,7 +115,7 @@ class Queue:
             self._sooner.notify()
         for task in self.drain():
             if task.begin():
-                task.future.set_exception(PoolClosed("the pool was closed before the run began"))
+                task.fail(PoolClosed("the pool was closed before the run began"))
 
     def drain(self) -> list[Task]:
         """Take all tasks at once."""
@@ -141,11 +144,19 @@ class Queue:
             heapq.heapify(self._deadlines)
         soonest = self._deadlines[0][0] if self._deadlines else None
         heapq.heappush(self._deadlines, (expires_at, next(self._numbers), weakref.ref(task)))
-        if self._reaper is None:
-            self._reaper = threading.Thread(target=self._expire_loop, name="expiry", daemon=True)
-            self._reaper.start()
-        elif soonest is None or expires_at < soonest:
+        if soonest is None or expires_at < soonest:
             self._sooner.notify()
+
+    def _require_reaper(self) -> None:
+        """Start the thread that ends waits, where there is none."""
+        if self._reaper is not None:
+            return
+        reaper = threading.Thread(target=self._expire_loop, name="expiry", daemon=True)
+        try:
+            reaper.start()
+        except RuntimeError as error:  # no more threads, for now: the next task tries again
+            raise PoolError(f"queue_timeout can't be kept: {error}") from error
+        self._reaper = reaper
 
     def _expire_loop(self) -> None:
         """Resolve tasks that have waited too long; end when none has a deadline."""
@@ -193,7 +204,7 @@ def _expire(task: Task) -> bool:
     if task.expires_at is None or time.monotonic() < task.expires_at:
         return False
     if task.begin():
-        task.future.set_exception(
+        task.fail(
             PoolTimeout(f"no worker became free within queue_timeout ({task.queue_s():.3f} s)")
         )
     return True

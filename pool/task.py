@@ -1,15 +1,19 @@
 """A run on its way through the pool: its job, a future, and how often it was tried."""
 
 import concurrent.futures
+import contextlib
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ..sandbox.job import Job
 from ..sandbox.pair import Record
 from ..sandbox.reasons import ExitReason
 from ..sandbox.result import Result
 from ..sandbox.stop import Stop
+
+logger = logging.getLogger(__name__)
 
 OnOutput = Callable[[str, bytes], object]
 """Called with "stdout" or "stderr" and each piece of output, as it comes."""
@@ -109,11 +113,17 @@ class Task:
         return self.future.set_running_or_notify_cancel()
 
     def answer(self, result: Result) -> None:
-        """Resolve the future."""
+        """Resolve the future. What a callback of the caller's raises goes no further."""
         if self._failure is not None:
-            self.future.set_exception(self._failure)
-        else:
+            self.fail(self._failure)
+            return
+        with _callbacks():
             self.future.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """Resolve the future with an error; as `answer`."""
+        with _callbacks():
+            self.future.set_exception(error)
 
     def _pass_on(self, stream: str, data: bytes) -> None:
         if self._failure is None and self._on_output is not None:
@@ -122,3 +132,17 @@ class Task:
             except BaseException as error:  # noqa: BLE001  (the caller's own: it goes back there)
                 self._failure = error
                 self.stop(ExitReason.CANCELLED)
+
+
+@contextlib.contextmanager
+def _callbacks() -> Iterator[None]:
+    """A future lets pass what is no Exception, SystemExit among it. It would end the thread that
+    resolves futures for everybody. A Ctrl-C is no callback's: it is for the main thread.
+    """
+    try:
+        yield
+    except BaseException as error:
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and isinstance(error, KeyboardInterrupt):
+            raise
+        logger.exception("a callback of a run's future failed")

@@ -217,7 +217,7 @@ class Worker:
         try:
             result = call(task)
         except SandboxError as error:
-            task.future.set_exception(error)
+            task.fail(error)
         except BaseException as error:
             logger.exception("a call failed inside the host")
             self._answer(task, self._internal(task, f"{type(error).__name__}: {error}"))
@@ -313,10 +313,7 @@ class Worker:
 
     def _answer(self, task: Task, result: Result) -> None:
         self._counters.ended(result)
-        try:
-            task.answer(result)
-        except BaseException:
-            logger.exception("a callback of a run's future failed")
+        task.answer(result)
 
     def _internal(self, task: Task, detail: str) -> Result:
         return Result.internal(detail, tier=self._plan.tier, queue_s=task.queue_s(), id=task.job.id)

@@ -7,9 +7,10 @@ import weakref
 import pytest
 from conftest import is_idle, wait_until
 
-from interpreter_pool import Limits, Pool, PoolFull
+from interpreter_pool import Limits, Pool, PoolError, PoolFull
 from interpreter_pool.pool.queue import Queue
 from interpreter_pool.pool.task import Task
+from interpreter_pool.sandbox import Result
 from interpreter_pool.sandbox.job import Job
 
 
@@ -21,7 +22,7 @@ def make_task(timeout_s: float | None = None) -> Task:
 def test_a_wait_that_was_won_does_not_expire():
     """A run that is tried again keeps its turn, however long its first try took."""
     queue = Queue(None)
-    first, second = make_task(0.05), make_task(0.1)
+    first, second = make_task(0.5), make_task(0.6)
     queue.put(first)
     assert queue.take(1) is first
     first.lost = 1
@@ -51,6 +52,39 @@ def test_waits_end_each_at_its_own_time():
     assert 0.1 <= ended[0] < 0.4 <= ended[1]
     assert queue.take(1) is patient
     assert not patient.future.done()
+    queue.close()
+
+
+def test_a_thread_that_can_not_start_leaves_deadlines_working(monkeypatch):
+    """That one wait is refused, and its task not queued; the next one ends in time again."""
+    queue = Queue(None)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_more_threads)
+        with pytest.raises(PoolError, match="queue_timeout can't be kept: can't start new thread"):
+            queue.put(make_task(0.02))
+    assert len(queue) == 0
+    task = make_task(0.02)
+    queue.put(task)
+    assert isinstance(task.future.exception(timeout=2), TimeoutError)
+    queue.close()
+
+
+def no_more_threads(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_a_callback_that_raises_leaves_deadlines_working():
+    """What a caller's callback raises, SystemExit even, does not end the thread of all deadlines."""
+
+    def leave(_: object) -> None:
+        raise SystemExit
+
+    queue = Queue(None)
+    first, second = make_task(0.02), make_task(0.04)
+    first.future.add_done_callback(leave)
+    queue.put(first)
+    queue.put(second)
+    assert isinstance(second.future.exception(timeout=2), TimeoutError)
     queue.close()
 
 
@@ -122,3 +156,19 @@ def test_a_callback_that_raises_harms_nobody(tier):
         future.add_done_callback(leave)
         assert future.result(timeout=10).ok
         assert pool.run("print(1)").stdout == "1\n"
+
+
+def test_a_callback_that_raises_when_a_call_fails_harms_nobody(tier):
+    """The same where a session's call ends with an error of ours: the worker goes on."""
+
+    def leave(_: object) -> None:
+        raise SystemExit
+
+    def fail(task: Task) -> Result:
+        task.future.add_done_callback(leave)
+        raise PoolError("it failed")
+
+    with Pool(1, tier=tier) as pool:
+        future = pool._queue_call(Job(b"", (), b"", Limits()), None, None, fail)
+        assert isinstance(future.exception(timeout=10), PoolError)
+        assert pool.run("print(1)", queue_timeout=10).stdout == "1\n"
