@@ -1,5 +1,6 @@
 """What a pool is made of, and how it is taken apart."""
 
+import contextlib
 import logging
 import os
 import threading
@@ -15,10 +16,11 @@ from ..sandbox.result import Result
 from ..sandbox.runtime import Runtime
 from ..sandbox.state import State
 from .errors import PoolClosed, PoolError
+from .lifecycle import State as WorkerState
 from .queue import Queue
 from .sessions import SessionPolicy, Sessions
 from .snapshot import Origins
-from .stats import Counters
+from .stats import Counters, Stats
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -107,6 +109,19 @@ class Engine:
                 self.counters.ended(result)
                 task.answer(result)
 
+    def stats(self) -> Stats:
+        """Return the counters as they are now."""
+        return self.counters.snapshot(
+            tier=self.plan.tier,
+            workers=len(self.workers),
+            alive=sum(worker.is_alive for worker in self.workers),
+            busy=sum(worker.state is WorkerState.RUNNING for worker in self.workers),
+            queued=len(self.queue),
+            sessions=len(self.sessions),
+            session_bytes=self.sessions.bytes(),
+            sessions_evicted=self.sessions.evicted,
+        )
+
     def close(self, pid: int) -> None:
         if os.getpid() != pid:
             return  # a forked child: nothing here is its own
@@ -117,7 +132,20 @@ class Engine:
 
     def _take_apart(self) -> None:
         self.closing.set()
-        self.queue.close()
+        steps = (
+            self.queue.close,
+            self._end_workers,
+            self.sessions.close,
+            self.origins.close,
+            self._close_nursery,
+            self.plan.launcher.close,
+            self.runtime.close,
+        )
+        with contextlib.ExitStack() as owed:  # every step is taken, whatever another one raises
+            for step in reversed(steps):
+                owed.callback(step)
+
+    def _end_workers(self) -> None:
         nursery = self._nursery
         if nursery is not None:
             nursery.kill()  # who waits for one of its processes need not come to an end
@@ -127,10 +155,8 @@ class Engine:
         for worker in self.workers:
             if not worker.join(max(deadline - time.monotonic(), 0.1)):
                 logger.error("%r did not end", worker)
-        self.sessions.close()
-        self.origins.close()
+
+    def _close_nursery(self) -> None:
         with self._lock:
             if self._nursery is not None:
                 self._nursery.close()
-        self.plan.launcher.close()
-        self.runtime.close()

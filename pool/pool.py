@@ -18,11 +18,12 @@ from ..sandbox.job import Job
 from ..sandbox.limits import Limits, require_limit
 from ..sandbox.result import Result
 from ..sandbox.runtime import Runtime
-from . import lifecycle
+from .awaited import in_own_thread
 from .checks import each_of, expiry, names_of, naming, pair_of, require_count, require_seconds
 from .engine import Engine
 from .errors import PoolClosed
 from .function import Function, check_name
+from .holding import Holding
 from .ordered import in_order
 from .program import Options, Program
 from .queue import Queue
@@ -131,16 +132,16 @@ class Pool:
         self.tier = ground.plan.tier
         self._pid = os.getpid()
         self._queue = Queue(max_queue)
-        self._counters = Counters()
+        counters = Counters()
         closing = threading.Event()
-        engine = Engine(self._queue, self._counters, closing, runtime, ground.plan, policy, size)
+        engine = Engine(self._queue, counters, closing, runtime, ground.plan, policy, size)
         first = ground.jail
         engine.workers = [
             Worker(
                 ground.plan,
                 limits,
                 self._queue,
-                self._counters,
+                counters,
                 closing,
                 engine.hopeless,
                 jail=first if number == 0 else None,
@@ -387,7 +388,7 @@ class Pool:
         shuffle: bool | int = False,
         stop_at_first_failure: bool = False,
     ) -> "Verdict":
-        """`judge` for asyncio, in a thread of the loop's; cancelling the task kills what runs."""
+        """`judge` for asyncio, in a thread of its own; cancelling the task kills what runs."""
         import asyncio
 
         items = [(source, cases)]
@@ -395,7 +396,7 @@ class Pool:
             items, limits, timeout, shuffle, stop_at_first_failure, numbered=False
         )
         try:
-            (verdict,) = await asyncio.to_thread(judging.run)
+            (verdict,) = await in_own_thread("judge", judging.run)
         except asyncio.CancelledError:
             judging.cancel()
             raise
@@ -559,7 +560,9 @@ class Pool:
         self._require_room()
         with self._engine.sessions.room(1) as adopt:
             family, head = self._engine.new_family(limits)
-            return adopt(Session(self, family, head, history=history, rollback=rollback))
+            holding = Holding(family, head, self._engine.sessions.discard)
+            adopt(holding)
+        return Session(self, holding, history=history, rollback=rollback)
 
     def snapshot(self, setup: str | bytes, *, timeout: float | None = 60.0) -> Snapshot:
         """Run **trusted** code once, and return what it made, to fork runs from.
@@ -587,11 +590,8 @@ class Pool:
 
     def _session_room(
         self, count: int
-    ) -> contextlib.AbstractContextManager[Callable[[Session], Session]]:
+    ) -> contextlib.AbstractContextManager[Callable[[Holding], None]]:
         return self._engine.sessions.room(count)
-
-    def _forget(self, session: Session) -> None:
-        self._engine.sessions.discard(session)
 
     def _queue_call(
         self,
@@ -613,17 +613,7 @@ class Pool:
 
     def stats(self) -> Stats:
         """Return the counters as they are now."""
-        workers = self._engine.workers
-        return self._counters.snapshot(
-            tier=self.tier,
-            workers=len(workers),
-            alive=sum(worker.is_alive for worker in workers),
-            busy=sum(worker.state is lifecycle.State.RUNNING for worker in workers),
-            queued=len(self._queue),
-            sessions=len(self._engine.sessions),
-            session_bytes=self._engine.sessions.bytes(),
-            sessions_evicted=self._engine.sessions.evicted,
-        )
+        return self._engine.stats()
 
     def close(self) -> None:
         """End everything: waiting runs resolve with `PoolClosed`, running ones as `cancelled`.

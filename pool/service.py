@@ -74,8 +74,10 @@ class PythonExecutorService:
             session_idle_s=session_idle_s,
             session_memory_bytes=session_memory_bytes,
         )
-        self._metrics = Metrics(self._pool.stats)
-        self._pool._counters.on_ended = self._metrics.ended
+        # Of the engine, not of the pool: what the engine knows would keep that from being freed.
+        engine = self._pool._engine
+        self._metrics = Metrics(engine.stats)
+        engine.counters.on_ended = self._metrics.ended
         self._sessions = SessionIds()
 
     def __repr__(self) -> str:

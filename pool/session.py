@@ -2,10 +2,9 @@
 
 import dataclasses
 import functools
-import threading
 import time
-from collections import deque
-from concurrent.futures import CancelledError, wait
+from collections.abc import Callable
+from concurrent.futures import wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
@@ -14,12 +13,14 @@ from ..sandbox.call import Call
 from ..sandbox.errors import PolicyError
 from ..sandbox.family import Family
 from ..sandbox.jail import JailLost
+from ..sandbox.job import Job
 from ..sandbox.limits import Limits, require_limit
 from ..sandbox.reasons import ExitReason
 from ..sandbox.result import Result
 from ..sandbox.state import State, StateLost, Unfaithful
 from .errors import PoolClosed, SessionLost
 from .function import check_name, pack_call, value_of
+from .holding import Holding
 from .program import Program
 from .task import OnOutput, RunFuture, Task
 
@@ -40,24 +41,6 @@ class CallOptions(TypedDict, total=False):
     on_output: OnOutput | None
 
 
-class _Handle:
-    """What cancels a call, also before it has its turn."""
-
-    def __init__(self) -> None:
-        self.cancelled = False
-        self._future: RunFuture | None = None
-
-    def take(self, future: RunFuture) -> None:
-        self._future = future
-        if self.cancelled:
-            future.cancel()
-
-    def cancel(self) -> None:
-        self.cancelled = True  # first: whoever takes a future now looks at it afterwards
-        if self._future is not None:
-            self._future.cancel()
-
-
 class Session:
     """An interpreter whose state persists from call to call. Made by `Pool.session`, and by `fork`.
 
@@ -68,23 +51,29 @@ class Session:
     with it. Calls of one session are made one at a time. Thread-safe; a context manager.
     """
 
-    def __init__(
-        self, pool: "Pool", family: Family, head: State, *, history: int, rollback: bool
-    ) -> None:
+    def __init__(self, pool: "Pool", held: Holding, *, history: int, rollback: bool) -> None:
         self._pool = pool
+        self._held = held
+        self._limits = held.family.limits
         self._history = history
         self._keeps = rollback
-        self._turn = threading.Lock()  # one call, or change of state, at a time
-        self._past: deque[State] = deque()
+        self._turn = held.turn  # one call, or change of state, at a time
         self._closed = False
         self._future: RunFuture | None = None  # of the call that is made
-        self._head: State | None = None
-        self._take(family, head)
 
     def __repr__(self) -> str:
         if self._head is None:
             return f"<Session {'closed' if self._closed else 'lost'}>"
-        return f"<Session {len(self._past)} back>"
+        return f"<Session {len(self._held.past)} back>"
+
+    @property
+    def _family(self) -> Family:
+        return self._held.family
+
+    @property
+    def _head(self) -> State | None:
+        """The present state; None where it is lost."""
+        return self._held.head
 
     def run(self, code: str | bytes, **options: Unpack[CallOptions]) -> Result:
         """Run `code` where the last call left off, and return its result.
@@ -110,33 +99,44 @@ class Session:
         return value_of(self._make(b"", pack_call(check_name(name), args, kwargs), {}))
 
     async def arun(self, code: str | bytes, **options: Unpack[CallOptions]) -> Result:
-        """`run` for asyncio, in a thread of the loop's; cancelling the task kills the call, or, as
-        long as it waits for its turn, takes it back.
+        """`run` for asyncio, without a thread that waits: as many calls of different sessions run
+        at once as the pool has workers. Cancelling the task kills the call, or, as long as it waits
+        for its turn, takes it back.
         """
         import asyncio  # costs 12 ms, and its loop is there already
 
-        handle = _Handle()
+        job = self._job_of(code, None, options)
+        await self._turn.take()
         try:
-            return await asyncio.to_thread(lambda: self._make(code, None, options, handle=handle))
-        except asyncio.CancelledError:
-            handle.cancel()
-            raise
+            future = self._begin(job, options)
+        finally:
+            # Not by this coroutine: a call that is cancelled goes on until its process has ended.
+            if self._future is not None:
+                self._future.add_done_callback(self._end_turn)
+            else:
+                self._turn.give_back()
+        return await asyncio.wrap_future(future)
+
+    def _end_turn(self, _: object) -> None:
+        self._end()
+        self._turn.give_back()
 
     def rollback(self, steps: int = 1) -> None:
         """Go back to the state before the last `steps` calls that ended by themselves."""
         self._require_open()
-        with self._turn:
+        with self._turn.then_wake, self._turn.lock:
             self._require_head()
+            past = self._held.past
             if isinstance(steps, bool) or not isinstance(steps, int):
                 raise TypeError(f"steps must be a whole number, not {steps!r}")
-            if not 1 <= steps <= len(self._past):
+            if not 1 <= steps <= len(past):
                 raise ValueError(
-                    f"steps={steps!r}: {len(self._past)} earlier states are kept "
+                    f"steps={steps!r}: {len(past)} earlier states are kept "
                     f"(history={self._history if self._keeps else 0})"
                 )
             for _ in range(steps):
                 self._require_head().close()
-                self._head = self._past.pop()
+                self._held.head = past.pop()
 
     @overload
     def fork(self, n: None = None) -> "Session": ...
@@ -156,13 +156,13 @@ class Session:
             raise ValueError(f"n={n!r}: must be 1 to 1000")
         branches: list[Session] = []
         self._require_open()
-        with self._turn:
+        with self._turn.then_wake, self._turn.lock:
             head = self._require_head()
             try:
                 with self._pool._session_room(count) as adopt:
                     for _ in range(count):
                         descriptors.require()
-                        branches.append(adopt(self._branch(head)))
+                        branches.append(self._branch(head, adopt))
                     self._family.move_away(head.home)
             except BaseException as error:
                 for branch in branches:
@@ -182,13 +182,13 @@ class Session:
     def reset(self) -> None:
         """Begin anew, with an interpreter and files as of a new session; also where it was lost."""
         self._require_open()
-        with self._turn:
+        with self._turn.then_wake, self._turn.lock:
             self._require_open()
             with self._pool._session_room(0 if self._head is not None else 1) as adopt:
                 family, head = self._pool._engine.new_family(self._limits)
-                self._drop("it is reset")
-                self._take(family, head)
-                adopt(self)
+                self._held.drop("it is reset")
+                self._held.take(family, head)
+                adopt(self._held)
 
     def close(self) -> None:
         """End it, and give back all that it holds; a call under way is cancelled. Its branches live
@@ -200,8 +200,8 @@ class Session:
         future = self._future
         if future is not None:
             future.cancel()
-        with self._turn:
-            self._drop("it was closed")
+        with self._turn.then_wake, self._turn.lock:
+            self._held.drop("it was closed")
 
     def __enter__(self) -> "Session":
         return self
@@ -214,31 +214,9 @@ class Session:
     ) -> None:
         self.close()
 
-    # ---- for those who keep sessions
-
-    def idle_s(self) -> float:
-        """Seconds since the last call; 0 while one is made."""
-        return 0.0 if self._turn.locked() else time.monotonic() - self._used_at
-
     def states(self) -> list[State]:
         """Its processes, as they are now."""
-        head = self._head
-        return [] if head is None else [*self._past, head]
-
-    def zygote_pid(self) -> int:
-        """The process that all of them have their first pages from."""
-        return self._family.nursery.zygote_pid
-
-    def evict(self, why: str) -> bool:
-        """Take away what it holds, unless it is in use; tell whether that was done."""
-        if not self._turn.acquire(blocking=False):
-            return False
-        try:
-            held = self._head is not None
-            self._drop(why)
-            return held
-        finally:
-            self._turn.release()
+        return self._held.states()
 
     # ---- calls
 
@@ -249,34 +227,45 @@ class Session:
         options: CallOptions,
         *,
         insist: bool = True,
-        handle: "_Handle | None" = None,
     ) -> Result:
         """Have a worker make one call. insist: on a state to go back to, where one is kept."""
+        job = self._job_of(code, call, options)
+        with self._turn.then_wake, self._turn.lock:
+            try:
+                return self._begin(job, options, insist=insist).result()
+            except BaseException:
+                future = self._future
+                if future is not None:
+                    future.cancel()
+                    if not future.cancelled():  # it has begun
+                        wait([future])  # where we were interrupted: a worker may still be at it
+                raise
+            finally:
+                self._end()
+
+    def _job_of(self, code: str | bytes, call: bytes | None, options: CallOptions) -> Job:
         self._require_open()
         limits = self._limits_of(options)
         program = Program(code, stdin=options.get("stdin", b""))
-        job = dataclasses.replace(program.job(limits), call=call)
-        with self._turn:
-            self._require_head()
-            if handle is not None and handle.cancelled:
-                raise CancelledError
-            self._future = future = self._pool._queue_call(
-                job,
-                options.get("queue_timeout"),
-                options.get("on_output"),
-                functools.partial(self._call, insist=insist),
-            )
-            if handle is not None:
-                handle.take(future)
-            try:
-                if self._closed:
-                    future.cancel()
-                return future.wait()
-            finally:
-                if not future.cancelled():  # it has begun
-                    wait([future])  # where we were interrupted: a worker may still be at it
-                self._future = None
-                self._used_at = time.monotonic()
+        return dataclasses.replace(program.job(limits), call=call)
+
+    def _begin(self, job: Job, options: CallOptions, *, insist: bool = True) -> RunFuture:
+        """Queue a call. Whoever calls has the turn, and keeps it until the future is done."""
+        self._require_head()
+        self._future = future = self._pool._queue_call(
+            job,
+            options.get("queue_timeout"),
+            options.get("on_output"),
+            functools.partial(self._call, insist=insist),
+        )
+        if self._closed:
+            future.cancel()
+        return future
+
+    def _end(self) -> None:
+        """Note that a call is over."""
+        self._future = None
+        self._held.used_at = time.monotonic()
 
     def _run_anyway(self, code: str) -> Result:
         """`run`, also where no state can be kept to go back to; what is lost then begins anew."""
@@ -329,17 +318,19 @@ class Session:
         # One that ends itself between its answer and its stop would be lost as by our failure.
         if call.survived and (twin is None or head.is_at_rest()):
             if twin is not None:
-                self._past.append(twin)
-            while len(self._past) > self._history:
-                self._past.popleft().close()
+                self._held.past.append(twin)
+            while len(self._held.past) > self._history:
+                self._held.past.popleft().close()
             return result
         if call.survived or result.reason is ExitReason.INTERNAL:  # what it said made no sense
             result = dataclasses.replace(result, reason=ExitReason.DENIED)
         if twin is None:
-            self._drop(f"its last call ended with {result.reason}, and no earlier state was kept")
+            self._held.drop(
+                f"its last call ended with {result.reason}, and no earlier state was kept"
+            )
             return result
         head.close()
-        self._head = twin
+        self._held.head = twin
         return dataclasses.replace(result, rolled_back=True)
 
     def _twin(self, head: State, insist: bool) -> State | None:
@@ -367,23 +358,18 @@ class Session:
 
     def _set_back(self, error: StateLost) -> None:
         """Go on from before the last call; where nothing is kept of that, not at all."""
-        if not self._past:
-            self._drop(f"{error}, and no earlier state was kept")
+        past = self._held.past
+        if not past:
+            self._held.drop(f"{error}, and no earlier state was kept")
             return
         self._require_head().close()
-        self._head = self._past.pop()
+        self._held.head = past.pop()
 
-    def _take(self, family: Family, head: State) -> None:
-        family.use()
-        self._family = family
-        self._limits = family.limits
-        self._head = head
-        self._why_lost = ""
-        self._used_at = time.monotonic()
-
-    def _branch(self, head: State) -> "Session":
+    def _branch(self, head: State, adopt: Callable[[Holding], None]) -> "Session":
         state = self._family.branch(head)
-        return Session(self._pool, self._family, state, history=self._history, rollback=self._keeps)
+        held = Holding(self._family, state, self._pool._engine.sessions.discard)
+        adopt(held)
+        return Session(self._pool, held, history=self._history, rollback=self._keeps)
 
     def _require_open(self) -> None:
         """Asked before a turn is waited for, too: in a forked child nobody may ever end it."""
@@ -395,20 +381,9 @@ class Session:
     def _require_head(self) -> State:
         self._require_open()
         if self._head is None:
-            raise SessionLost(f"this session is gone: {self._why_lost}; `reset` begins anew")
+            raise SessionLost(f"this session is gone: {self._held.why_lost}; `reset` begins anew")
         return self._head
 
     def _lose(self, why: str) -> SessionLost:
-        self._drop(why)
+        self._held.drop(why)
         return SessionLost(f"this session is gone: {why}; `reset` begins anew")
-
-    def _drop(self, why: str) -> None:
-        if self._head is None:
-            return
-        for state in (*self._past, self._head):
-            state.close()
-        self._past.clear()
-        self._head = None
-        self._why_lost = why
-        self._family.unuse()
-        self._pool._forget(self)

@@ -2,13 +2,17 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
 
+from ..sandbox.errors import SetupError
 from .checks import require_count, require_seconds
 from .errors import PoolClosed, PoolFull
-from .session import Session
+from .holding import Holding
+
+logger = logging.getLogger(__name__)
 
 PARKED_BYTES = 1 << 20
 """What a parked process, or a keeper, costs in tables and copied pages, measured with 1,000."""
@@ -40,17 +44,17 @@ class SessionPolicy:
 
 
 class Sessions:
-    """The sessions of a pool that hold something. What nobody closes is closed with it.
+    """What the sessions of a pool hold. What nobody closes is closed with the pool.
 
     held_bytes: what all of them hold, where a cgroup counts it; else it returns None, and it is
-    estimated. They know their pool, which is therefore not collected before they are closed.
+    estimated.
     """
 
     def __init__(self, policy: SessionPolicy, held_bytes: Callable[[], int | None]) -> None:
         self._policy = policy
         self._held_bytes = held_bytes
         self._lock = threading.Lock()
-        self._open: set[Session] = set()  # guarded by _lock, as is everything below
+        self._open: set[Holding] = set()  # guarded by _lock, as is everything below
         self._coming = 0  # sessions that are being made, and have been given room
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -60,23 +64,23 @@ class Sessions:
         return len(self._open)
 
     @contextlib.contextmanager
-    def room(self, count: int) -> Iterator[Callable[[Session], Session]]:
-        """Hold room for `count` more sessions, and yield what takes one in. Raises `PoolFull` where
-        all are in use.
+    def room(self, count: int) -> Iterator[Callable[[Holding], None]]:
+        """Hold room for `count` more sessions, and yield what takes in what one holds. Raises
+        `PoolFull` where all are in use, `SetupError` where nobody could end them in time.
         """
+        self._require_watcher()
         self._make_room(count)
         left = count
 
-        def add(session: Session) -> Session:
+        def add(holding: Holding) -> None:
             nonlocal left
             with self._lock:
                 if not self._closed.is_set():
-                    self._open.add(session)
+                    self._open.add(holding)
                     self._coming -= left > 0
                     left -= left > 0
-                    self._watch()
-                    return session
-            session._drop("its pool was closed")
+                    return
+            holding.drop("its pool was closed")
             raise PoolClosed("the pool is closed")
 
         try:
@@ -97,33 +101,33 @@ class Sessions:
             if not self._evict_oldest(f"the pool has max_sessions={most}, and this one was idle"):
                 raise PoolFull(f"max_sessions={most} are in use; close some, or give the pool more")
 
-    def discard(self, session: Session) -> None:
+    def discard(self, holding: Holding) -> None:
         with self._lock:
-            self._open.discard(session)
+            self._open.discard(holding)
 
     def bytes(self) -> int:
         """What all of them hold in memory."""
         with self._lock:
-            sessions = list(self._open)
-        held = self._held_bytes() if sessions else 0
-        return sum(map(_estimate, sessions)) if held is None else held
+            holdings = list(self._open)
+        held = self._held_bytes() if holdings else 0
+        return sum(map(_estimate, holdings)) if held is None else held
 
     def close(self) -> None:
         with self._lock:
             self._closed.set()
-            sessions = list(self._open)
+            holdings = list(self._open)
             watcher = self._watcher
-        for session in sessions:
-            with session._turn:
-                session._drop("its pool was closed")
-        if watcher is not None and watcher is not threading.current_thread():
-            watcher.join()
+        with contextlib.ExitStack() as owed:  # all are ended, whatever one of them raises
+            if watcher is not None and watcher is not threading.current_thread():
+                owed.callback(watcher.join)
+            for holding in holdings:
+                owed.callback(_drop, holding, "its pool was closed")
 
     # ---- eviction
 
     def _evict_oldest(self, why: str) -> bool:
         """Evict the session that was used longest ago and is not in use; tell whether one was."""
-        return any(self._evict(session, why) for session in self._oldest_first())
+        return any(self._evict(holding, why) for holding in self._oldest_first())
 
     def _trim(self, memory_bytes: int) -> None:
         """Evict the oldest sessions, until what they held makes up for what is too much. What is
@@ -131,53 +135,77 @@ class Sessions:
         """
         excess = self.bytes() - memory_bytes
         why = f"all sessions held more than session_memory_bytes={memory_bytes}"
-        for session in self._oldest_first() if excess > 0 else ():
-            held = _estimate(session)
-            if self._evict(session, why):
+        for holding in self._oldest_first() if excess > 0 else ():
+            held = _estimate(holding)
+            if self._evict(holding, why):
                 excess -= held
             if excess <= 0:
                 return
 
-    def _oldest_first(self) -> list[Session]:
+    def _oldest_first(self) -> list[Holding]:
         with self._lock:
-            return sorted(self._open, key=Session.idle_s, reverse=True)
+            return sorted(self._open, key=Holding.idle_s, reverse=True)
 
-    def _evict(self, session: Session, why: str) -> bool:
-        gone = session.evict(f"it was evicted: {why}")
+    def _evict(self, holding: Holding, why: str) -> bool:
+        gone = holding.evict(f"it was evicted: {why}")
         if gone:
             with self._lock:
                 self.evicted += 1
         return gone
 
-    def _watch(self) -> None:
+    def _require_watcher(self) -> None:
+        """Start the thread that keeps the limits on time and memory, where there are any."""
         policy = self._policy
-        if self._watcher is None and not (policy.idle_s is policy.memory_bytes is None):
-            self._watcher = threading.Thread(target=self._look_after, name="sessions", daemon=True)
-            self._watcher.start()
+        if policy.idle_s is policy.memory_bytes is None:
+            return
+        with self._lock:
+            if self._watcher is not None or self._closed.is_set():
+                return
+            watcher = threading.Thread(target=self._look_after, name="sessions", daemon=True)
+            try:
+                watcher.start()
+            except RuntimeError as error:  # no more threads, for now: the next session tries again
+                names = ("idle_s", "memory_bytes")
+                kept = [name for name in names if getattr(policy, name) is not None]
+                what = " and ".join(f"session_{name}" for name in kept)
+                raise SetupError("session limits", f"{what} can't be kept: {error}") from error
+            self._watcher = watcher
 
     def _look_after(self) -> None:
-        idle_s, memory_bytes = self._policy.idle_s, self._policy.memory_bytes
+        idle_s = self._policy.idle_s
         period_s = _PERIOD_S if idle_s is None else max(min(_PERIOD_S, idle_s / 4), _LEAST_PERIOD_S)
         while not self._closed.wait(period_s):
-            with self._lock:
-                sessions = list(self._open)
-            if idle_s is not None:
-                for session in sessions:
-                    if session.idle_s() > idle_s:
-                        self._evict(session, f"it was idle for session_idle_s={idle_s:g}")
-            if memory_bytes is not None:
-                self._trim(memory_bytes)
+            try:
+                self._keep_limits()
+            except Exception:  # such as no descriptors, for now: the limits hold for later, too
+                logger.exception("a session could not be ended; it is tried again")
+
+    def _keep_limits(self) -> None:
+        idle_s, memory_bytes = self._policy.idle_s, self._policy.memory_bytes
+        with self._lock:
+            holdings = list(self._open)
+        if idle_s is not None:
+            for holding in holdings:
+                if holding.idle_s() > idle_s:
+                    self._evict(holding, f"it was idle for session_idle_s={idle_s:g}")
+        if memory_bytes is not None:
+            self._trim(memory_bytes)
 
 
-def _estimate(session: Session) -> int:
+def _drop(holding: Holding, why: str) -> None:
+    with holding.turn.then_wake, holding.turn.lock:
+        holding.drop(why)
+
+
+def _estimate(holding: Holding) -> int:
     """What a session holds, where no cgroup counts it: what its largest state has beyond the zygote
     that all were forked from (its other states share most of theirs with it), and what each
     process costs.
     """
-    states = session.states()
+    states = holding.states()
     if not states:
         return 0
-    base = _private_bytes(session.zygote_pid())
+    base = _private_bytes(holding.zygote_pid())
     held = max(_private_bytes(state.pid) for state in states)
     return max(held - base, 0) + PARKED_BYTES * (len(states) + 1)
 

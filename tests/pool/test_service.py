@@ -1,9 +1,12 @@
 """The pool as a service: plain data in and out, sessions by id, counters; without Ray."""
 
+import gc
 import json
+import os
 import pickle
 import subprocess
 import sys
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -206,6 +209,17 @@ def test_cleanup_ends_everything():
         service.execute("1")
     with pytest.raises(SessionLost):
         service.execute_in(session, "1")
+
+
+def test_a_service_that_nobody_has_any_more_is_freed(tier):
+    """Without `cleanup`, sessions or not: its pool is closed, and nothing stays (leak check)."""
+    service = PythonExecutorService(1, tier=tier)
+    service.execute_in(service.open_session(), "1")
+    gone, folder = weakref.ref(service._pool), service._pool._engine.runtime.path
+    del service
+    gc.collect()
+    assert gone() is None
+    assert not os.path.exists(folder)
 
 
 def test_the_service_needs_no_ray():

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -267,6 +267,87 @@ def test_asyncio(session):
         asyncio.run(give_up())
     assert value(session, "x") == "1"
     assert time.monotonic() - began < 5
+
+
+class Busy(ThreadPoolExecutor):
+    """An executor of asyncio's that has no thread to spare."""
+
+    def submit(self, *args, **kwargs):
+        raise AssertionError("a call of a session waits for a thread of the loop's")
+
+
+async def without_threads(awaitable):
+    """Await it in a loop that has no thread for it."""
+    asyncio.get_running_loop().set_default_executor(Busy(1))
+    return await awaitable
+
+
+def test_asyncio_needs_no_thread_of_the_loops(session):
+    """As many calls run at once as the pool has workers, however few threads asyncio has."""
+    assert asyncio.run(without_threads(session.arun("1 + 1"))).value == "2"
+    with pytest.raises(TypeError, match="stdn"):
+        asyncio.run(without_threads(session.arun("1", stdn="")))
+
+
+def test_asyncio_keeps_the_order(session):
+    """Calls that are awaited together are made in the order in which they were begun."""
+    value(session, "seen = []")
+
+    async def main():
+        await asyncio.gather(*(session.arun(f"seen.append({n})") for n in range(10)))
+
+    asyncio.run(without_threads(main()))
+    assert value(session, "seen") == str(list(range(10)))
+
+
+def test_threads_and_asyncio_take_turns(session):
+    """Calls of threads and of two loops at once each have their answer."""
+    value(session, "n = 0")
+    answers = []
+
+    def work(number: int) -> None:
+        for _ in range(4):
+            if number % 2:
+                answers.append(int(value(session, "n += 1\nn")))
+            else:
+                answers.append(int(asyncio.run(session.arun("n += 1\nn")).value))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == list(range(1, 17))
+
+
+def test_closing_ends_what_asyncio_awaits(pool):
+    """Of a closed session the call under way is cancelled, and those that wait are refused."""
+
+    async def main():
+        session = pool.session()
+        calls = [asyncio.create_task(session.arun("while True: pass")) for _ in range(3)]
+        while not pool.stats().workers_busy:
+            await asyncio.sleep(0.01)
+        session.close()
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    first, *others = asyncio.run(main())
+    assert (first.reason, first.rolled_back) == ("cancelled", True)
+    assert [type(each) for each in others] == [SessionLost] * 2
+
+
+def test_a_loop_that_ended_while_it_waited_keeps_nobody_else_waiting(session):
+    """A call that was awaited in a loop that is closed now does not hold its place for ever."""
+    under_way = threading.Thread(target=session.run, args=("import time; time.sleep(0.5)",))
+    under_way.start()
+    wait_until(session._turn.locked)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(session.arun("1"))
+    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.close()
+    assert asyncio.run(session.arun("2")).value == "2"
+    under_way.join()
+    task._log_destroy_pending = False
 
 
 def test_closed_sessions_say_so(pool):

@@ -1,6 +1,7 @@
 """Many sessions of one pool: which of them has to go, what that says, and what is left."""
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import psutil
 import pytest
@@ -18,12 +20,15 @@ from hypothesis import strategies as st
 from interpreter_pool import (
     LimitExceeded,
     Limits,
+    PersistentPythonProcess,
     PolicyError,
     Pool,
     PoolFull,
     ProgramError,
     SessionLost,
+    SetupError,
 )
+from interpreter_pool.pool import sessions
 from interpreter_pool.pool.sessions import _estimate
 
 
@@ -143,6 +148,89 @@ def test_idle_sessions_go_after_their_time(tier):
         wait_until(lambda: pool.stats().sessions == 0)
 
 
+def test_without_a_thread_to_end_idle_sessions_there_are_none(tier, monkeypatch):
+    """A session that nobody would take away is refused; with a thread again it is had, and ends."""
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name == "sessions":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with Pool(1, tier=tier, session_idle_s=0.3) as pool:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            with pytest.raises(SetupError, match="session_idle_s can't be kept"):
+                pool.session()
+            assert pool.stats().sessions == 0
+        session = pool.session()
+        wait_until(lambda: pool.stats().sessions == 0)
+        with pytest.raises(SessionLost, match="idle"):
+            session.run("1")
+
+
+def test_a_failure_in_looking_after_sessions_is_not_the_last_look(tier, monkeypatch):
+    """One that can't be ended now does not keep others from being ended later."""
+    failed = []
+
+    def fail_once(session: object, why: str) -> bool:
+        if not failed:
+            failed.append(session)
+            raise OSError("too many open files")
+        return evict(session, why)
+
+    evict = sessions.Holding.evict
+    monkeypatch.setattr(sessions.Holding, "evict", fail_once)
+    with Pool(1, tier=tier, session_idle_s=0.2) as pool:
+        pool.session()
+        wait_until(lambda: pool.stats().sessions == 0)
+    assert failed
+
+
+def test_one_session_that_fails_to_end_leaves_nothing_else_open(tier, monkeypatch):
+    """`close` raises what it raised, when all the rest is closed (see the leak check)."""
+    failed = []
+
+    def fail_once(session: object, why: str) -> None:
+        drop(session, why)
+        if not failed:
+            failed.append(session)
+            raise OSError("too many open files")
+
+    drop = sessions.Holding.drop
+    pool = Pool(1, tier=tier)
+    pool.session(), pool.session()
+    with pool.snapshot("x = 1") as snapshot:
+        snapshot.run("x")
+    monkeypatch.setattr(sessions.Holding, "drop", fail_once)
+    with pytest.raises(OSError, match="too many open files"):
+        pool.close()
+    assert failed
+    assert not any(worker.is_alive for worker in pool._engine.workers)
+    assert not os.path.exists(pool._engine.runtime.path)
+
+
+@pytest.mark.parametrize("made", ["session", "function", "process"])
+def test_a_pool_that_nobody_has_any_more_is_freed_with_its_sessions(tier, made):
+    """Also where none of them was closed: nothing stays (see the leak check)."""
+    pool = Pool(1, tier=tier)
+    if made == "session":
+        kept = pool.session()
+        kept.fork()
+    elif made == "function":
+        kept = pool.function("def f(): pass", "f", shared_load=True)
+    else:
+        kept = PersistentPythonProcess(pool=pool)
+    gone, folder = weakref.ref(pool), pool._engine.runtime.path
+    del pool
+    gc.collect()
+    assert gone() is not None, "whoever has a session can use it"
+    del kept
+    gc.collect()
+    assert gone() is None
+    assert not os.path.exists(folder)
+
+
 def test_a_memory_budget_is_kept(tier):
     """The one used longest ago goes when all together hold too much; the others stay."""
     with Pool(1, tier=tier, session_memory_bytes=150 << 20) as pool:
@@ -172,7 +260,7 @@ def test_estimates_come_near_what_a_cgroup_counts(tier):
             value(each, f"x = [bytes(1000) for _ in range({number} * 1000)]\nNone")
             value(each, "y = 1")
         counted = nursery.held_bytes() - before
-        assert counted / 2 < sum(map(_estimate, sessions)) < counted * 2
+        assert counted / 2 < sum(_estimate(each._held) for each in sessions) < counted * 2
 
 
 @pytest.mark.parametrize("name", ["max_sessions", "session_idle_s", "session_memory_bytes"])
