@@ -1,11 +1,12 @@
 """Rewards for programs that a model writes, as TRL's trainers ask for them."""
 
-import asyncio
+import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..pool import Pool, Verdict
+from ..pool.awaited import in_own_thread
 from ..pool.judge import Case
 from ..sandbox import Limits
 from .cases import FUNCTION_IMPORTS, cases_from_row, with_imports
@@ -164,7 +165,8 @@ class AsyncCodeRewardFunction(CodeRewardFunction):
         completion_ids: Any = None,
         **columns: Any,
     ) -> list[float | None]:
-        return await asyncio.to_thread(self._rewards, completions, columns)
+        work = functools.partial(self._rewards, completions, columns)
+        return await in_own_thread("rewards", work)
 
 
 def answer_text(completion: Any) -> str:

@@ -17,7 +17,6 @@ of 64 samples, each with a pool: use another. Who masks samples by themselves gi
 information is 1.
 """
 
-import asyncio
 import dataclasses
 import functools
 import json
@@ -29,6 +28,7 @@ from types import TracebackType
 from typing import Any
 
 from ..pool import Pool, PoolError, Verdict
+from ..pool.awaited import in_own_thread
 from ..pool.judge import Case
 from ..pool.program import limits_from_dict
 from ..sandbox import Limits
@@ -239,8 +239,11 @@ async def acompute_score(
     data_source: Any, solution_str: str, ground_truth: Any, extra_info: Any = None, **options: Any
 ) -> dict[str, float]:
     """`compute_score` for verl's reward loop, which awaits it, many at once."""
-    return await asyncio.to_thread(
-        compute_score, data_source, solution_str, ground_truth, extra_info, **options
+    return await in_own_thread(
+        "reward",
+        functools.partial(
+            compute_score, data_source, solution_str, ground_truth, extra_info, **options
+        ),
     )
 
 

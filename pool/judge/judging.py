@@ -3,7 +3,7 @@
 import concurrent.futures
 import dataclasses
 import queue
-import time
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
@@ -36,8 +36,8 @@ class Judging:
     """One call of `judge_many`. `run` does it all, in the caller's thread; checkers run there, too.
 
     submit: queues the runs of a case. ahead: how many may be in flight. on_result: called with each
-    case's result as it comes. `cancel`, from any thread,
-    ends all runs and makes `run` raise CancelledError.
+    case's result as it comes. `cancel`, from any thread, ends all runs and makes `run` raise
+    CancelledError, whatever it waits for.
     """
 
     def __init__(
@@ -48,7 +48,9 @@ class Judging:
         self._items = items
         self._ahead = ahead
         self._flying: dict[int, _Flight] = {}
+        # Of runs that have ended; None: there is nothing more to wait for.
         self._landed: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._cancelled = threading.Event()
         self._number = 0
 
     def run(self) -> list[Verdict]:
@@ -57,6 +59,7 @@ class Judging:
         try:
             while waiting or self._flying:
                 while waiting and len(self._flying) < self._ahead:
+                    self._require_wanted()
                     item, place = waiting[0]
                     if item.wants(place) and not self._launch(item, place):
                         break
@@ -64,14 +67,19 @@ class Judging:
                 if self._flying:
                     self._land()
                 elif waiting:
-                    time.sleep(_PAUSE_S)
+                    self._cancelled.wait(_PAUSE_S)
         finally:
             for flight in list(self._flying.values()):
                 flight.future.cancel()
         return [item.verdict() for item in self._items]
 
     def cancel(self) -> None:
+        self._cancelled.set()
         self._landed.put(None)
+
+    def _require_wanted(self) -> None:
+        if self._cancelled.is_set():
+            raise CancelledError
 
     def _planned(self) -> Iterator[tuple[Item, int]]:
         for item in self._items:
@@ -93,8 +101,8 @@ class Judging:
     def _land(self) -> None:
         """Wait for a case to end, and settle it."""
         number = self._landed.get()
-        if number is None:
-            raise CancelledError
+        self._require_wanted()
+        assert number is not None
         flight = self._flying.pop(number)
         item, place = flight.item, flight.place
         try:

@@ -3,15 +3,28 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import pytest
 from conftest import lasting_pool, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from interpreter_pool import Asserts, Call, Limits, PolicyError, Pool, PoolClosed, Program, Stdio
+from interpreter_pool import (
+    Asserts,
+    Call,
+    Limits,
+    PolicyError,
+    Pool,
+    PoolClosed,
+    PoolFull,
+    Program,
+    Result,
+    Stdio,
+)
 from interpreter_pool.pool.judge import Outcome
-from interpreter_pool.pool.judge.plan import WALL_FACTOR, judging_limits
+from interpreter_pool.pool.judge.judging import Judging
+from interpreter_pool.pool.judge.plan import WALL_FACTOR, Item, judging_limits
 from interpreter_pool.sandbox.limits import MAX_SECONDS
 
 DOUBLE = "print(2 * int(input()))"
@@ -374,6 +387,64 @@ def test_a_sleeping_program_is_ended_by_the_wall(pool):
     assert (case.outcome, case.reason) == ("fail", "wall_timeout")
     assert 0.1 * WALL_FACTOR <= case.wall_s < 0.1 * WALL_FACTOR + 2
     assert time.monotonic() - began < 0.1 * WALL_FACTOR + 3
+
+
+def test_cancelling_is_noticed_while_the_queue_is_full():
+    """However long others keep it full, `run` ends, and nothing more is asked of the pool."""
+    asked = threading.Event()
+
+    def submit(work: object) -> object:
+        asked.set()
+        raise PoolFull("others keep it full")
+
+    item = Item(
+        DOUBLE, [Stdio("1", "2")], limits=Limits(), shuffle=False, stop_at_first_failure=False
+    )
+    judging = Judging(submit, [item], 1)
+    with ThreadPoolExecutor(1) as executor:
+        running = executor.submit(judging.run)
+        assert asked.wait(10)
+        judging.cancel()
+        with pytest.raises(CancelledError):
+            running.result(10)
+        asked.clear()
+        judging.cancel()
+    assert not asked.is_set()
+
+
+def test_cancelling_stops_what_has_not_been_asked_for():
+    """No further case is begun once `cancel` has returned."""
+    ended = Future()
+    ended.set_result(Result.internal("it ended", tier="landlock", queue_s=0.0))
+    begun = []
+
+    def submit(work: object) -> Future:
+        begun.append(work)
+        return ended
+
+    cases = [Stdio("1", "2")] * 10
+    item = Item(DOUBLE, cases, limits=Limits(), shuffle=False, stop_at_first_failure=False)
+    judging = Judging(submit, [item], 1, lambda _: judging.cancel())
+    with pytest.raises(CancelledError):
+        judging.run()
+    assert len(begun) == 1
+
+
+def test_asyncio_needs_no_thread_of_the_loops(pool):
+    """As many are judged at once as are asked for, however few threads asyncio has."""
+
+    async def main():
+        asyncio.get_running_loop().set_default_executor(Busy(1))
+        return await pool.ajudge(DOUBLE, [Stdio("1", "2")])
+
+    assert asyncio.run(main()).passed
+
+
+class Busy(ThreadPoolExecutor):
+    """An executor of asyncio's that has no thread to spare."""
+
+    def submit(self, *args, **kwargs):
+        raise AssertionError("a judge waits for a thread of the loop's")
 
 
 def test_cancelling_the_task_kills_what_runs(pool):
