@@ -181,7 +181,7 @@ class _V1:
             # Exists only where the kernel accounts for swap; it counts memory and swap together.
             self._swap = _File.if_there(self.memory, "memory.memsw.limit_in_bytes")
             self._tasks_max = _File(self.tasks, "pids.max") if self.tasks else None
-        except OSError:
+        except BaseException:
             self.remove()
             raise
         self._settings: tuple[int | None, int | None, int] | None = None
@@ -255,7 +255,7 @@ class _V2:
             self._peak = _File.if_there(self.folder, "memory.peak")
             self._tasks_max = _File(self.folder, "pids.max") if parents.tasks else None
             self._cpu = _File.if_there(self.folder, "cpu.stat")
-        except OSError:
+        except BaseException:
             self.remove()
             raise
         self._settings: tuple[int | None, int | None, int] | None = None

@@ -10,7 +10,7 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from .guest.confine import PROGRAM_FILE
 from .limits import Limits
@@ -153,8 +153,9 @@ class _Collector:
         self.skipped: dict[str, str] = {}
 
     def collect(self, top: int) -> tuple[dict[str, bytes], dict[str, str]]:
-        open_ = [(os.dup(top), "", iter(sorted(os.listdir(top))))]
+        open_: list[tuple[int, str, Iterator[str]]] = []
         try:
+            self._enter(os.dup(top), "", open_)
             while open_:
                 folder, above, names = open_[-1]
                 name = next(names, None)
@@ -174,11 +175,19 @@ class _Collector:
                     os.close(inner)
                     self.skipped[path] = f"nested deeper than {_MOST_DEPTH} folders"
                     continue
-                open_.append((inner, f"{path}/", iter(sorted(os.listdir(inner)))))
+                self._enter(inner, f"{path}/", open_)
         finally:
             for folder, _, _ in open_:
                 os.close(folder)
         return self.files, self.skipped
+
+    def _enter(self, folder: int, path: str, open_: list[tuple[int, str, Iterator[str]]]) -> None:
+        """Note a folder and its names; it is closed where they can't be had."""
+        try:
+            open_.append((folder, path, iter(sorted(os.listdir(folder)))))
+        except BaseException:
+            os.close(folder)
+            raise
 
     def _take(self, folder: int, name: str, path: str) -> int | None:
         """Take a file if it is wanted; return a descriptor of a folder to look into."""

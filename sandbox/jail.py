@@ -150,9 +150,9 @@ class Jail:
         with step("launch"):
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        ours.settimeout(START_PATIENCE_S)
         with theirs, step("launch"):
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            ours.settimeout(START_PATIENCE_S)
             where = self._launch(theirs.fileno(), own)
         with self._lock:
             if self._killed:  # before there was anything to kill

@@ -41,6 +41,9 @@ class Launcher:
             except (OSError, RuntimeError) as error:  # no more threads
                 self.close()
                 raise SetupError("staging", f"{error}; needed for {hidden[0]}") from error
+            except BaseException:
+                self.close()
+                raise
 
     def mounts(self, mounts: Mounts) -> Mounts:
         """Return `mounts` with the detours in place of the paths that they stand for."""

@@ -60,7 +60,7 @@ class Pair:
     result; `record` then has the rest.
 
     Raises `NotStarted` or `RunLost`, after either of which both jails are good for nothing; `lost`
-    says whose run was lost. `stop` ends both. Closes the spares.
+    says whose run was lost. `stop` ends both. Closes the spares, also where the constructor raises.
     """
 
     def __init__(
@@ -72,8 +72,13 @@ class Pair:
         self._dialogue = Dialogue()
         self._outer = stop
         # Their own: what ends one of them here is no reason for whoever tries again.
-        self._program = _End(program, stop.branch())
-        self._test = _End(test, stop.branch())
+        with contextlib.ExitStack() as owned:  # for the case that a stream can't be had
+            for _, spare, _ in (program, test):
+                owned.callback(spare.close)
+            self._program = _End(program, stop.branch())
+            owned.callback(self._program.close)
+            self._test = _End(test, stop.branch())
+            owned.pop_all()
         self._let_go = False
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._next_look = self._quiet_until = 0.0

@@ -58,9 +58,14 @@ class Runtime:
         except OSError:  # without a lock, it would be swept late
             os.rmdir(self.path)
             raise
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        if os.fstat(self._lock).st_nlink:
-            return True
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            if os.fstat(self._lock).st_nlink:
+                return True
+        except BaseException:  # such as a file system without locks
+            os.close(self._lock)
+            _remove(self.path)
+            raise
         os.close(self._lock)
         return False
 

@@ -54,6 +54,7 @@ class Template:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         self._pidfd = -1
+        self._pid = 0
         folder = os.urandom(8).hex()
         self._scratch = None if nursery.scratch is None else f"{nursery.scratch}/{folder}"
         try:
@@ -63,6 +64,8 @@ class Template:
                     self._pidfd = nursery.fork_template(theirs, file, folder)
                 finally:
                     os.close(file)
+            # Now, and not at the end: a host without descriptors could not ask for it then.
+            self._pid = pid_of(self._pidfd)
             self._meet(timeout_s)
         except BaseException:
             self.close()
@@ -120,12 +123,11 @@ class Template:
         if self._pidfd >= 0:
             poll = select.poll()
             poll.register(self._pidfd, select.POLLIN)
-            pid = pid_of(self._pidfd)
-            if pid and not poll.poll(0):
+            if self._pid and not poll.poll(0):
                 # It leads a group, of what its set-up code has started and its zygotes; while it
                 # lives, nobody else can have its number.
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGKILL)
+                    os.killpg(self._pid, signal.SIGKILL)
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             poll.poll(2000)

@@ -198,12 +198,15 @@ class Keeper:
         self._names.add(new)
         self._change_names(lambda: os.mkdir(new, 0o700, dir_fd=self._folder))
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-        old, copy = (os.open(each, flags, dir_fd=self._folder) for each in (name, new))
+        old = os.open(name, flags, dir_fd=self._folder)
         try:
-            copy_tree(old, copy)
+            copy = os.open(new, flags, dir_fd=self._folder)
+            try:
+                copy_tree(old, copy)
+            finally:
+                os.close(copy)
         finally:
             os.close(old)
-            os.close(copy)
 
     def _rename(self, name: str, new: str) -> None:
         places = {"src_dir_fd": self._folder, "dst_dir_fd": self._folder}
