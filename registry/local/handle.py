@@ -89,8 +89,14 @@ class Link:
 
     def __init__(self, name: str, path: str, key: bytes) -> None:
         self.pid = os.getpid()
-        self._answers = _Answers(name, wire.connect(path, key))
-        threading.Thread(target=self._answers.take, name=f"answers of {name}", daemon=True).start()
+        link = wire.connect(path, key)
+        self._answers = _Answers(name, link)
+        taker = threading.Thread(target=self._answers.take, name=f"answers of {name}", daemon=True)
+        try:
+            taker.start()
+        except RuntimeError as error:
+            link.close()
+            raise ServiceError(f"service {name!r} can't be called: {error}") from error
         # When the last handle and the last call that wants an answer are gone.
         weakref.finalize(self, self._answers.close, self.pid)
 

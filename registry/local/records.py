@@ -62,8 +62,8 @@ class Records:
                 claim = Claim(fd, name, token, socket)
                 self._put(claim, {})
             except BaseException:
-                os.unlink(self._path(name))
                 os.close(fd)
+                os.unlink(self._path(name))
                 raise
             return claim
 

@@ -150,7 +150,13 @@ class LocalService(Backend):
         claim = self._records.claim(name, secrets.token_hex(16))
         if claim is None:
             raise self.taken(name)
-        self._records.write(claim, {"client": data})
+        try:
+            if not self._records.write(claim, {"client": data}):
+                raise ServiceError(f"service {name!r} was taken away while it was registered")
+        except BaseException:
+            claim.close()  # first: whatever can't be removed is nobody's then
+            self._records.remove(name, claim.token)
+            raise
         gone = self._clients.pop(name, None)
         if gone is not None:  # a peer's reset took the name away
             gone.close()
@@ -217,9 +223,12 @@ class LocalService(Backend):
 
 def _launch(claim: Claim) -> "tuple[subprocess.Popen[bytes], socket.socket]":
     """Start the process of a service, which knows this one by a pidfd: ids are used again."""
-    ours, theirs = socket.socketpair()
-    pidfd = os.pidfd_open(os.getpid())
-    try:
+    with contextlib.ExitStack() as kept, contextlib.ExitStack() as passed:
+        ours, theirs = socket.socketpair()
+        kept.enter_context(ours)
+        passed.enter_context(theirs)
+        pidfd = os.pidfd_open(os.getpid())
+        passed.callback(os.close, pidfd)
         descriptors = (pidfd, claim.fd, theirs.fileno())
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", _COMMAND, _HOME, *map(str, descriptors)],
@@ -227,14 +236,15 @@ def _launch(claim: Claim) -> "tuple[subprocess.Popen[bytes], socket.socket]":
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-        os.close(pidfd)
-    # Reaps it, whenever it ends, whether or not this registry is still there then.
-    threading.Thread(target=process.wait, name=f"reaper of {process.pid}", daemon=True).start()
+        kept.callback(process.wait)
+        kept.callback(process.kill)
+        # Reaps it, whenever it ends, whether or not this registry is still there then.
+        reaper = threading.Thread(target=process.wait, name=f"reaper of {process.pid}", daemon=True)
+        try:
+            reaper.start()
+        except RuntimeError as error:
+            raise ServiceError(f"a service could not be started: {error}") from error
+        kept.pop_all()
     return process, ours
 
 

@@ -6,6 +6,7 @@ import fcntl
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
 import socket
 import subprocess
@@ -566,4 +567,61 @@ def test_a_name_that_could_not_be_written_is_free(services, monkeypatch):
         with pytest.raises(OSError, match="No space"):
             services.register("counter", Counter)
     services.register("counter", Counter, 7)
+    assert services.list() == ["counter"]
+
+
+def test_an_owner_whose_client_could_not_be_written_leaves_its_name_free(services, monkeypatch):
+    """The name was taken by then; nothing holds it, and no descriptor is left."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    owner = Owner(1).start()
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Records, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            services.register("owner", owner)
+    assert len(os.listdir("/proc/self/fd")) == before
+    services.register("owner", owner)
+    assert services.list() == ["owner"]
+    owner.shutdown()
+
+
+def test_without_threads_nothing_is_half_made(services, monkeypatch):
+    """Neither a service nor a connection to one; with threads again, both are had."""
+
+    def fail(thread):
+        raise RuntimeError("can't start new thread")
+
+    services.register("counter", Counter, 5)
+    handle = services["counter"]
+    before = len(os.listdir("/proc/self/fd")), len(psutil.Process().children())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(ServiceError, match="can't start new thread"):
+            handle.get.remote()
+        with pytest.raises(ServiceError, match="can't start new thread"):
+            services.register("other", Counter)
+    assert (len(os.listdir("/proc/self/fd")), len(psutil.Process().children())) == before
+    assert services.result(handle.get.remote(), timeout=20) == 5
+    services.register("other", Counter)
+    assert services.list() == ["counter", "other"]
+
+
+def test_without_descriptors_no_service_is_half_made(services):
+    """However few there are, none is lost, and the name is free again."""
+    before = sorted(os.listdir("/proc/self/fd"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for room in range(8):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, before)) + room, hard))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                services.register("counter", Counter)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert sorted(os.listdir("/proc/self/fd")) == before, f"with room for {room}"
+        if room > 4:
+            break
+    services.register("counter", Counter)
     assert services.list() == ["counter"]
