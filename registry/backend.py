@@ -5,6 +5,7 @@ import dataclasses
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping
+from types import TracebackType
 from typing import Any
 
 from .base import DEFAULT_NAMESPACE, Service, ServiceBase
@@ -145,6 +146,15 @@ class Backend(ServiceBase):
     def __contains__(self, name: object) -> bool:
         self._require_open()
         return isinstance(name, str) and self._find(name) is not None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._is_shut:  # else it has let go of everything, and can't reach the rest
+            super().__exit__(kind, error, traceback)
 
     def shutdown(self, raise_on_error: bool = True) -> None:
         if self._is_shut:

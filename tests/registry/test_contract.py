@@ -113,6 +113,16 @@ def test_a_missing_service_is_a_key_error_that_tells_what_there_is(services):
     assert 3 not in services
 
 
+def test_a_registry_that_was_shut_down_can_be_left(connect):
+    """Leaving its `with` block does nothing more, and hides no error from within it."""
+    with connect() as services:
+        services.register("counter", Counter)
+        services.shutdown()
+    with pytest.raises(LookupError, match="from within"), connect() as services:
+        services.shutdown()
+        raise LookupError("from within")
+
+
 @pytest.mark.parametrize("name", ["", "a::b", "::"])
 def test_names_that_are_none_are_refused(services, connect, name):
     """Empty names and such with '::' are a ValueError, for services and namespaces."""
