@@ -7,16 +7,21 @@ Ray that was started so needs the switch as well.
 """
 
 import contextlib
+import importlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
+
+from .errors import ServiceError
 
 logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 _NOBODY = b"127.0.0.1:1"
 _SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+_HAS_READ = "ENABLE_RAY_CLUSTER"
+"""The constant that Ray's own process has made of the switch when it was imported."""
 ENVIRONMENT = {_SWITCH: "0", "RAY_USAGE_STATS_ENABLED": "0"}
 """For a process that calls `ray.init` by itself, to do the same."""
 
@@ -55,9 +60,28 @@ def init(ray: Any, config: Mapping[str, Any]) -> None:
         logger.warning("Ray listens on %s, not on loopback alone as it was told to", listens_on)
 
 
-def _address_of_cluster(named: str | None) -> str | None:
-    from ray._private.utils import read_ray_address
+def _private(name: str) -> Any:
+    """A private part of Ray's, such as "node.Node.start_api_server".
 
+    Another Ray may not have it, or have it in vain. Then none is started: it would listen on every
+    interface. Raises ServiceError.
+    """
+    module, *attributes = name.split(".")
+    try:
+        found: Any = importlib.import_module(f"ray._private.{module}")
+        for attribute in attributes:
+            found = getattr(found, attribute)
+    except (ImportError, AttributeError) as error:
+        ray = import_ray()
+        raise ServiceError(
+            f"Ray {ray.__version__} has no ray._private.{name}, which is needed to keep it on the "
+            "loopback interface; install 'ray>=2.40,<3', or call ray.init yourself, before"
+        ) from error
+    return found
+
+
+def _address_of_cluster(named: str | None) -> str | None:
+    read_ray_address = _private("utils.read_ray_address")
     if named in (None, "", "auto"):
         named = os.environ.get("RAY_ADDRESS") or read_ray_address() or named
     return None if named == "local" else named
@@ -70,15 +94,15 @@ def _is_loopback(address: str) -> bool:
 @contextlib.contextmanager
 def only(*, dashboard: bool = False) -> Iterator[None]:
     """Whatever of Ray is started or connected to within this keeps to the loopback interface."""
-    from ray._private import ray_constants
-
+    constants = _private("ray_constants")
+    _private(f"ray_constants.{_HAS_READ}")
+    without_reports = contextlib.nullcontext() if dashboard else _without_reports()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(without_reports)
         for name, value in ENVIRONMENT.items():
             stack.enter_context(_changed(os.environ, name, value))
         # Ray's processes inherit the environment; this one has read it already.
-        stack.enter_context(_changed(vars(ray_constants), "ENABLE_RAY_CLUSTER", False))
-        if not dashboard:
-            stack.enter_context(_without_reports())
+        stack.enter_context(_changed(vars(constants), _HAS_READ, False))
         yield
 
 
@@ -90,23 +114,20 @@ def _without_reports() -> Iterator[None]:
     Ray's state API asks that process, too. It has nothing to serve without a dashboard; told an
     address where nobody listens, the API says so at once, instead of after forty seconds.
     """
-    from ray._private import ray_constants
-    from ray._private.node import Node
+    node_class = _private("node.Node")
+    start = _private("node.Node.start_api_server")
+    _private("node.Node.get_gcs_client")
+    key = _private("ray_constants.DASHBOARD_ADDRESS").encode()
+    namespace = _private("ray_constants.KV_NAMESPACE_DASHBOARD")
 
-    def note_address(node: Any, **_: Any) -> None:
-        node.get_gcs_client().internal_kv_put(
-            ray_constants.DASHBOARD_ADDRESS.encode(),
-            _NOBODY,
-            True,
-            ray_constants.KV_NAMESPACE_DASHBOARD,
-        )
+    def note_address(node: Any, *_: Any, **__: Any) -> None:
+        node.get_gcs_client().internal_kv_put(key, _NOBODY, True, namespace)
 
-    start = Node.start_api_server
-    Node.start_api_server = note_address
+    node_class.start_api_server = note_address
     try:
         yield
     finally:
-        Node.start_api_server = start
+        node_class.start_api_server = start
 
 
 @contextlib.contextmanager
