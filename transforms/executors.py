@@ -6,6 +6,8 @@ one call of it.
 
 import itertools
 import os
+import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -32,28 +34,49 @@ T = TypeVar("T")
 
 
 class PerProcess(Generic[T]):
-    """Something that each process makes for itself, when it first needs it."""
+    """Something that each process makes for itself, when it first needs it: one, whichever of its
+    threads ask. Thread-safe.
+    """
 
     def __init__(self, make: Callable[[], T], end: Callable[[T], None]) -> None:
         self._make = make
         self._end = end
+        self._lock = threading.Lock()  # held while it is made or ended; guards the rest
         self._made: T | None = None
-        self._pid = 0
+        _all.add(self)
 
     def get(self) -> T:
-        if self._made is None or self._pid != os.getpid():
-            self._made, self._pid = self._make(), os.getpid()
-        return self._made
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
 
     def close(self) -> None:
         """End it, if this process has made it; it is made anew when it is needed again."""
-        if self._made is not None and self._pid == os.getpid():
-            self._end(self._made)
-        self._made = None
+        with self._lock:
+            if self._made is not None:
+                self._end(self._made)
+            self._made = None
 
     @property
     def is_made(self) -> bool:
-        return self._made is not None and self._pid == os.getpid()
+        return self._made is not None
+
+    def _forget(self) -> None:
+        """In a forked child: what was made is its parent's, and so is whoever held the lock."""
+        self._lock = threading.Lock()
+        self._made = None
+
+
+_all: "weakref.WeakSet[PerProcess[Any]]" = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for each in list(_all):
+        each._forget()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class Runs:
