@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from interpreter_pool import Asserts, Pool
-from interpreter_pool.sandbox.cgroups import PREFIX
+from interpreter_pool.sandbox.cgroups import PREFIX, find
 from interpreter_pool.sandbox.layout import GUEST
 from interpreter_pool.sandbox.runtime import _base
 
@@ -199,17 +199,20 @@ def threads() -> list[str]:
     return sorted(name for name in found if name != _ALLOCATORS_OWN and name not in _OF_GRPC)
 
 
-def cgroups() -> list[str]:
-    """This process's cgroups, wherever they are; other pools on this machine have theirs."""
-    found = []
-    for controller in ("memory", "pids", "cpuacct", ""):
-        for folder, names, _ in os.walk(os.path.join("/sys/fs/cgroup", controller)):
-            found += [
-                os.path.join(folder, name) for name in names if name.startswith(PREFIX + _OURS)
-            ]
-            if not controller:
-                break
-    return sorted(found)
+def cgroups(proc: str = "/proc/self") -> list[str]:
+    """This process's cgroups, wherever it may make some; other pools on this machine have theirs."""
+    places = {
+        folder
+        for parents in find(proc)
+        for folder in (parents.memory, parents.tasks, parents.cpu)
+        if folder is not None
+    }
+    return sorted(
+        os.path.join(place, name)
+        for place in places
+        for name in os.listdir(place)
+        if name.startswith(PREFIX + _OURS)
+    )
 
 
 def wait_until(condition, timeout_s: float = 10.0) -> None:

@@ -6,6 +6,7 @@ The files of a fake do not count anything; what the kernel would write into them
 import os
 
 import pytest
+from conftest import cgroups as left_behind
 
 from interpreter_pool.sandbox import cgroups
 from interpreter_pool.sandbox.cgroups import PREFIX, Parents, Usage, cpu_quota, find, make, remove
@@ -289,3 +290,45 @@ def group_files_closed(group) -> None:
     for file in vars(group).values():
         if isinstance(file, (cgroups._File, cgroups._Idle)):
             file.close()
+
+
+class TestLeaks:
+    """The leak check around every test sees what it is there for."""
+
+    def test_v2(self, fake):
+        """In our own group and in those above it, which is where groups are made."""
+        fake.mount("cgroup2", "rw", ".")
+        top = fake.folder(".", cgroup__subtree_control="memory pids\n")
+        own = fake.folder("user/session", cgroup__subtree_control="memory\n")
+        proc = fake.say("0::/user/session")
+        assert left_behind(proc) == []
+        ours = f"{PREFIX}{os.getpid()}-0123-4"
+        for parents in find(proc):
+            os.mkdir(os.path.join(parents.memory, ours))
+        fake.folder(f"{PREFIX}{os.getpid() + 1}-0123-4")  # another pool's
+        assert left_behind(proc) == [os.path.join(each, ours) for each in (top, own)]
+
+    def test_v1(self, fake):
+        """Of each controller's hierarchy."""
+        for name in ("memory", "pids", "cpuacct"):
+            fake.mount("cgroup", f"rw,{name}", name)
+        proc = fake.say("4:memory:/jobs", "8:pids:/", "9:cpuacct:/")
+        ours = f"{PREFIX}{os.getpid()}-0123-4"
+        made = [fake.folder(f"{place}/{ours}") for place in ("cpuacct", "memory/jobs", "pids")]
+        assert left_behind(proc) == made
+
+    def test_a_group_of_this_host(self):
+        """A real one is seen, wherever groups can be made here."""
+        name = f"{PREFIX}{os.getpid()}-seen"
+        for parents in find():
+            try:
+                group = make(parents, name)
+            except OSError:
+                continue
+            try:
+                assert any(path.endswith(f"/{name}") for path in left_behind())
+            finally:
+                group.remove()
+            assert not any(path.endswith(f"/{name}") for path in left_behind())
+            return
+        pytest.skip("no cgroup is writable here")
