@@ -62,7 +62,7 @@ def fork() -> int:
     Safe only in a process of one thread: then no lock can be held by another, and what
     `PyOS_AfterFork_Child` repairs is not broken. Saves about 0.4 ms of 1.3 (the hooks of
     threading, random and logging touch many pages); what they do that a run needs, reseeding,
-    is done by name in `program.reseed`.
+    is done by name (`program.seeders`).
     """
     pid: int = _fork()
     if pid < 0:
