@@ -187,8 +187,9 @@ class Pool:
             Of a run that is tried again, after its worker was lost, the output comes again.
 
         However the program ends is told by the result. Raises `PoolFull`, `PoolClosed`,
-        `PoolTimeout`; TypeError or ValueError for arguments that make no sense. If the wait is
-        interrupted (Ctrl-C), the run is killed.
+        `PoolTimeout`; `PoolError` where no thread can be had to end its wait; TypeError or
+        ValueError for arguments that make no sense. If the wait is interrupted (Ctrl-C), the run is
+        killed.
         """
         future = self.submit(code, queue_timeout=queue_timeout, on_output=on_output, **options)
         return future.wait()

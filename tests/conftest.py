@@ -1,5 +1,6 @@
 """Fixtures of all tests: one long-lived pool for each tier, and a leak check around every test."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -7,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -213,6 +215,19 @@ def cgroups(proc: str = "/proc/self") -> list[str]:
         for name in os.listdir(place)
         if name.startswith(PREFIX + _OURS)
     )
+
+
+class NoThreads(ThreadPoolExecutor):
+    """asyncio's default executor on a busy day: whoever needs a thread of it fails."""
+
+    def submit(self, *args, **kwargs):
+        raise AssertionError("something waits for a thread of the loop's")
+
+
+async def without_threads(awaitable):
+    """Await it in a loop that has no thread for it."""
+    asyncio.get_running_loop().set_default_executor(NoThreads(1))
+    return await awaitable
 
 
 def wait_until(condition, timeout_s: float = 10.0) -> None:

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError
 
 import psutil
 import pytest
-from conftest import is_idle, wait_until
+from conftest import is_idle, wait_until, without_threads
 
 from interpreter_pool import Limits, PolicyError, Pool, PoolClosed, PoolTimeout, SessionLost
 from interpreter_pool.sandbox.call import _Outcome
@@ -267,19 +267,6 @@ def test_asyncio(session):
         asyncio.run(give_up())
     assert value(session, "x") == "1"
     assert time.monotonic() - began < 5
-
-
-class Busy(ThreadPoolExecutor):
-    """An executor of asyncio's that has no thread to spare."""
-
-    def submit(self, *args, **kwargs):
-        raise AssertionError("a call of a session waits for a thread of the loop's")
-
-
-async def without_threads(awaitable):
-    """Await it in a loop that has no thread for it."""
-    asyncio.get_running_loop().set_default_executor(Busy(1))
-    return await awaitable
 
 
 def test_asyncio_needs_no_thread_of_the_loops(session):

@@ -5,6 +5,7 @@ import inspect
 import json
 
 import pytest
+from conftest import without_threads
 from hopeless import hopeless_pool
 
 from interpreter_pool import Limits, Pool, PoolClosed, Stdio
@@ -167,7 +168,7 @@ def test_the_async_function_is_awaited(pool):
         return await ask(reward, [RIGHT, NONE], cases=[DOUBLES] * 2)
 
     with asyncio.Runner() as runner:
-        assert runner.run(main()) == [1.0, 0.0]
+        assert runner.run(without_threads(main())) == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(

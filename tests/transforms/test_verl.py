@@ -7,6 +7,7 @@ import json
 import os
 
 import pytest
+from conftest import without_threads
 from hopeless import hopeless_pool
 
 from interpreter_pool import Call, Stdio
@@ -128,7 +129,7 @@ def test_the_module_is_a_reward_function(tier):
             )
 
         with asyncio.Runner() as runner:
-            assert runner.run(main()) == [PASSED] * 4
+            assert runner.run(without_threads(main())) == [PASSED] * 4
         assert module._scorers.of(key(options))._own is first
         assert module.compute_scores(["d"], [fenced("print(4)")], [truth], **options) == [PASSED]
     finally:

@@ -6,7 +6,7 @@ import time
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import pytest
-from conftest import lasting_pool, wait_until
+from conftest import lasting_pool, wait_until, without_threads
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -432,19 +432,8 @@ def test_cancelling_stops_what_has_not_been_asked_for():
 
 def test_asyncio_needs_no_thread_of_the_loops(pool):
     """As many are judged at once as are asked for, however few threads asyncio has."""
-
-    async def main():
-        asyncio.get_running_loop().set_default_executor(Busy(1))
-        return await pool.ajudge(DOUBLE, [Stdio("1", "2")])
-
-    assert asyncio.run(main()).passed
-
-
-class Busy(ThreadPoolExecutor):
-    """An executor of asyncio's that has no thread to spare."""
-
-    def submit(self, *args, **kwargs):
-        raise AssertionError("a judge waits for a thread of the loop's")
+    verdict = pool.ajudge(DOUBLE, [Stdio("1", "2")])
+    assert asyncio.run(without_threads(verdict)).passed
 
 
 def test_cancelling_the_task_kills_what_runs(pool):
