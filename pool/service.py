@@ -78,7 +78,7 @@ class PythonExecutorService:
         engine = self._pool._engine
         self._metrics = Metrics(engine.stats)
         engine.counters.on_ended = self._metrics.ended
-        self._sessions = SessionIds()
+        self._sessions = SessionIds(len(engine.workers))
 
     def __repr__(self) -> str:
         return f"<PythonExecutorService of {self._pool!r}>"

@@ -11,14 +11,18 @@ from ..sandbox.result import Result
 from .errors import PoolError, SessionLost
 from .session import Session
 
-_MOST_THREADS = 64
-"""That wait for sessions' calls; how many run at once is for the pool to say."""
+_LEAST_THREADS = 64
+"""That wait for the calls of a batch at least: some of its sessions may be in others' use."""
 
 
 class SessionIds:
-    """The sessions of one service, by id; those that hold nothing any more are forgotten."""
+    """The sessions of one service, by id; those that hold nothing any more are forgotten.
 
-    def __init__(self) -> None:
+    size: how many calls the pool can run at once.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._most_threads = max(size, _LEAST_THREADS)
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}  # guarded by _lock
 
@@ -57,7 +61,7 @@ class SessionIds:
         chains = list(chains)
         if not chains:
             return []
-        with ThreadPoolExecutor(min(len(chains), _MOST_THREADS)) as threads:
+        with ThreadPoolExecutor(min(len(chains), self._most_threads)) as threads:
             return list(threads.map(self._run_chain, chains))
 
     def _run_chain(self, chain: tuple[str, Sequence[str | bytes]]) -> list[Result]:

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,9 +23,11 @@ from interpreter_pool import (
     Program,
     ProgramError,
     PythonExecutorService,
+    Result,
     SessionLost,
     SetupError,
 )
+from interpreter_pool.pool.session_ids import SessionIds
 
 
 @pytest.fixture
@@ -159,6 +162,24 @@ def test_a_batch_of_sessions_is_one_call(service):
     assert service.execute_in_many([]) == service.open_sessions(0) == []
     with pytest.raises(TypeError, match="n must be a whole number"):
         service.open_sessions("3")
+
+
+def test_as_many_sessions_of_a_batch_run_at_once_as_there_are_workers():
+    """Whatever their number: none waits for a thread while a worker is idle."""
+    together = threading.Barrier(100)
+
+    class Waiting:
+        def states(self) -> list[int]:
+            return [1]
+
+        def run(self, code: str) -> Result:
+            together.wait(10)
+            return Result.internal(code, tier="", queue_s=0.0)
+
+    sessions = SessionIds(together.parties)
+    ids = [sessions.add(Waiting()) for _ in range(together.parties)]
+    found = sessions.run_chains([(each, ["1"]) for each in ids])
+    assert [result.detail for (result,) in found] == ["1"] * together.parties
 
 
 def test_programs_are_judged(service):
