@@ -18,7 +18,6 @@ from ..sandbox.job import Job
 from ..sandbox.limits import Limits, require_limit
 from ..sandbox.result import Result
 from ..sandbox.runtime import Runtime
-from .awaited import in_own_thread
 from .checks import each_of, expiry, names_of, naming, pair_of, require_count, require_seconds
 from .engine import Engine
 from .errors import PoolClosed
@@ -391,6 +390,8 @@ class Pool:
     ) -> "Verdict":
         """`judge` for asyncio, in a thread of its own; cancelling the task kills what runs."""
         import asyncio
+
+        from .awaited import in_own_thread
 
         items = [(source, cases)]
         judging = self._judging(

@@ -1,6 +1,5 @@
 """Whose turn it is: a lock that coroutines can wait for as well as threads."""
 
-import asyncio
 import contextlib
 import threading
 from collections import deque
@@ -83,10 +82,14 @@ class _Waiter:
     """A coroutine that waits for its turn, and the loop that it runs in."""
 
     def __init__(self) -> None:
+        import asyncio  # which those who await have imported by now
+
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
 
     async def wait(self) -> None:
+        import asyncio
+
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HEARTBEAT_S):
                 await self._woken.wait()
