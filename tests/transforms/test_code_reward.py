@@ -106,7 +106,7 @@ except ImportError as error:
 
 def test_importing_transforms_imports_no_torch():
     """It is there when it is needed, and costs seconds."""
-    program = "import sys, transforms; print('torch' in sys.modules)"
+    program = "import sys, interpreter_pool.transforms; print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
