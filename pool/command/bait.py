@@ -61,7 +61,7 @@ class Bait:
                     server.listen(16)
             self._victim = owned.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-c", _VICTIM],
+                    [sys.executable, "-I", "-c", _VICTIM],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,

@@ -29,11 +29,14 @@ _END_PATIENCE_S = 4.0
 """More than a service grants itself for its end (`_GRACE_S` in server.py)."""
 
 _COMMAND = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "import importlib, sys, typing; sys.path.insert(0, sys.argv[1]); "
+    "import interpreter_pool; del sys.path[0]; "
     "from interpreter_pool.registry.local.server import main; main(*map(int, sys.argv[2:]))"
 )
 _HOME = functools.reduce(lambda path, _: os.path.dirname(path), range(4), os.path.abspath(__file__))
-"""The folder that holds `interpreter_pool`; the service gets the rest of `sys.path` later."""
+"""The folder that holds `interpreter_pool`. It is on the service's path for that one import: what
+else lies there, all that is installed perhaps, must not come before the standard library. The
+service gets its owner's `sys.path` later."""
 
 
 class LocalService(Backend):

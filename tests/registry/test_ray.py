@@ -13,6 +13,7 @@ import pytest
 from clusters import main_of, ray_running
 from conftest import wait_until
 from example_services import Counter, Meeting
+from folders import is_untouched, with_names_like_ours
 
 from interpreter_pool import PythonExecutorService, SessionLost
 from interpreter_pool.registry import Infeasible, RayService, ServiceDied, StartTimeout
@@ -133,6 +134,42 @@ def test_handles_are_rays_own(ray, services):
     """ray.get resolves what they return."""
     handle = services.register("counter", Counter, 5)
     assert ray.get([handle.get.remote(), services["counter"].get.remote()], timeout=30) == [5, 5]
+
+
+OF_A_USER = """
+from interpreter_pool import PythonExecutorService, get_services
+
+class Mine:
+    def get(self):
+        return 8
+
+if __name__ == "__main__":
+    with get_services("ray", namespace="clashes") as services:
+        executor = services.register("executor", PythonExecutorService, pool_size=1, num_cpus=0)
+        ran = services.result(executor.execute.remote("print(9)"), timeout=60)
+        mine = services.register("mine", Mine, num_cpus=0)
+        print(ran["stdout"] + str(services.result(mine.get.remote(), timeout=60)))
+"""
+
+
+def test_a_user_s_folder_is_not_in_the_workers_way(ray, tmp_path):
+    """Ray puts the driver's folder on its workers' path; a pool.py there is never imported."""
+    folder = with_names_like_ours(tmp_path)
+    (folder / "script.py").write_text(OF_A_USER, encoding="utf-8")
+    environment = os.environ | {
+        "PYTHONPATH": str(folder),
+        "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
+    }
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.stdout.endswith("9\n8\n"), done.stderr
+    assert is_untouched(folder)
 
 
 def test_a_name_whose_registrant_died_is_free_again(ray, services, namespace, tmp_path):
