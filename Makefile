@@ -4,15 +4,23 @@ VENV := .venv
 PYTHON ?= python3
 FILE ?= examples/hello.py
 MINUTES ?= 20
-JOBS ?= 2# tests side by side: most of their time is waiting, on two cores too
+JOBS ?= 2  # tests side by side: most of their time is waiting, on two cores too
 STAMP := $(VENV)/.installed
+QUICK_STAMP := $(VENV)/.installed-for-quick
 TESTS_STAMP := $(VENV)/.installed-with-tests
+INSTALL := $(VENV)/bin/pip install -q --disable-pip-version-check -e
 
-.PHONY: run test corpus soak check bench peers clean
+.PHONY: run quick test corpus soak check bench peers clean
 
+# A program in the pool: `make run FILE=snippet.py`.
 run: $(STAMP)
 	$(VENV)/bin/pool run $(FILE)
 
+# The tests that find most, in under a minute; installs neither Ray nor PyTorch.
+quick: $(QUICK_STAMP)
+	$(VENV)/bin/python -m pytest tests --quick -n $(JOBS)
+
+# Every test but the soak: a quarter of an hour, and gigabytes to install at first.
 test: $(TESTS_STAMP)
 	$(VENV)/bin/python -m pytest tests -n $(JOBS)
 
@@ -20,16 +28,19 @@ test: $(TESTS_STAMP)
 corpus: $(TESTS_STAMP)
 	$(VENV)/bin/python -m tests.security.table
 
+# 100,000 programs a tier while processes are killed, and all suites on all imitated hosts.
 soak: $(TESTS_STAMP)
 	$(VENV)/bin/python -m pytest tests -m soak --minutes $(MINUTES)
 
+# Format, style and types, as CI wants them.
 check: $(TESTS_STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
+# Measures everything anew, into bench/results.
 bench: $(TESTS_STAMP)
-	$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[bench]'
+	$(INSTALL) '.[bench]'
 	$(VENV)/bin/python -m bench.latency
 	$(VENV)/bin/python -m bench.latency --preload numpy
 	$(VENV)/bin/python -m bench.layers --preload numpy
@@ -44,7 +55,7 @@ bench: $(TESTS_STAMP)
 	$(VENV)/bin/python -m bench.sessions
 	$(VENV)/bin/python -m bench.fuzz
 
-# TorchRL's own tests, of a checkout, against ours.
+# TorchRL's own tests against this package: `make peers TORCHRL_SRC=` a checkout of it.
 peers: $(TESTS_STAMP)
 	$(VENV)/bin/python tests/peers/run_torchrl.py "$(TORCHRL_SRC)"
 
@@ -54,12 +65,17 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 	  || { echo "this Python has no venv; install it (apt install python3-venv) or name another: make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install -q --disable-pip-version-check -e .
+	$(INSTALL) .
 	@touch $(STAMP)
 
+$(QUICK_STAMP): $(STAMP)
+	$(INSTALL) '.[quick]'
+	@touch $(QUICK_STAMP)
+
 $(TESTS_STAMP): $(STAMP)
-	$(VENV)/bin/pip install -q --disable-pip-version-check -e '.[test]'
+	$(INSTALL) '.[test]'
 	@touch $(TESTS_STAMP)
 
+# Away with all that the others have made.
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -9,10 +9,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
+from quick import QUICK
 
 from interpreter_pool import Asserts, Pool
 from interpreter_pool.sandbox.cgroups import PREFIX, find
@@ -25,6 +27,8 @@ settings.load_profile("ours")
 
 TIERS = tuple(os.environ.get("POOL_TESTS_TIERS", "namespaces landlock").split())
 """Those that work here: on an imitated host (tests/hosts), not all do."""
+
+TESTS = Path(__file__).parent
 
 POOLS = ("pool", "numeric")
 """Fixtures that outlive a test: pools, of which some descriptors come and go between runs."""
@@ -49,9 +53,33 @@ NO_SKIP = os.environ.get("POOL_TESTS_NO_SKIP") == "1"
 
 
 def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="only what quick.py lists")
     parser.addoption(
         "--minutes", type=float, default=20, help="how long soak tests may take, in all tiers"
     )
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With --quick, a module that is not listed is not imported: it may need what is not there."""
+    unlisted = (
+        config.getoption("quick")
+        and collection_path.name.startswith("test_")
+        and collection_path.relative_to(TESTS).as_posix() not in QUICK
+    )
+    return unlisted or None  # None: as pytest would
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("quick"):
+        return
+    chosen = [item for item in items if _is_quick(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
+    items[:] = chosen
+
+
+def _is_quick(item) -> bool:
+    named = QUICK[item.path.relative_to(TESTS).as_posix()]
+    return item.get_closest_marker("slow") is None and (not named or item.originalname in named)
 
 
 def pytest_configure():

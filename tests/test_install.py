@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -160,6 +161,15 @@ def test_the_sdist_holds_real_files(built):
 def test_a_wheel_built_from_the_sdist_is_the_same(built, unpacked, tmp_path):
     """Byte for byte, so that it does not matter which of the two is installed."""
     assert contents(build(unpacked, tmp_path, "wheel")) == contents(built.wheel)
+
+
+def test_the_wheel_offers_every_extra(built):
+    """Spelt as in pyproject.toml, and with a name that pip finds."""
+    wheel = contents(built.wheel)
+    text = wheel[next(name for name in wheel if name.endswith("/METADATA"))].decode()
+    offered = set(re.findall(r"^Provides-Extra: (.+)$", text, re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert offered == set(project["optional-dependencies"])
 
 
 def test_one_name_is_installed(installed):

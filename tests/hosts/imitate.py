@@ -9,7 +9,7 @@ import contextlib
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyseccomp
 
@@ -18,8 +18,10 @@ from interpreter_pool.sandbox.guest import kernel
 
 from .kinds import KINDS, Kind
 
-USER = 23456
-"""Nobody's id: a container's user has no entry in /etc/passwd either."""
+USER = 20000 + os.getpid() % 20000
+"""Nobody's id: a container's user has no entry in /etc/passwd either. It is another for each host
+that is imitated: the kernel counts some things by user, over all of its processes.
+"""
 
 _BIND, _REMOUNT = 0x1000, 0x20
 _CLONE_FS = 0x200
@@ -76,18 +78,36 @@ def _become(kind: Kind) -> None:
 
 def _show(paths: list[str]) -> None:
     """Cover /tmp with an empty one, and what keeps others away from `paths`, in which they are
-    then shown at their places.
+    then shown at their places. A folder that nobody else may enter is shown entry by entry.
     """
-    held = {path: os.open(path, os.O_PATH) for path in sorted(set(paths))}
+    paths = _outermost(entry for path in paths for entry in _open_entries(path))
+    held = {path: os.open(path, os.O_PATH) for path in paths}
     covers = {"/tmp"} | {folder for path in paths for folder in _closed_folders(path)}
-    top = sorted(each for each in covers if not any(each.startswith(o + "/") for o in covers))
+    top = _outermost(covers)
     for folder in top:
         _mount("tmpfs", folder, "tmpfs", options="mode=1777" if folder == "/tmp" else "mode=0755")
     for path, fd in held.items():
         if any(path.startswith(folder + "/") for folder in top):
-            os.makedirs(path, mode=0o755)
+            if os.path.isdir(f"/proc/self/fd/{fd}"):
+                os.makedirs(path)
+            else:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                os.close(os.open(path, os.O_CREAT, 0o644))
             _mount(f"/proc/self/fd/{fd}", path, flags=_BIND | kernel.MS_REC)
         os.close(fd)
+
+
+def _outermost(paths: Iterable[str]) -> list[str]:
+    """Those of `paths` that lie below no other: the others are shown and covered with them."""
+    all_ = set(paths)
+    return sorted(each for each in all_ if not any(each.startswith(o + "/") for o in all_))
+
+
+def _open_entries(path: str) -> list[str]:
+    """The path itself; or all that it holds, if others may not pass through it."""
+    if os.stat(path).st_mode & 0o001:
+        return [path]
+    return [os.path.join(path, name) for name in os.listdir(path)]
 
 
 def _closed_folders(path: str) -> Iterator[str]:

@@ -73,6 +73,7 @@ def wait_for_lines(path, count: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)  # 10,000 runs, on whatever machine
 def test_an_interrupted_batch_goes_on_where_it_stopped(tmp_path):
     """5,000 mixed programs, interrupted by Ctrl-C, SIGTERM and SIGKILL: every id once, and the

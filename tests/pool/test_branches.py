@@ -203,6 +203,7 @@ def test_numbers_of_branches_that_make_no_sense_are_refused(branching, n):
         branching.fork(n)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_many_sessions(tier):
     """Processes, descriptors, folders: as before, whatever was done with them."""
     with Pool(1, tier=tier) as pool:

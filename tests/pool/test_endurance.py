@@ -1,10 +1,11 @@
 """A pool that lives long, on a bad host: nothing is lost, nothing grows."""
 
+import contextlib
 import os
 import random
 import signal
-import threading
 from collections import Counter, deque
+from collections.abc import Callable
 
 import psutil
 import pytest
@@ -13,6 +14,7 @@ from conftest import grown, is_idle, possessions, wait_until
 from interpreter_pool import Pool
 
 RUNS = {"namespaces": 10_000, "landlock": 3_000}
+KILLS = 12
 IN_FLIGHT = 16
 MAX_GROWTH_BYTES = 16 << 20
 """Of the host process. Python's own allocator moves by a few MiB; a leak of 2 KiB a run shows."""
@@ -27,23 +29,20 @@ def test_ten_thousand_runs_while_workers_are_killed(tier):
         drive(pool, 500)  # until allocators and caches have what they need
         wait_until(lambda: is_idle(pool))
         before, resident = possessions(), psutil.Process().memory_info().rss
-        done = threading.Event()
-        killer = threading.Thread(target=kill_now_and_then, args=(pool, done, spared))
-        killer.start()
-        try:
-            outcomes = drive(pool, RUNS[tier])
-        finally:
-            done.set()
-            killer.join()
+        killer = Killer(RUNS[tier] // (KILLS + 1), spared)  # the last is noticed, too
+        outcomes = drive(pool, RUNS[tier], killer)
         wait_until(lambda: is_idle(pool))
         assert outcomes == Counter({("ok", True): RUNS[tier]})
-        assert pool.stats().replaced > 5
+        assert killer.kills == KILLS
+        assert pool.stats().replaced >= killer.kills
         wait_until(lambda: not grown(before))  # a thread or a process may be on its way out
         assert psutil.Process().memory_info().rss - resident < MAX_GROWTH_BYTES
 
 
-def drive(pool: Pool, runs: int) -> Counter:
-    """Keep `IN_FLIGHT` runs in the pool; count how they ended and whether they said the truth."""
+def drive(pool: Pool, runs: int, after_each: Callable[[int], None] = lambda _: None) -> Counter:
+    """Keep `IN_FLIGHT` runs in the pool; count how they ended and whether they said the truth.
+    `after_each` is called with the number of those that have ended.
+    """
     outcomes: Counter = Counter()
     flying: deque = deque()
     for number in range(runs + IN_FLIGHT):
@@ -53,30 +52,34 @@ def drive(pool: Pool, runs: int) -> Counter:
             expected, future = flying.popleft()
             result = future.result(timeout=60)
             outcomes[str(result.reason), result.stdout == f"{expected}\n"] += 1
+            after_each(expected + 1)
     return outcomes
 
 
-def kill_now_and_then(pool: Pool, done: threading.Event, spared: set[int]) -> None:
-    """Kill a process of some worker, launcher or zygote, three times a second; on a loaded machine
-    less often: one that is only starting is left alone, or none would ever serve, and what was in
-    flight ends first, as who loses two jails is taken to have brought them down.
+class Killer:
+    """Kills a process of some worker, launcher or zygote, once in `every` finished runs, however
+    fast they are. Meanwhile a worker makes another, and what was in flight ends: who loses two
+    jails is taken to have brought them down. One that is only starting is left alone.
     """
-    chance = random.Random(1)
-    killed_at = 0
-    while not done.wait(0.3):
-        if pool.stats().runs < killed_at + 2 * IN_FLIGHT:
-            continue
+
+    def __init__(self, every: int, spared: set[int]) -> None:
+        self.kills = 0
+        self._every = every
+        self._spared = spared
+        self._chance = random.Random(1)
+
+    def __call__(self, finished: int) -> None:
+        if self.kills == KILLS or finished < self._every * (self.kills + 1):
+            return
         victims = [
             each
             for each in psutil.Process().children(recursive=True)
-            if each.pid not in spared and is_of_ours(each) and serves(each)
+            if each.pid not in self._spared and is_of_ours(each) and serves(each)
         ]
-        if victims:
-            killed_at = pool.stats().runs
-            try:
-                os.kill(chance.choice(victims).pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        if victims:  # else after the next run
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._chance.choice(victims).pid, signal.SIGKILL)
+                self.kills += 1
 
 
 def serves(process: psutil.Process) -> bool:

@@ -195,6 +195,7 @@ def test_a_program_is_checked_when_it_is_made():
         Program(1)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_descriptors_stay_flat_over_many_collections(tier):
     """Every kept scratch is given back, also of runs that are killed."""
     with Pool(1, tier=tier) as pool:

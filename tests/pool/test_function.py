@@ -281,6 +281,7 @@ PLAIN = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(value=PLAIN)
 def test_any_plain_value_crosses_and_comes_back(pool, value):

@@ -40,6 +40,7 @@ NUMPY = (
 )
 
 
+@pytest.mark.slow
 def test_a_seed_reaches_numpy_whenever_it_is_imported(tier):
     """The global generator begins with the seed, preloaded or imported by the program."""
     found = set()

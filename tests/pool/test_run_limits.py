@@ -222,6 +222,7 @@ def test_too_many_files(pool):
                     limits=Limits(files=50)).ok  # fmt: skip
 
 
+@pytest.mark.slow
 def test_threads_are_limited(pool):
     """A thread too many can't be started; those within the limit can."""
     code = (

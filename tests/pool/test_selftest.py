@@ -98,6 +98,7 @@ def test_a_missing_layer_of_system_calls_is_seen(monkeypatch):
     }
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_line_for_each_attempt_and_tells_by_its_exit_code():
     """A table and 0 where all is held; JSON and 1 where something is not."""
     done = doctor("--self-test")

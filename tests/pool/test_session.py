@@ -397,6 +397,7 @@ session.run("while True: pass", timeout=60)
 """
 
 
+@pytest.mark.slow
 def test_nothing_outlives_a_host_that_is_killed(tier):
     """H5: parked states and a running call are gone 2 s after the host's SIGKILL."""
     host = subprocess.Popen([sys.executable, "-c", HOST, tier], stdout=subprocess.PIPE)

@@ -69,6 +69,7 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
+@pytest.mark.slow
 @given(values)
 @example(math.nan)
 @example(-0.0)
@@ -82,6 +83,7 @@ def test_plain_data_comes_back_as_it_was(value):
     assert same(decode(encode(value)), value)
 
 
+@pytest.mark.slow
 @given(values)
 def test_a_value_has_one_spelling(value):
     """What was decoded encodes to the same bytes: nothing can be said in two ways."""
@@ -102,6 +104,7 @@ def test_arbitrary_bytes_are_a_value_or_a_wire_error(data):
     assert same(decode(encode(value)), value)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(values, st.data())
 def test_a_damaged_frame_is_a_value_or_a_wire_error(value, data):
@@ -263,6 +266,7 @@ def test_deep_frozensets_are_hashed_without_harm():
     assert decode(encode(value)) == value
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("tag, make", [(b"S", set), (b"Z", frozenset), (b"m", dict.fromkeys)])
 def test_colliding_keys_are_refused(tag, make):
@@ -287,6 +291,7 @@ def test_honest_keys_collide_too():
     assert decode(encode(powers)) == powers
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("length, spread", [(1, 1), (1, 100), (300, 1), (300, 10), (3000, 1)])
 def test_collisions_are_counted_by_what_they_cost(length, spread):

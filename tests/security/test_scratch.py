@@ -61,6 +61,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_names_that_our_own_could_meet_break_nothing(pool):
     """L2: whatever names a program has made, its scratch goes and its worker stays."""
     replaced = pool.stats().replaced

@@ -246,6 +246,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_text_takes_no_longer_than_its_length(piece):
     """Twice the text takes about twice the time: 100 kB and 400 kB are within a few times four."""
