@@ -4,7 +4,8 @@ VENV := .venv
 PYTHON ?= python3
 FILE ?= examples/hello.py
 MINUTES ?= 20
-JOBS ?= 2  # tests side by side: most of their time is waiting, on two cores too
+# Tests side by side: most of their time is waiting, on two cores too.
+JOBS ?= 2
 STAMP := $(VENV)/.installed
 QUICK_STAMP := $(VENV)/.installed-for-quick
 TESTS_STAMP := $(VENV)/.installed-with-tests

@@ -9,12 +9,10 @@ QUICK: dict[str, tuple[str, ...]] = {
     "test_imports.py": ALL,
     "test_extras.py": ALL,
     "test_install.py": ("test_importing_costs_little",),
-    "test_clashes.py": ("test_the_command_works_there",),
     "pool/test_branches.py": ALL,
     "pool/test_command.py": (
         "test_a_dash_reads_the_program_from_standard_input",
         "test_a_pipe_gets_the_programs_bytes",
-        "test_environment_and_seed_are_passed_on",
     ),
     "pool/test_files.py": ALL,
     "pool/test_function.py": ALL,

@@ -77,5 +77,5 @@ def test_the_quick_tests_are_there():
 
 def test_the_quick_extra_is_small():
     """It brings no Ray, no PyTorch and nothing that needs them."""
-    small = "hypothesis numpy pytest pytest-timeout pytest-xdist".split()
+    small = ["hypothesis", "numpy", "pytest", "pytest-timeout", "pytest-xdist"]
     assert set(requirements("quick")) <= set(small)

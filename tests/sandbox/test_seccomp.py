@@ -129,19 +129,17 @@ def test_foreign_architectures_are_killed(filter_, name):
 
 
 @pytest.mark.parametrize("tier", ["namespaces", "landlock"])
-@pytest.mark.parametrize("number", [0, 1, 39, 59, 300, 470, 471, 512, 547, 0x3FFFFFFF])
-def test_x32_is_killed(tier, number):
+def test_x32_is_killed(tier):
     """The x32 numbering of x86-64 kills the process, also above every number that is known."""
     x86 = Asked(tier, "x86_64")
-    assert ask(x86.program, x86.arch, 0x40000000 | number) == KILL_PROCESS
+    for number in (0, 1, 39, 59, 300, 470, 471, 512, 547, 0x3FFFFFFF):
+        assert ask(x86.program, x86.arch, 0x40000000 | number) == KILL_PROCESS, number
 
 
-@pytest.mark.parametrize(
-    "number", [335, 400, 423, 424, 435, 437, 452, 470, 471, 10_000, 0x3FFFFFFF]
-)
-def test_calls_newer_than_linux_5_0_do_not_exist(filter_, number):
+def test_calls_newer_than_linux_5_0_do_not_exist(filter_):
     """What came later, known to us or not, is ENOSYS, so that libraries fall back on older ways."""
-    assert errno_of(ask(filter_.program, filter_.arch, number)) == errno.ENOSYS
+    for number in (335, 400, 423, 424, 435, 437, 452, 470, 471, 10_000, 0x3FFFFFFF):
+        assert errno_of(ask(filter_.program, filter_.arch, number)) == errno.ENOSYS, number
 
 
 def test_newer_calls_that_are_allowed_do_not_hang_on_libseccomp(filter_):
@@ -173,16 +171,15 @@ clock_settime adjtimex process_madvise timer_create mlock mlockall
 """
 
 
-@pytest.mark.parametrize("name", REFUSED.split())
-def test_what_is_not_needed_is_refused(filter_, name):
+def test_what_is_not_needed_is_refused(filter_):
     """What is no part of the policy fails with EPERM, what came late with ENOSYS, whatever its
     arguments.
     """
-    if not filter_.has(name):
-        return  # another machine's call
-    late = pyseccomp.resolve_syscall(filter_.arch, name) > seccomp.LAST_OLD[filter_.machine]
-    for arguments in ((), (0,) * 6, (1,) * 6, (ME,) * 6):
-        assert errno_of(filter_(name, *arguments)) == (errno.ENOSYS if late else errno.EPERM)
+    for name in filter(filter_.has, REFUSED.split()):  # the others are another machine's
+        late = pyseccomp.resolve_syscall(filter_.arch, name) > seccomp.LAST_OLD[filter_.machine]
+        wanted = errno.ENOSYS if late else errno.EPERM
+        for arguments in ((), (0,) * 6, (1,) * 6, (ME,) * 6):
+            assert errno_of(filter_(name, *arguments)) == wanted, (name, arguments)
 
 
 @pytest.mark.parametrize("name", ["clone3", "io_uring_setup", "fchmodat2", "memfd_secret"])
