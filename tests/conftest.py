@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -256,6 +257,20 @@ async def without_threads(awaitable):
     """Await it in a loop that has no thread for it."""
     asyncio.get_running_loop().set_default_executor(NoThreads(1))
     return await awaitable
+
+
+NAP = "import time; t = time.monotonic(); time.sleep(1); print('from', t, 'to', time.monotonic())"
+"""A program that says when it slept, by the one clock that jails and host have in common."""
+
+
+def overlapped(*told: str) -> bool:
+    """Whether all that told of their `NAP` slept at one moment, however long each was waited for."""
+    naps = [re.search(r"from (\S+) to (\S+)", text) for text in told]
+    return max(float(nap[1]) for nap in naps) < min(float(nap[2]) for nap in naps)
+
+
+SOON_S = 15.0
+"""What ends soon, not after a limit of a minute or never, does so on a loaded machine, too."""
 
 
 def wait_until(condition, timeout_s: float = 10.0) -> None:

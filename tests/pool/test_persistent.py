@@ -10,6 +10,7 @@ import time
 
 import psutil
 import pytest
+from conftest import SOON_S
 
 from interpreter_pool import PersistentPythonProcess, Pool, PoolClosed, SessionLost
 
@@ -114,7 +115,7 @@ def test_every_program_times_out(pool, code):
     answer = process.execute(code)
     assert not answer["success"]
     assert answer["reason"] in ("wall_timeout", "output")
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < SOON_S
     assert stdout(process, "print(x)") == "kept\n"
     process.cleanup()
 
@@ -184,7 +185,7 @@ def test_cleanup_ends_a_call_under_way_and_is_idempotent(pool):
     process.cleanup()
     thread.join()
     process.cleanup()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < SOON_S
     assert answers[0]["reason"] == "cancelled"
     with pytest.raises(SessionLost, match="closed"):
         process.execute("1")
@@ -255,7 +256,7 @@ def test_a_forked_child_of_the_host_harms_nothing(pool):
     try:  # a copy of its sockets in another process holds nothing up
         began = time.monotonic()
         process.cleanup()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 4
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

@@ -6,7 +6,7 @@ import time
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import pytest
-from conftest import lasting_pool, wait_until, without_threads
+from conftest import SOON_S, lasting_pool, wait_until, without_threads
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -284,13 +284,11 @@ def test_a_slow_case_does_not_hold_up_the_others(tier):
     """While one takes long, the other worker goes on with all that is left."""
     with Pool(2, tier=tier) as pool:
         wait_until(lambda: pool.stats().workers_alive == 2)
-        cases = [Call("f", (0,), expected=0)] + [Call("f", (1,), expected=1)] * 60
-        source = "import time\ndef f(x):\n    if not x: time.sleep(1.5)\n    return x"
-        began = time.monotonic()
+        cases = [Call("f", (0,), expected=0)] + [Call("f", (1,), expected=1)] * 20
+        source = "import time\ndef f(x):\n    if not x: time.sleep(3)\n    return x"
         verdict = pool.judge(source, cases)
         assert verdict.passed
-        assert time.monotonic() - began < 1.5 + 1
-        assert max(case.queue_s for case in verdict.cases) < 1.5
+        assert max(case.queue_s for case in verdict.cases) < 3
 
 
 def test_a_bounded_queue_is_waited_for(tier):
@@ -385,8 +383,8 @@ def test_a_sleeping_program_is_ended_by_the_wall(pool):
     began = time.monotonic()
     case = only(pool.judge(source, [Stdio("", "")], timeout=0.1))
     assert (case.outcome, case.reason) == ("fail", "wall_timeout")
-    assert 0.1 * WALL_FACTOR <= case.wall_s < 0.1 * WALL_FACTOR + 2
-    assert time.monotonic() - began < 0.1 * WALL_FACTOR + 3
+    assert 0.1 * WALL_FACTOR <= case.wall_s < SOON_S
+    assert time.monotonic() - began < SOON_S
 
 
 def test_cancelling_is_noticed_while_the_queue_is_full():
