@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,6 +59,7 @@ def test_ray_listens_on_loopback_alone(ray):
     assert ray.nodes()[0]["NodeManagerAddress"] == "127.0.0.1"
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_starting_ray_asks_for_no_outside_address(tmp_path):
     """Not even for the route to one, which is how Ray looks for its own address."""
     log = tmp_path / "log"
