@@ -6,6 +6,8 @@ FILE ?= examples/hello.py
 MINUTES ?= 20
 # Tests side by side: most of their time is waiting, on two cores too.
 JOBS ?= 2
+# In long stretches of each module, so that a Ray or a pool is started once.
+SIDE_BY_SIDE = -n $(JOBS) --dist worksteal
 STAMP := $(VENV)/.installed
 QUICK_STAMP := $(VENV)/.installed-for-quick
 TESTS_STAMP := $(VENV)/.installed-with-tests
@@ -19,11 +21,11 @@ run: $(STAMP)
 
 # The tests that find most, in under a minute; installs neither Ray nor PyTorch.
 quick: $(QUICK_STAMP)
-	$(VENV)/bin/python -m pytest tests --quick -n $(JOBS)
+	$(VENV)/bin/python -m pytest tests --quick $(SIDE_BY_SIDE)
 
 # Every test but the soak: a quarter of an hour, and gigabytes to install at first.
 test: $(TESTS_STAMP)
-	$(VENV)/bin/python -m pytest tests -n $(JOBS)
+	$(VENV)/bin/python -m pytest tests $(SIDE_BY_SIDE)
 
 # The attack corpus, and docs/corpus.md from what was seen.
 corpus: $(TESTS_STAMP)

@@ -127,12 +127,17 @@ def test_the_command_works_there(folder, arguments, on_path):
     assert is_untouched(folder)
 
 
-def test_the_self_test_works_there(folder):
-    """Its victim is a process of this Python, which imports from nowhere else."""
-    (folder / "ctypes.py").write_text("raise SystemExit('of the user')", encoding="utf-8")
-    command = os.path.join(os.path.dirname(sys.executable), "pool")
-    done = subprocess.run(
-        [command, "doctor", "--self-test"], cwd=folder, capture_output=True, text=True, timeout=110
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert is_untouched(folder)
+BAIT = """
+from interpreter_pool.pool.command.bait import Bait
+with Bait() as bait:
+    print(bait.harm())
+"""
+
+
+def test_the_self_test_s_victim_imports_nothing_of_it(folder):
+    """It is a process of this Python that needs ctypes, and gets the standard library's."""
+    bait = folder / "bait" / "script.py"
+    bait.parent.mkdir()
+    bait.write_text(BAIT, encoding="utf-8")
+    (folder / "ctypes.py").write_text("raise SystemExit(1)", encoding="utf-8")
+    assert start([str(bait)], folder).stdout == "None\n"

@@ -70,7 +70,8 @@ class Bait:
             )
             owned.callback(self._victim.kill)
             assert self._victim.stdout is not None
-            self._victim.stdout.readline()
+            if not self._victim.stdout.readline():
+                raise RuntimeError("the process that the self-test would attack does not start")
             self._owned = owned.pop_all()
 
     def __enter__(self) -> "Bait":
