@@ -19,8 +19,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
-import typer
 from markdown_it import MarkdownIt
 
 from interpreter_pool import Limits
@@ -252,9 +252,11 @@ def test_the_options_of_every_command_are_in_its_table():
     """All that there are, and no others."""
     page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^## (pool \w+)\n(.*?)(?=^## |\Z)", page, re.M | re.S))
-    groups = typer.main.get_command(app)
-    assert sections.keys() == {f"pool {name}" for name in groups.commands}
-    for name, command in groups.commands.items():
+    context = click.Context(app)
+    names = app.list_commands(context)
+    assert sections.keys() == {f"pool {name}" for name in names}
+    for name in names:
+        command = app.get_command(context, name)
         options = {each for param in command.params for each in param.opts if each[:2] == "--"}
         cells = re.findall(r"^\| (`--.*?) \|", sections[f"pool {name}"], re.M)
         told = {word for cell in cells for word in re.findall(r"`(--[\w-]+)", cell)}
