@@ -151,7 +151,7 @@ def test_metrics_that_fail_keep_no_result_back(single, caplog):
     def fail(result):
         raise OSError("no metrics")
 
-    single._counters.on_ended = fail
+    single._engine.counters.on_ended = fail
     assert single.submit("print(1)").result(timeout=30).ok
     assert "metrics" in caplog.text
 
