@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from .._lazy import by_name, exports
 
 if TYPE_CHECKING:
+    from .engine.stats import Stats
+    from .engine.task import RunFuture
     from .errors import (
         LimitExceeded,
         PoolClosed,
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from .service import PythonExecutorService
     from .session import Session
     from .snapshot import Snapshot
-    from .stats import Stats
-    from .task import RunFuture
 
 __all__ = [
     "Answer",
@@ -72,8 +72,8 @@ _MODULES = by_name(
         ".service": "PythonExecutorService",
         ".session": "Session",
         ".snapshot": "Snapshot",
-        ".stats": "Stats",
-        ".task": "RunFuture",
+        ".engine.stats": "Stats",
+        ".engine.task": "RunFuture",
     }
 )
 

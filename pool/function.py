@@ -7,9 +7,11 @@ from typing import Any
 
 from ..sandbox.guest import wire
 from ..sandbox.guest.report import MAX_VALUE
+from ..sandbox.limits import Limits
 from ..sandbox.reasons import ExitReason
 from ..sandbox.result import Result
 from .errors import LimitExceeded, PoolError, ProgramError
+from .program import Program
 
 _NAME = re.compile(r"[^\W\d]\w*(\(\))?(\.[^\W\d]\w*(\(\))?)*")
 
@@ -53,6 +55,11 @@ class Function:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+MakeFunction = Callable[[str | bytes | Program, str, Limits, bool], Function]
+"""Makes a function of a program: its source, the function's name, limits for each call, and whether
+it is loaded once for all calls. Calls wait where a queue is full."""
 
 
 def check_name(name: str) -> str:

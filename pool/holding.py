@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from ..sandbox.family import Family
 from ..sandbox.state import State
-from .turn import Turn
+from .mailbox import Mailbox
 
 
 class Holding:
-    """The processes of one session. Whoever changes them has the `turn`; `drop` ends them all.
+    """The processes of one session. Who has the turn may change them; `drop` ends them all.
 
     Knows neither its session nor their pool: a pool keeps what is open, and would otherwise never
     be collected when nobody has it, or its sessions, any more.
@@ -18,7 +18,7 @@ class Holding:
     """
 
     def __init__(self, family: Family, head: State, on_drop: "Callable[[Holding], object]") -> None:
-        self.turn = Turn()
+        self.turns = Mailbox()
         self.past: deque[State] = deque()  # earlier states, the last one at the end
         self._on_drop = on_drop
         self.take(family, head)
@@ -33,7 +33,7 @@ class Holding:
 
     def idle_s(self) -> float:
         """Seconds since the last call; 0 while one is made."""
-        return 0.0 if self.turn.locked() else time.monotonic() - self.used_at
+        return 0.0 if self.turns.is_busy else time.monotonic() - self.used_at
 
     def states(self) -> list[State]:
         """Its processes, as they are now."""
@@ -46,14 +46,19 @@ class Holding:
 
     def evict(self, why: str) -> bool:
         """Take away what it holds, unless it is in use; tell whether that was done."""
-        if not self.turn.try_take():
+        if not self.turns.try_begin():
             return False
         try:
             held = self.head is not None
             self.drop(why)
             return held
         finally:
-            self.turn.give_back()
+            self.turns.done()
+
+    def abandon(self, why: str) -> None:
+        """Take away what it holds, when the call under way has ended."""
+        with self.turns.turn():
+            self.drop(why)
 
     def drop(self, why: str) -> None:
         """End its processes. Whoever calls has the turn."""

@@ -35,7 +35,7 @@ class Loaded:
             self._session.close()  # the next call loads it again
             return Result.refused(str(error), tier="", queue_s=0.0)
         with branch:
-            return branch._make(b"", call, self._options)
+            return branch.submit_request(call, **self._options).wait()
 
     def close(self) -> None:
         with self._lock:

@@ -8,12 +8,13 @@ passed on to Ray's metrics as well, and what changes by itself (workers, session
 import sys
 import threading
 import time
+import weakref
 from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
 from ..sandbox.result import Result
-from .stats import Stats
+from .engine.stats import Stats
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the buckets of queue and run times; above is one more."""
@@ -40,9 +41,11 @@ class Buckets:
 
 
 class Metrics:
-    """Notes every run of one service. stats: asked for what is told as a gauge."""
+    """Notes every run of one service. stats: a weak reference to what returns the gauges' values:
+    the pool that calls `ended` would otherwise keep itself alive.
+    """
 
-    def __init__(self, stats: Callable[[], Stats]) -> None:
+    def __init__(self, stats: "weakref.WeakMethod[Callable[[], Stats]]") -> None:
         self._stats = stats
         self._lock = threading.Lock()
         self._queue = Buckets()  # guarded by _lock, as are the others
@@ -60,8 +63,9 @@ class Metrics:
                 self._gauges_at = now
         if self._ray is not None:
             self._ray.ended(result)
-            if due:
-                self._ray.at(self._stats())
+            stats = self._stats() if due else None
+            if stats is not None:
+                self._ray.at(stats())
 
     def to_dict(self) -> dict[str, Any]:
         with self._lock:

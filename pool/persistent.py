@@ -51,7 +51,7 @@ class PersistentPythonProcess:
         with it, and the next one begins anew. Raises `SessionLost` after `cleanup`, and where the
         state was taken away by the pool (`max_sessions` and its like).
         """
-        return self._session._run_anyway(code).to_dict()
+        return self._session.run_anyway(code).to_dict()
 
     def cleanup(self) -> None:
         """End it, a call under way included, and give back all that it holds. Idempotent."""

@@ -1,37 +1,33 @@
-"""The pool: a queue, its workers, and the doors to them."""
+"""The pool: what people call, on top of the engine."""
 
 import contextlib
 import dataclasses
 import logging
 import os
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from ..sandbox import descriptors
 from ..sandbox.cpus import usable_cpus
-from ..sandbox.errors import PolicyError, SetupError
+from ..sandbox.errors import PolicyError
 from ..sandbox.host import Wish, settle
 from ..sandbox.job import Job
-from ..sandbox.limits import Limits, require_limit
+from ..sandbox.limits import Limits
 from ..sandbox.result import Result
 from ..sandbox.runtime import Runtime
 from .checks import each_of, expiry, names_of, naming, pair_of, require_count, require_seconds
-from .engine import Engine
-from .errors import PoolClosed
+from .engine.engine import Engine
+from .engine.flights import in_order
+from .engine.origin import Origin
+from .engine.stats import Stats
+from .engine.task import OnOutput, RunFuture
 from .function import Function, check_name
 from .holding import Holding
-from .ordered import in_order
-from .program import Options, Program
-from .queue import Queue
+from .program import Options, Program, limits_for
 from .session import Session
-from .sessions import SessionPolicy
-from .snapshot import Origin, Snapshot
-from .stats import Counters, Stats
-from .task import OnOutput, RunFuture, Task
-from .worker import Worker
+from .sessions import SessionPolicy, Sessions
+from .snapshot import Snapshot
 
 if TYPE_CHECKING:  # judging and fuzzing are imported when they are first used
     from hypothesis.strategies import SearchStrategy
@@ -41,7 +37,6 @@ if TYPE_CHECKING:  # judging and fuzzing are imported when they are first used
     from .fuzzing.side import Comparison
     from .judge.cases import Call, Case
     from .judge.judging import Judging, OnResult
-    from .judge.plan import Work
     from .judge.verdict import Verdict
 
     Strategy = (
@@ -49,9 +44,6 @@ if TYPE_CHECKING:  # judging and fuzzing are imported when they are first used
     )
 
 logger = logging.getLogger(__name__)
-
-_LOOK_AHEAD = 4
-"""Programs of a `map` in flight for each worker: enough that none is idle while one takes long."""
 
 
 class Pool:
@@ -129,43 +121,18 @@ class Pool:
             )
         self.limits = limits
         self.tier = ground.plan.tier
-        self._pid = os.getpid()
-        self._queue = Queue(max_queue)
-        counters = Counters()
-        closing = threading.Event()
-        engine = Engine(self._queue, counters, closing, runtime, ground.plan, policy, size)
-        first = ground.jail
-        engine.workers = [
-            Worker(
-                ground.plan,
-                limits,
-                self._queue,
-                counters,
-                closing,
-                engine.hopeless,
-                jail=first if number == 0 else None,
-            )
-            for number in range(size)
-        ]
         try:
-            grouped = ground.plan.cgroup_parents is not None
-            descriptors.require_for_workers(size, grouped=grouped)
-            for worker in engine.workers:
-                worker.start()
-        except BaseException as error:
-            engine.close(self._pid)
+            self.engine = Engine(ground, runtime, limits, size, max_queue)
+        except BaseException:
             ground.jail.close()
-            if isinstance(error, RuntimeError):  # no more threads
-                raise SetupError("workers", str(error)) from error
             raise
-        self._engine = engine
+        self._sessions = Sessions(policy, self.engine.fork_server.held_bytes, self.engine.timer)
+        self.engine.before_end(self._sessions.close)
         # For pools that nobody closes: at the interpreter's exit, or when they are collected.
-        self._finalizer = weakref.finalize(self, Engine.close, engine, self._pid)
+        self._finalizer = weakref.finalize(self, self.engine.close)
 
     def __repr__(self) -> str:
-        states = [worker.state.value for worker in self._engine.workers]
-        counts = ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(states))
-        return f"<Pool {self.tier}: {counts}; {len(self._queue)} queued>"
+        return repr(self.engine).replace("<Engine", "<Pool", 1)
 
     def run(
         self,
@@ -186,9 +153,8 @@ class Pool:
             Of a run that is tried again, after its worker was lost, the output comes again.
 
         However the program ends is told by the result. Raises `PoolFull`, `PoolClosed`,
-        `PoolTimeout`; `PoolError` where no thread can be had to end its wait; TypeError or
-        ValueError for arguments that make no sense. If the wait is interrupted (Ctrl-C), the run is
-        killed.
+        `PoolTimeout`; TypeError or ValueError for arguments that make no sense. If the wait is
+        interrupted (Ctrl-C), the run is killed.
         """
         future = self.submit(code, queue_timeout=queue_timeout, on_output=on_output, **options)
         return future.wait()
@@ -221,46 +187,21 @@ class Pool:
         `cancel()` takes back a run that waits and kills one that runs. A run that waits longer
         than `queue_timeout` resolves with `PoolTimeout`.
         """
-        self._require_room()
+        self.engine.require_room()
         if on_output is not None and not callable(on_output):
             raise TypeError(f"on_output must be callable, not {on_output!r}")
-        program = Program.of(code, options)
-        return self._queue_up(program, options.get("timeout"), queue_timeout, on_output)
+        job = self._job(Program.of(code, options), options.get("timeout"))
+        return self.engine.submit(job, expires_at=expiry(queue_timeout), on_output=on_output)
 
-    def _is_ours(self) -> bool:
-        """Whether this is the process that made it, and not a fork of that."""
-        return os.getpid() == self._pid
+    def check(self, code: str | bytes | Program, **options: Unpack[Options]) -> None:
+        """Raise what `submit` would raise for this program, without queueing it: TypeError,
+        ValueError, `PolicyError`.
+        """
+        self._job(Program.of(code, options), options.get("timeout"))
 
-    def _require_room(self) -> None:
-        if not self._is_ours():
-            raise PoolClosed(f"this pool belongs to process {self._pid}; make one in this process")
-        self._queue.require_room()
-
-    def _queue_up(
-        self,
-        program: Program,
-        timeout: float | None,
-        queue_timeout: float | None,
-        on_output: OnOutput | None,
-        call: bytes | None = None,
-    ) -> RunFuture:
-        job = program.job(self._limits_of(program, timeout))
-        if call is not None:
-            job = dataclasses.replace(job, call=call)
-        return self._put(Task(job, expiry(queue_timeout), on_output))
-
-    def _check(self, program: Program, options: Options) -> None:
-        """Raise what `submit` would raise for this program."""
-        program = Program.of(program, options)
-        program.job(self._limits_of(program, options.get("timeout")))
-
-    def _limits_of(self, program: Program, timeout: float | None) -> Limits:
-        limits = self.limits if program.limits is None else program.limits
-        limits.require_fit(self.tier)
-        if timeout is None:
-            return limits
-        require_limit("timeout", timeout)  # by the name that the caller knows
-        return limits.replace(wall_s=timeout)
+    def _job(self, program: Program, timeout: float | None, request: bytes | None = None) -> Job:
+        job = program.job(limits_for(program, self.engine, timeout))
+        return job if request is None else dataclasses.replace(job, call=request)
 
     def map(
         self, programs: Iterable[str | bytes | Program], **options: Unpack[Options]
@@ -278,7 +219,7 @@ class Pool:
             with naming(f"programs[{number}]"):
                 return self.submit(code, **options)
 
-        return in_order(submit, numbered, _LOOK_AHEAD * len(self._engine.workers))
+        return in_order(submit, numbered, self.engine.ahead, self.engine.when_room)
 
     def function(
         self,
@@ -305,10 +246,22 @@ class Pool:
         if shared_load:
             return self._loaded_function(source, name, queue_timeout, options)
         program = Program.of(source, options)
-        timeout = options.get("timeout")
+        return self._fresh_function(program, name, options.get("timeout"), queue_timeout)
 
-        def run(call: bytes) -> Result:
-            return self._queue_up(program, timeout, queue_timeout, None, call).wait()
+    def _fresh_function(
+        self,
+        program: Program,
+        name: str,
+        timeout: float | None,
+        queue_timeout: float | None,
+        *,
+        wait: bool = False,
+    ) -> Function:
+        """wait: for room in the queue, where else `PoolFull` is raised."""
+
+        def run(request: bytes) -> Result:
+            job = self._job(program, timeout, request)
+            return self.engine.submit(job, expires_at=expiry(queue_timeout), wait=wait).wait()
 
         return Function(run, name)
 
@@ -333,6 +286,15 @@ class Pool:
             {"timeout": options.get("timeout"), "queue_timeout": queue_timeout},
         )
         return Function(loaded.call, name, loaded.close)
+
+    def _patient_function(
+        self, source: str | bytes | Program, name: str, limits: Limits, shared_load: bool
+    ) -> Function:
+        """A function for those who wait where there is no room."""
+        if shared_load:
+            return self._loaded_function(source, name, None, {"limits": limits})
+        program = Program.of(source, {"limits": limits})
+        return self._fresh_function(program, name, None, None, wait=True)
 
     def judge(
         self,
@@ -372,11 +334,15 @@ class Pool:
         timeout: float | None = None,
         shuffle: bool | int = False,
         stop_at_first_failure: bool = False,
+        on_result: "OnResult | None" = None,
     ) -> "list[Verdict]":
         """Return a verdict for each of `items`, pairs of a program and its cases, in their order.
-        The cases of all of them share the pool; arguments as for `judge`.
+        The cases of all of them share the pool; arguments as for `judge`. on_result: called with
+        each `CaseResult` as it comes.
         """
-        return self._judging(items, limits, timeout, shuffle, stop_at_first_failure).run()
+        return self._judging(
+            items, limits, timeout, shuffle, stop_at_first_failure, on_result
+        ).run()
 
     async def ajudge(
         self,
@@ -436,11 +402,7 @@ class Pool:
                 )
                 item.require_fit(self.tier)
             planned.append(item)
-        ahead = _LOOK_AHEAD * len(self._engine.workers)
-        return Judging(self._queue_work, planned, ahead, on_result)
-
-    def _queue_work(self, work: "Work") -> RunFuture:
-        return self._put(Task(work.job, None, trial=work.trial))
+        return Judging(self.engine, planned, on_result)
 
     def differential(
         self,
@@ -484,7 +446,8 @@ class Pool:
         from .fuzzing.differential import differential
 
         return differential(
-            self,
+            self.engine,
+            self._patient_function,
             candidate,
             reference,
             function,
@@ -522,7 +485,8 @@ class Pool:
         from .fuzzing.cases import cases_from
 
         return cases_from(
-            self,
+            self.engine,
+            self._patient_function,
             reference,
             function,
             strategy,
@@ -530,7 +494,6 @@ class Pool:
             seed,
             limits=limits,
             timeout=timeout,
-            ahead=_LOOK_AHEAD * len(self._engine.workers),
             comparison=comparison,
         )
 
@@ -559,12 +522,19 @@ class Pool:
             )
         if self.tier == "none":
             raise PolicyError('session: tier="none" has no sessions; use another tier')
-        self._require_room()
-        with self._engine.sessions.room(1) as adopt:
-            family, head = self._engine.new_family(limits)
-            holding = Holding(family, head, self._engine.sessions.discard)
+        self.engine.require_room()
+        with self._sessions.room(1) as adopt:
+            family, head = self.engine.fork_server.new_family(limits)
+            holding = Holding(family, head, self._sessions.discard)
             adopt(holding)
-        return Session(self, holding, history=history, rollback=rollback)
+        return Session(
+            self,
+            self.engine,
+            self._sessions,
+            holding,
+            history=history,
+            rollback=rollback,
+        )
 
     def snapshot(self, setup: str | bytes, *, timeout: float | None = 60.0) -> Snapshot:
         """Run **trusted** code once, and return what it made, to fork runs from.
@@ -584,38 +554,27 @@ class Pool:
             raise PolicyError('snapshot: tier="none" has no snapshots; use another tier')
         require_seconds("timeout", timeout)
         source = Program(setup).job(self.limits).source
-        self._require_room()
-        origins = self._engine.origins
-        origin = Origin(self._engine.nursery, source, timeout, origins)
-        origins.add(origin)
-        return Snapshot(self, origin)
-
-    def _session_room(
-        self, count: int
-    ) -> contextlib.AbstractContextManager[Callable[[Holding], None]]:
-        return self._engine.sessions.room(count)
-
-    def _queue_call(
-        self,
-        job: Job,
-        queue_timeout: float | None,
-        on_output: OnOutput | None,
-        call: Callable[[Task], Result],
-    ) -> RunFuture:
-        return self._put(Task(job, expiry(queue_timeout), on_output, call))
-
-    def _put(self, task: Task) -> RunFuture:
-        self._require_room()
-        try:
-            self._queue.put(task)
-            return task.future
-        except BaseException:  # Ctrl-C, when it is in the queue already: nobody has its future
-            task.future.cancel()
-            raise
+        self.engine.require_room()
+        origin = Origin(self.engine.fork_server, self.engine.jails, source, timeout)
+        self.engine.before_end(origin.close)
+        return Snapshot(self, self.engine, origin)
 
     def stats(self) -> Stats:
         """Return the counters as they are now."""
-        return self._engine.stats()
+        return self.engine.counters.snapshot(
+            tier=self.tier,
+            **self.engine.now(),
+            sessions=len(self._sessions),
+            session_bytes=self._sessions.bytes(),
+            sessions_evicted=self._sessions.evicted,
+        )
+
+    def on_ended(self, call: Callable[[Result], None]) -> None:
+        """Have `call` called with the result of every run, in the thread that has it, from now on;
+        in place of what was called so far. What it raises is logged. It should not know the pool,
+        which would never be collected then.
+        """
+        self.engine.counters.on_ended = call
 
     def close(self) -> None:
         """End everything: waiting runs resolve with `PoolClosed`, running ones as `cancelled`.
@@ -623,9 +582,8 @@ class Pool:
         Returns when all processes of the pool are gone and all that it made is removed.
         Idempotent, also from several threads: each returns when all is done.
         """
-        self._finalizer()
-        if self._is_ours():
-            self._engine.closed.wait()
+        self._finalizer.detach()
+        self.engine.close()
 
     def __enter__(self) -> "Pool":
         return self

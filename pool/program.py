@@ -9,7 +9,8 @@ from typing import Any, TypedDict
 
 from ..sandbox.files import Pattern, check_files
 from ..sandbox.job import Job
-from ..sandbox.limits import Limits
+from ..sandbox.limits import Limits, require_limit
+from .runner import Runner
 
 _MOST_ENVIRONMENT_BYTES = 1 << 20
 
@@ -192,6 +193,18 @@ def _environment(env: object) -> dict[str, str]:
     if size > _MOST_ENVIRONMENT_BYTES:
         raise ValueError(f"env: {size} bytes, more than {_MOST_ENVIRONMENT_BYTES}")
     return dict(env)
+
+
+def limits_for(program: Program, runner: Runner, timeout: float | None) -> Limits:
+    """Return the limits of a run: the program's own or the runner's, with `timeout` for the wall.
+    Raises `PolicyError` where its tier can't hold a program to them.
+    """
+    limits = runner.limits if program.limits is None else program.limits
+    limits.require_fit(runner.tier)
+    if timeout is None:
+        return limits
+    require_limit("timeout", timeout)  # by the name that the caller knows
+    return limits.replace(wall_s=timeout)
 
 
 def bytes_from_json(name: str, value: object) -> object:

@@ -3,9 +3,10 @@
 import contextlib
 import dataclasses
 import os
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 from ..sandbox.limits import Limits, require_limit
 from .checks import each_of, naming, pair_of
@@ -13,7 +14,7 @@ from .errors import SessionLost
 from .judge import Case, case_from_dict
 from .metrics import Metrics
 from .pool import Pool
-from .program import Options, Program, limits_from_dict
+from .program import Program, limits_from_dict
 from .session import Session
 from .session_ids import SessionIds, require_count
 
@@ -61,7 +62,7 @@ class PythonExecutorService:
         if timeout is not None and isinstance(limits, Limits):
             require_limit("timeout", timeout)
             limits = limits.replace(wall_s=timeout)
-        self._pool = Pool(
+        self.pool = Pool(
             pool_size,
             limits=limits,
             packages=packages,
@@ -74,14 +75,13 @@ class PythonExecutorService:
             session_idle_s=session_idle_s,
             session_memory_bytes=session_memory_bytes,
         )
-        # Of the engine, not of the pool: what the engine knows would keep that from being freed.
-        engine = self._pool._engine
-        self._metrics = Metrics(engine.stats)
-        engine.counters.on_ended = self._metrics.ended
-        self._sessions = SessionIds(len(engine.workers))
+        # What the pool calls must not know it, or it would never be freed.
+        self._metrics = Metrics(weakref.WeakMethod(self.pool.stats))
+        self.pool.on_ended(self._metrics.ended)
+        self.sessions = SessionIds(pool_size)
 
     def __repr__(self) -> str:
-        return f"<PythonExecutorService of {self._pool!r}>"
+        return f"<PythonExecutorService of {self.pool!r}>"
 
     def execute(self, code: str | bytes | Mapping[str, Any], **options: Any) -> dict[str, Any]:
         """Run a program and return its result, with at least success, stdout, stderr, returncode.
@@ -89,7 +89,7 @@ class PythonExecutorService:
         code: its source, or a program as `Program.from_dict` takes it. options: as for `Pool.run`;
         limits also as a mapping.
         """
-        return self._pool.run(_program(code), **_options(options)).to_dict()
+        return self.pool.run(_program(code), **_options(options)).to_dict()
 
     def execute_many(
         self, programs: Iterable[str | bytes | Mapping[str, Any]], **options: Any
@@ -104,9 +104,9 @@ class PythonExecutorService:
         for number, each in enumerate(each_of("programs", programs, "programs")):
             with naming(f"programs[{number}]"):
                 program = _program(each)
-                self._pool._check(program, cast(Options, options))
+                self.pool.check(program, **options)
                 checked.append(program)
-        return [result.to_dict() for result in self._pool.map(checked, **options)]
+        return [result.to_dict() for result in self.pool.map(checked, **options)]
 
     def judge_many(
         self,
@@ -122,14 +122,14 @@ class PythonExecutorService:
             code, cases = pair_of(place, each, "a program and its cases")
             with naming(place):
                 checked.append((_program(code), _cases(cases)))
-        verdicts = self._pool.judge_many(checked, **_options(options))
+        verdicts = self.pool.judge_many(checked, **_options(options))
         return [verdict.to_dict() for verdict in verdicts]
 
     # ---- sessions: an interpreter whose state persists, by its id
 
     def open_session(self, **options: Any) -> str:
         """Return the id of a new session. options: as for `Pool.session`; limits also a mapping."""
-        return self._sessions.add(self._pool.session(**_options(options)))
+        return self.sessions.add(self.pool.session(**_options(options)))
 
     def open_sessions(self, n: int, **options: Any) -> list[str]:
         """Return the ids of `n` new sessions: of all, or of none if one can't be had."""
@@ -152,15 +152,15 @@ class PythonExecutorService:
         """Run each session's codes in their order, different sessions at the same time; return
         their results in the same order. A session that is lost answers with infra errors.
         """
-        found = self._sessions.run_chains(each_of("chains", chains, "ids and their codes"))
+        found = self.sessions.run_chains(each_of("chains", chains, "ids and their codes"))
         return [[result.to_dict() for result in results] for results in found]
 
     def fork_session(self, session_id: str, n: int | None = None) -> str | list[str]:
         """Return the ids of `n` sessions that go on from this one's state; without `n`, one id."""
         branches = self._session(session_id).fork(n)
         if isinstance(branches, Session):
-            return self._sessions.add(branches)
-        return [self._sessions.add(branch) for branch in branches]
+            return self.sessions.add(branches)
+        return [self.sessions.add(branch) for branch in branches]
 
     def rollback_session(self, session_id: str, steps: int = 1) -> None:
         """Go back to the state before the last `steps` calls."""
@@ -173,7 +173,7 @@ class PythonExecutorService:
     def close_session(self, session_id: str) -> None:
         """End it. Raises `SessionLost` for one that is not there."""
         self._session(session_id)
-        self._sessions.close(session_id)
+        self.sessions.close(session_id)
 
     def close_sessions(self, session_ids: Iterable[str]) -> None:
         """End those of them that are there."""
@@ -186,18 +186,18 @@ class PythonExecutorService:
             raise TypeError(
                 f"session_id must be the text that open_session returned, not {session_id!r:.80}"
             )
-        return self._sessions[session_id]
+        return self.sessions[session_id]
 
     # ---- all of it
 
     def stats(self) -> dict[str, Any]:
         """Return the pool's counters (`Stats`) and its times in buckets, as plain data."""
-        return dataclasses.asdict(self._pool.stats()) | self._metrics.to_dict()
+        return dataclasses.asdict(self.pool.stats()) | self._metrics.to_dict()
 
     def cleanup(self) -> None:
         """End everything: the sessions, and all processes. Idempotent."""
-        self._pool.close()
-        self._sessions.clear()
+        self.pool.close()
+        self.sessions.clear()
 
     def __enter__(self) -> "PythonExecutorService":
         return self

@@ -2,30 +2,29 @@
 
 import dataclasses
 import functools
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import wait
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
+from typing import Any, Protocol, TypedDict, Unpack, overload
 
 from ..sandbox import descriptors
 from ..sandbox.call import Call
 from ..sandbox.errors import PolicyError
 from ..sandbox.family import Family
 from ..sandbox.jail import JailLost
-from ..sandbox.job import Job
 from ..sandbox.limits import Limits, require_limit
 from ..sandbox.reasons import ExitReason
 from ..sandbox.result import Result
 from ..sandbox.state import State, StateLost, Unfaithful
-from .errors import PoolClosed, SessionLost
+from .checks import expiry, require_seconds
+from .engine.engine import Engine
+from .engine.task import OnOutput, RunFuture, Task
+from .errors import PoolClosed, PoolError, SessionLost
 from .function import check_name, pack_call, value_of
 from .holding import Holding
 from .program import Program
-from .task import OnOutput, RunFuture, Task
-
-if TYPE_CHECKING:
-    from .pool import Pool
 
 _OF_A_CALL = ("wall_s", "cpu_s", "output_bytes")
 """Limits that each call can have its own of; the others are the session's, from its beginning."""
@@ -41,6 +40,18 @@ class CallOptions(TypedDict, total=False):
     on_output: OnOutput | None
 
 
+class Room(Protocol):
+    """Where it is counted how many sessions there are, and what they hold."""
+
+    def room(self, count: int) -> AbstractContextManager[Callable[[Holding], None]]:
+        """Hold room for `count` more, and yield what takes in what one holds."""
+        ...
+
+    def discard(self, holding: Holding) -> None:
+        """It holds nothing any more."""
+        ...
+
+
 class Session:
     """An interpreter whose state persists from call to call. Made by `Pool.session`, and by `fork`.
 
@@ -51,29 +62,39 @@ class Session:
     with it. Calls of one session are made one at a time. Thread-safe; a context manager.
     """
 
-    def __init__(self, pool: "Pool", held: Holding, *, history: int, rollback: bool) -> None:
-        self._pool = pool
-        self._held = held
-        self._limits = held.family.limits
+    def __init__(
+        self,
+        pool: object,
+        engine: Engine,
+        room: Room,
+        held: Holding,
+        *,
+        history: int,
+        rollback: bool,
+    ) -> None:
+        self._pool = pool  # which is not collected, and so not closed, before this is
+        self.engine = engine
+        self._room = room
+        self.held = held
+        self.limits = held.family.limits
         self._history = history
         self._keeps = rollback
-        self._turn = held.turn  # one call, or change of state, at a time
         self._closed = False
-        self._future: RunFuture | None = None  # of the call that is made
+        self.current: RunFuture | None = None  # of the call whose turn it is, or was
 
     def __repr__(self) -> str:
         if self._head is None:
             return f"<Session {'closed' if self._closed else 'lost'}>"
-        return f"<Session {len(self._held.past)} back>"
+        return f"<Session {len(self.held.past)} back>"
 
     @property
     def _family(self) -> Family:
-        return self._held.family
+        return self.held.family
 
     @property
     def _head(self) -> State | None:
         """The present state; None where it is lost."""
-        return self._held.head
+        return self.held.head
 
     def run(self, code: str | bytes, **options: Unpack[CallOptions]) -> Result:
         """Run `code` where the last call left off, and return its result.
@@ -87,7 +108,14 @@ class Session:
         and both are undone. Raises `SessionLost` where the state is gone, `PolicyError` for a state
         that can't be forked (its live threads would be lost).
         """
-        return self._make(code, None, options)
+        return self.submit(code, **options).wait()
+
+    def submit(self, code: str | bytes, **options: Unpack[CallOptions]) -> RunFuture:
+        """Queue a call and return a future of its result; arguments as for `run`. Calls are made in
+        the order in which they were submitted. `cancel()` takes back a call that waits for its turn
+        and kills one that is made.
+        """
+        return self._submit(code, None, options)
 
     def call(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function `name` of the session's namespace and return what it returns.
@@ -96,7 +124,11 @@ class Session:
         `ProgramError`, `LimitExceeded` (the session is then as before), `PoolError`, and TypeError
         for arguments that are no plain data. `run` is for calls with a time-out of their own.
         """
-        return value_of(self._make(b"", pack_call(check_name(name), args, kwargs), {}))
+        return value_of(self.submit_request(pack_call(check_name(name), args, kwargs)).wait())
+
+    def submit_request(self, request: bytes, **options: Unpack[CallOptions]) -> RunFuture:
+        """Queue the call of a function, as `pack_call` has it; `value_of` has what it returned."""
+        return self._submit(b"", request, options)
 
     async def arun(self, code: str | bytes, **options: Unpack[CallOptions]) -> Result:
         """`run` for asyncio, without a thread that waits: as many calls of different sessions run
@@ -105,28 +137,14 @@ class Session:
         """
         import asyncio  # costs 12 ms, and its loop is there already
 
-        job = self._job_of(code, None, options)
-        await self._turn.take()
-        try:
-            future = self._begin(job, options)
-        finally:
-            # Not by this coroutine: a call that is cancelled goes on until its process has ended.
-            if self._future is not None:
-                self._future.add_done_callback(self._end_turn)
-            else:
-                self._turn.give_back()
-        return await asyncio.wrap_future(future)
-
-    def _end_turn(self, _: object) -> None:
-        self._end()
-        self._turn.give_back()
+        return await asyncio.wrap_future(self.submit(code, **options))
 
     def rollback(self, steps: int = 1) -> None:
         """Go back to the state before the last `steps` calls that ended by themselves."""
         self._require_open()
-        with self._turn.then_wake, self._turn.lock:
+        with self.held.turns.turn():
             self._require_head()
-            past = self._held.past
+            past = self.held.past
             if isinstance(steps, bool) or not isinstance(steps, int):
                 raise TypeError(f"steps must be a whole number, not {steps!r}")
             if not 1 <= steps <= len(past):
@@ -136,7 +154,7 @@ class Session:
                 )
             for _ in range(steps):
                 self._require_head().close()
-                self._held.head = past.pop()
+                self.held.head = past.pop()
 
     @overload
     def fork(self, n: None = None) -> "Session": ...
@@ -156,10 +174,10 @@ class Session:
             raise ValueError(f"n={n!r}: must be 1 to 1000")
         branches: list[Session] = []
         self._require_open()
-        with self._turn.then_wake, self._turn.lock:
+        with self.held.turns.turn():
             head = self._require_head()
             try:
-                with self._pool._session_room(count) as adopt:
+                with self._room.room(count) as adopt:
                     for _ in range(count):
                         descriptors.require()
                         branches.append(self._branch(head, adopt))
@@ -182,26 +200,25 @@ class Session:
     def reset(self) -> None:
         """Begin anew, with an interpreter and files as of a new session; also where it was lost."""
         self._require_open()
-        with self._turn.then_wake, self._turn.lock:
+        with self.held.turns.turn():
             self._require_open()
-            with self._pool._session_room(0 if self._head is not None else 1) as adopt:
-                family, head = self._pool._engine.new_family(self._limits)
-                self._held.drop("it is reset")
-                self._held.take(family, head)
-                adopt(self._held)
+            with self._room.room(0 if self._head is not None else 1) as adopt:
+                family, head = self.engine.fork_server.new_family(self.limits)
+                self.held.drop("it is reset")
+                self.held.take(family, head)
+                adopt(self.held)
 
     def close(self) -> None:
         """End it, and give back all that it holds; a call under way is cancelled. Its branches live
         on. Idempotent.
         """
-        if not self._pool._is_ours():
+        if not self.engine.is_ours():
             return  # a forked child: the processes are its parent's
         self._closed = True
-        future = self._future
-        if future is not None:
-            future.cancel()
-        with self._turn.then_wake, self._turn.lock:
-            self._held.drop("it was closed")
+        current = self.current
+        if current is not None:
+            current.cancel()
+        self.held.abandon("it was closed")
 
     def __enter__(self) -> "Session":
         return self
@@ -216,60 +233,61 @@ class Session:
 
     def states(self) -> list[State]:
         """Its processes, as they are now."""
-        return self._held.states()
+        return self.held.states()
 
     # ---- calls
 
-    def _make(
+    def _submit(
         self,
         code: str | bytes,
-        call: bytes | None,
+        request: bytes | None,
         options: CallOptions,
         *,
         insist: bool = True,
-    ) -> Result:
-        """Have a worker make one call. insist: on a state to go back to, where one is kept."""
-        job = self._job_of(code, call, options)
-        with self._turn.then_wake, self._turn.lock:
-            try:
-                return self._begin(job, options, insist=insist).result()
-            except BaseException:
-                future = self._future
-                if future is not None:
-                    future.cancel()
-                    if not future.cancelled():  # it has begun
-                        wait([future])  # where we were interrupted: a worker may still be at it
-                raise
-            finally:
-                self._end()
-
-    def _job_of(self, code: str | bytes, call: bytes | None, options: CallOptions) -> Job:
+    ) -> RunFuture:
+        """Queue one call. insist: on a state to go back to, where one is kept."""
         self._require_open()
         limits = self._limits_of(options)
+        queue_timeout = options.get("queue_timeout")
+        require_seconds("queue_timeout", queue_timeout)
         program = Program(code, stdin=options.get("stdin", b""))
-        return dataclasses.replace(program.job(limits), call=call)
-
-    def _begin(self, job: Job, options: CallOptions, *, insist: bool = True) -> RunFuture:
-        """Queue a call. Whoever calls has the turn, and keeps it until the future is done."""
-        self._require_head()
-        self._future = future = self._pool._queue_call(
-            job,
-            options.get("queue_timeout"),
-            options.get("on_output"),
-            functools.partial(self._call, insist=insist),
+        task = Task(
+            dataclasses.replace(program.job(limits), call=request),
+            on_output=options.get("on_output"),
         )
-        if self._closed:
-            future.cancel()
+        future = task.future
+        self.held.turns.post(functools.partial(self._begin, task, queue_timeout, insist))
+        if future.done() and not future.cancelled() and (error := future.exception()):
+            raise error  # it could not even be queued
         return future
 
-    def _end(self) -> None:
-        """Note that a call is over."""
-        self._future = None
-        self._held.used_at = time.monotonic()
+    def _begin(self, task: Task, queue_timeout: float | None, insist: bool) -> bool:
+        """A call's turn has come: queue it. False where it was taken back before."""
+        if task.future.cancelled():
+            task.begin()
+            return False
+        # Before whoever waits for the result has it: they find the session free.
+        end = _Once(self._end_turn)
+        task.call = functools.partial(self._call, insist=insist, end=end)
+        task.future.add_done_callback(lambda _: end())  # where it was not made at all
+        self.current = task.future
+        try:
+            self._require_head()
+            task.queued_at = time.monotonic()
+            task.expires_at = expiry(queue_timeout)
+            self.engine.put(task)
+        except PoolError as error:
+            if task.begin():
+                task.fail(error)
+        return True
 
-    def _run_anyway(self, code: str) -> Result:
+    def _end_turn(self) -> None:
+        self.held.used_at = time.monotonic()
+        self.held.turns.done()
+
+    def run_anyway(self, code: str | bytes) -> Result:
         """`run`, also where no state can be kept to go back to; what is lost then begins anew."""
-        result = self._make(code, None, {}, insist=False)
+        result = self._submit(code, None, {}, insist=False).wait()
         if self._head is None and not self._closed:
             self.reset()
         return result
@@ -279,14 +297,14 @@ class Session:
         if unknown:
             names = ", ".join(CallOptions.__annotations__)
             raise TypeError(f"unexpected argument {sorted(unknown)[0]!r}; there are {names}")
-        limits = options.get("limits") or self._limits
+        limits = options.get("limits") or self.limits
         if not isinstance(limits, Limits):
             raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
         if options.get("timeout") is not None:
             require_limit("timeout", options["timeout"])
             limits = limits.replace(wall_s=options["timeout"])
         for field in dataclasses.fields(Limits):
-            own, wanted = getattr(self._limits, field.name), getattr(limits, field.name)
+            own, wanted = getattr(self.limits, field.name), getattr(limits, field.name)
             if own != wanted and field.name not in _OF_A_CALL:
                 raise PolicyError(
                     f"limits: {field.name}={wanted!r}, but the session has {own!r} from its "
@@ -294,8 +312,15 @@ class Session:
                 )
         return limits
 
-    def _call(self, task: Task, *, insist: bool) -> Result:
-        """In a worker's thread: make one call; a fork of the state is kept, if one is wanted."""
+    def _call(self, task: Task, *, insist: bool, end: "_Once") -> Result:
+        """In a worker's thread: make one call, and end its turn."""
+        try:
+            return self._make(task, insist=insist)
+        finally:
+            end()
+
+    def _make(self, task: Task, *, insist: bool) -> Result:
+        """Make one call; a fork of the state is kept, if one is wanted."""
         head = self._require_head()
         descriptors.require()
         twin = None
@@ -318,19 +343,19 @@ class Session:
         # One that ends itself between its answer and its stop would be lost as by our failure.
         if call.survived and (twin is None or head.is_at_rest()):
             if twin is not None:
-                self._held.past.append(twin)
-            while len(self._held.past) > self._history:
-                self._held.past.popleft().close()
+                self.held.past.append(twin)
+            while len(self.held.past) > self._history:
+                self.held.past.popleft().close()
             return result
         if call.survived or result.reason is ExitReason.INTERNAL:  # what it said made no sense
             result = dataclasses.replace(result, reason=ExitReason.DENIED)
         if twin is None:
-            self._held.drop(
+            self.held.drop(
                 f"its last call ended with {result.reason}, and no earlier state was kept"
             )
             return result
         head.close()
-        self._held.head = twin
+        self.held.head = twin
         return dataclasses.replace(result, rolled_back=True)
 
     def _twin(self, head: State, insist: bool) -> State | None:
@@ -358,22 +383,29 @@ class Session:
 
     def _set_back(self, error: StateLost) -> None:
         """Go on from before the last call; where nothing is kept of that, not at all."""
-        past = self._held.past
+        past = self.held.past
         if not past:
-            self._held.drop(f"{error}, and no earlier state was kept")
+            self.held.drop(f"{error}, and no earlier state was kept")
             return
         self._require_head().close()
-        self._held.head = past.pop()
+        self.held.head = past.pop()
 
     def _branch(self, head: State, adopt: Callable[[Holding], None]) -> "Session":
         state = self._family.branch(head)
-        held = Holding(self._family, state, self._pool._engine.sessions.discard)
+        held = Holding(self._family, state, self._room.discard)
         adopt(held)
-        return Session(self._pool, held, history=self._history, rollback=self._keeps)
+        return Session(
+            self._pool,
+            self.engine,
+            self._room,
+            held,
+            history=self._history,
+            rollback=self._keeps,
+        )
 
     def _require_open(self) -> None:
         """Asked before a turn is waited for, too: in a forked child nobody may ever end it."""
-        if not self._pool._is_ours():
+        if not self.engine.is_ours():
             raise PoolClosed("this session belongs to another process; make one in this process")
         if self._closed:
             raise SessionLost("this session is gone: it was closed")
@@ -381,9 +413,21 @@ class Session:
     def _require_head(self) -> State:
         self._require_open()
         if self._head is None:
-            raise SessionLost(f"this session is gone: {self._held.why_lost}; `reset` begins anew")
+            raise SessionLost(f"this session is gone: {self.held.why_lost}; `reset` begins anew")
         return self._head
 
     def _lose(self, why: str) -> SessionLost:
-        self._held.drop(why)
+        self.held.drop(why)
         return SessionLost(f"this session is gone: {why}; `reset` begins anew")
+
+
+class _Once:
+    """Calls a function once, whoever comes first."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self._first = threading.Lock()
+
+    def __call__(self) -> None:
+        if self._first.acquire(blocking=False):  # for good
+            self._call()

@@ -2,17 +2,19 @@
 
 import secrets
 import threading
+from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..sandbox.errors import PolicyError, SetupError
 from ..sandbox.result import Result
+from .engine.task import RunFuture
 from .errors import PoolError, SessionLost
 from .session import Session
 
-_LEAST_THREADS = 64
-"""That wait for the calls of a batch at least: some of its sessions may be in others' use."""
+_LEAST_UNDER_WAY = 64
+"""Sessions of a batch whose calls are queued at the same time, at least: some may be in others'
+use."""
 
 
 class SessionIds:
@@ -22,7 +24,7 @@ class SessionIds:
     """
 
     def __init__(self, size: int) -> None:
-        self._most_threads = max(size, _LEAST_THREADS)
+        self._most = max(size, _LEAST_UNDER_WAY)
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}  # guarded by _lock
 
@@ -34,6 +36,11 @@ class SessionIds:
                     del self._sessions[other]
             self._sessions[session_id] = session
         return session_id
+
+    def open_ids(self) -> list[str]:
+        """Of those that are kept."""
+        with self._lock:
+            return list(self._sessions)
 
     def __getitem__(self, session_id: str) -> Session:
         with self._lock:
@@ -58,24 +65,35 @@ class SessionIds:
 
     def run_chains(self, chains: Iterable[tuple[str, Sequence[str | bytes]]]) -> list[list[Result]]:
         """Run each session's codes in their order, different sessions at the same time."""
-        chains = list(chains)
-        if not chains:
-            return []
-        with ThreadPoolExecutor(min(len(chains), self._most_threads)) as threads:
-            return list(threads.map(self._run_chain, chains))
+        under_way: deque[list[RunFuture | Result]] = deque()
+        found: list[list[Result]] = []
+        for session_id, codes in chains:
+            if len(under_way) == self._most:
+                found.append([_result(call) for call in under_way.popleft()])
+            under_way.append([self._submit(session_id, code) for code in codes])
+        return found + [[_result(call) for call in calls] for calls in under_way]
 
-    def _run_chain(self, chain: tuple[str, Sequence[str | bytes]]) -> list[Result]:
-        session_id, codes = chain
-        return [self._run(session_id, code) for code in codes]
-
-    def _run(self, session_id: str, code: str | bytes) -> Result:
-        """One session's failure must not cost the others of its batch their results."""
+    def _submit(self, session_id: str, code: str | bytes) -> RunFuture | Result:
         try:
-            return self[session_id].run(code)
-        except (PoolError, SetupError) as error:
-            return Result.internal(str(error), tier="", queue_s=0.0)
-        except PolicyError as error:  # the state's own doing, such as threads that it left
-            return Result.refused(str(error), tier="", queue_s=0.0)
+            return self[session_id].submit(code)
+        except (PoolError, SetupError, PolicyError) as error:
+            return _of_error(error)
+
+
+def _result(call: RunFuture | Result) -> Result:
+    """One session's failure must not cost the others of its batch their results."""
+    if isinstance(call, Result):
+        return call
+    try:
+        return call.wait()
+    except (PoolError, SetupError, PolicyError) as error:
+        return _of_error(error)
+
+
+def _of_error(error: Exception) -> Result:
+    if isinstance(error, PolicyError):  # the state's own doing, such as threads that it left
+        return Result.refused(str(error), tier="", queue_s=0.0)
+    return Result.internal(str(error), tier="", queue_s=0.0)
 
 
 def require_count(n: Any) -> int:

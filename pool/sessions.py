@@ -5,10 +5,11 @@ import dataclasses
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 
-from ..sandbox.errors import SetupError
 from .checks import require_count, require_seconds
+from .engine.timer import Timer
 from .errors import PoolClosed, PoolFull
 from .holding import Holding
 
@@ -47,17 +48,20 @@ class Sessions:
     """What the sessions of a pool hold. What nobody closes is closed with the pool.
 
     held_bytes: what all of them hold, where a cgroup counts it; else it returns None, and it is
-    estimated.
+    estimated. timer: has their limits kept.
     """
 
-    def __init__(self, policy: SessionPolicy, held_bytes: Callable[[], int | None]) -> None:
+    def __init__(
+        self, policy: SessionPolicy, held_bytes: Callable[[], int | None], timer: Timer
+    ) -> None:
         self._policy = policy
+        self._timer = timer
         self._held_bytes = held_bytes
         self._lock = threading.Lock()
         self._open: set[Holding] = set()  # guarded by _lock, as is everything below
         self._coming = 0  # sessions that are being made, and have been given room
         self._closed = threading.Event()
-        self._watcher: threading.Thread | None = None
+        self._watched = False  # the timer is to look at them
         self.evicted = 0
 
     def __len__(self) -> int:
@@ -66,9 +70,8 @@ class Sessions:
     @contextlib.contextmanager
     def room(self, count: int) -> Iterator[Callable[[Holding], None]]:
         """Hold room for `count` more sessions, and yield what takes in what one holds. Raises
-        `PoolFull` where all are in use, `SetupError` where nobody could end them in time.
+        `PoolFull` where all are in use.
         """
-        self._require_watcher()
         self._make_room(count)
         left = count
 
@@ -79,6 +82,7 @@ class Sessions:
                     self._open.add(holding)
                     self._coming -= left > 0
                     left -= left > 0
+                    self._watch()
                     return
             holding.drop("its pool was closed")
             raise PoolClosed("the pool is closed")
@@ -110,18 +114,15 @@ class Sessions:
         with self._lock:
             holdings = list(self._open)
         held = self._held_bytes() if holdings else 0
-        return sum(map(_estimate, holdings)) if held is None else held
+        return sum(map(estimate, holdings)) if held is None else held
 
     def close(self) -> None:
         with self._lock:
             self._closed.set()
             holdings = list(self._open)
-            watcher = self._watcher
         with contextlib.ExitStack() as owed:  # all are ended, whatever one of them raises
-            if watcher is not None and watcher is not threading.current_thread():
-                owed.callback(watcher.join)
             for holding in holdings:
-                owed.callback(_drop, holding, "its pool was closed")
+                owed.callback(holding.abandon, "its pool was closed")
 
     # ---- eviction
 
@@ -136,7 +137,7 @@ class Sessions:
         excess = self.bytes() - memory_bytes
         why = f"all sessions held more than session_memory_bytes={memory_bytes}"
         for holding in self._oldest_first() if excess > 0 else ():
-            held = _estimate(holding)
+            held = estimate(holding)
             if self._evict(holding, why):
                 excess -= held
             if excess <= 0:
@@ -153,32 +154,27 @@ class Sessions:
                 self.evicted += 1
         return gone
 
-    def _require_watcher(self) -> None:
-        """Start the thread that keeps the limits on time and memory, where there are any."""
+    def _watch(self) -> None:
+        """Have the timer look at them from now on, if there are limits to be kept."""
         policy = self._policy
-        if policy.idle_s is policy.memory_bytes is None:
-            return
-        with self._lock:
-            if self._watcher is not None or self._closed.is_set():
-                return
-            watcher = threading.Thread(target=self._look_after, name="sessions", daemon=True)
-            try:
-                watcher.start()
-            except RuntimeError as error:  # no more threads, for now: the next session tries again
-                names = ("idle_s", "memory_bytes")
-                kept = [name for name in names if getattr(policy, name) is not None]
-                what = " and ".join(f"session_{name}" for name in kept)
-                raise SetupError("session limits", f"{what} can't be kept: {error}") from error
-            self._watcher = watcher
+        if not self._watched and not (policy.idle_s is policy.memory_bytes is None):
+            self._watched = True
+            self._timer.at(time.monotonic() + self._period_s(), self._look_after)
+
+    def _period_s(self) -> float:
+        idle_s = self._policy.idle_s
+        return _PERIOD_S if idle_s is None else max(min(_PERIOD_S, idle_s / 4), _LEAST_PERIOD_S)
 
     def _look_after(self) -> None:
-        idle_s = self._policy.idle_s
-        period_s = _PERIOD_S if idle_s is None else max(min(_PERIOD_S, idle_s / 4), _LEAST_PERIOD_S)
-        while not self._closed.wait(period_s):
-            try:
-                self._keep_limits()
-            except Exception:  # such as no descriptors, for now: the limits hold for later, too
-                logger.exception("a session could not be ended; it is tried again")
+        with self._lock:
+            self._watched = bool(self._open) and not self._closed.is_set()
+        if not self._watched:
+            return
+        try:
+            self._keep_limits()
+        except Exception:  # such as no descriptors, for now: the limits hold for later, too
+            logger.exception("a session could not be ended; it is tried again")
+        self._timer.at(time.monotonic() + self._period_s(), self._look_after)
 
     def _keep_limits(self) -> None:
         idle_s, memory_bytes = self._policy.idle_s, self._policy.memory_bytes
@@ -192,12 +188,7 @@ class Sessions:
             self._trim(memory_bytes)
 
 
-def _drop(holding: Holding, why: str) -> None:
-    with holding.turn.then_wake, holding.turn.lock:
-        holding.drop(why)
-
-
-def _estimate(holding: Holding) -> int:
+def estimate(holding: Holding) -> int:
     """What a session holds, where no cgroup counts it: what its largest state has beyond the zygote
     that all were forked from (its other states share most of theirs with it), and what each
     process costs.

@@ -61,8 +61,8 @@ class Family:
             with theirs:
                 self._pidfd = nursery.fork_keeper(theirs, folder, self._home.name, limits)
             try:
-                self._pid = pid_of(self._pidfd)
-                self._arbiter = Arbiter(self._pid)
+                self.pid = pid_of(self._pidfd)
+                self.arbiter = Arbiter(self.pid)
             except BaseException:
                 os.close(self._pidfd)
                 raise
@@ -111,12 +111,12 @@ class Family:
         if len(fds) != 1:
             close_all(fds)
             raise JailLost(f"the first head was not confined: {_fault(jobs, data)}")
-        self._arbiter.listen(fds[0])
+        self.arbiter.listen(fds[0])
         try:
-            head = State(self._arbiter.host_pid(inner), inner, jobs, self._home)
+            head = State(self.arbiter.host_pid(inner), inner, jobs, self._home)
         except OSError as error:
             raise JailLost(f"the first head is gone ({error})") from None
-        self._arbiter.know(head)
+        self.arbiter.know(head)
         return head
 
     def fork(self, state: State) -> State:
@@ -195,12 +195,12 @@ class Family:
             if where is None:
                 self._ask(("place", branch.inner), "placed")
             else:
-                self._arbiter.on_view = branch
+                self.arbiter.on_view = branch
             placed = wire.encode(where)
             branch.jobs.sendall(HEADER.pack(PLACED, len(placed)) + placed)
             self._expect(branch, SETTLED)
             self._ask(("settled?", branch.inner, home.name), "settled")
-            self._arbiter.on_view = None
+            self.arbiter.on_view = None
             branch.jobs.sendall(HEADER.pack(PLACED, 0))
             self._expect(branch, HELLO)
             if where is not None:
@@ -211,7 +211,7 @@ class Family:
                 raise Unfaithful(f"a branch of it did not settle ({error})") from None
             raise
         finally:
-            self._arbiter.on_view = None
+            self.arbiter.on_view = None
         branch.park()
         return branch
 
@@ -230,13 +230,13 @@ class Family:
 
     def fds(self) -> tuple[int, ...]:
         """What is readable when there is something to attend to."""
-        return tuple(fd for fd in (self._keeper.fileno(), self._arbiter.fd) if fd >= 0)
+        return tuple(fd for fd in (self._keeper.fileno(), self.arbiter.fd) if fd >= 0)
 
     def attend(self) -> None:
         """Take what the keeper has said, and answer what processes ask, without waiting."""
         with self._attending:
             self._take_words()
-            self._arbiter.answer()
+            self.arbiter.answer()
 
     def close(self) -> None:
         """End every process of the family."""
@@ -251,7 +251,7 @@ class Family:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             poll.poll(2000)
         os.close(self._pidfd)
-        self._arbiter.close()
+        self.arbiter.close()
         if self._scratch is not None:
             with contextlib.suppress(OSError):
                 os.chmod(self._scratch, 0o700)
@@ -261,7 +261,7 @@ class Family:
     # ---- forks
 
     def _fork(self, state: State, kind: bytes, flags: int, home: Home | None = None) -> State:
-        self._arbiter.order = order = Order(state, flags, home or state.home)
+        self.arbiter.order = order = Order(state, flags, home or state.home)
         try:
             state.wake()
             try:
@@ -274,14 +274,14 @@ class Family:
             return order.child
         except BaseException:
             with self._attending:
-                self._arbiter.order = None
+                self.arbiter.order = None
                 if order.child is not None:
                     order.child.close()
                 elif order.begun:
-                    self._arbiter.end_strangers()
+                    self.arbiter.end_strangers()
             raise
         finally:
-            self._arbiter.order = None
+            self.arbiter.order = None
 
     def _wait(self, done: Callable[[], bool], state: State) -> None:
         """Attend to the family until `done`; `StateLost` where `state` says a fault, or goes."""
@@ -364,7 +364,7 @@ class Family:
                 raise JailLost("a keeper is gone")
             match understood(data, 100):
                 case ("exit", int(inner), int(status), int(cpu_us)) if _is_end(status, cpu_us):
-                    self._arbiter.has_ended(inner, status, cpu_us / 1e6)
+                    self.arbiter.has_ended(inner, status, cpu_us / 1e6)
                 case ("fault", str(step), str(text)):
                     raise JailLost(f"{step}: {text}")
                 case word if len(self._words) < _MOST_WORDS:

@@ -64,6 +64,7 @@ class RunJail(Jail):
         super().__init__(plan)
         self.shape: Shape | None = None
         self._shapes = 0
+        self._ready: Spare | None = None
         self._poll = select.poll()
 
     def start(self, shape: Shape) -> None:
@@ -85,6 +86,36 @@ class RunJail(Jail):
         self._say(protocol.pack_shape(shape))
         self._shapes += 1
         self.shape = shape
+
+    def settle(self) -> None:
+        """Wait until a spare is ready, which `take` then returns at once. Raises `JailLost`."""
+        if self._ready is None:
+            self._ready = self.next_spare()
+
+    def is_settled(self) -> bool:
+        """Whether `settle` would not wait; from any thread."""
+        if self._ready is not None or self._control is None:
+            return True
+        return bool(select.select([self._control], [], [], 0)[0])
+
+    def take(self, shape: Shape) -> Spare:
+        """Return a spare of `shape`, which is the caller's to close. Raises `JailLost`."""
+        if shape != self.shape:
+            self._drop_ready()
+            self.reshape(shape)
+        self.settle()
+        spare, self._ready = self._ready, None
+        assert spare is not None
+        return spare
+
+    def close(self) -> None:
+        self._drop_ready()
+        super().close()
+
+    def _drop_ready(self) -> None:
+        if self._ready is not None:
+            self._ready.close()
+            self._ready = None
 
     def next_spare(self) -> Spare:
         """Wait for the next spare that has the shape last asked for."""

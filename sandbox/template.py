@@ -53,7 +53,7 @@ class Template:
         self.nursery = nursery
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
-        self._pidfd = -1
+        self.pidfd = -1
         self._pid = 0
         folder = os.urandom(8).hex()
         self._scratch = None if nursery.scratch is None else f"{nursery.scratch}/{folder}"
@@ -61,11 +61,11 @@ class Template:
             with theirs:
                 file = in_memory("setup", [setup])
                 try:
-                    self._pidfd = nursery.fork_template(theirs, file, folder)
+                    self.pidfd = nursery.fork_template(theirs, file, folder)
                 finally:
                     os.close(file)
             # Now, and not at the end: a host without descriptors could not ask for it then.
-            self._pid = pid_of(self._pidfd)
+            self._pid = pid_of(self.pidfd)
             self._meet(timeout_s)
         except BaseException:
             self.close()
@@ -120,19 +120,19 @@ class Template:
 
     def close(self) -> None:
         self._control.close()
-        if self._pidfd >= 0:
+        if self.pidfd >= 0:
             poll = select.poll()
-            poll.register(self._pidfd, select.POLLIN)
+            poll.register(self.pidfd, select.POLLIN)
             if self._pid and not poll.poll(0):
                 # It leads a group, of what its set-up code has started and its zygotes; while it
                 # lives, nobody else can have its number.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._pid, signal.SIGKILL)
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
             poll.poll(2000)
-            os.close(self._pidfd)
-            self._pidfd = -1
+            os.close(self.pidfd)
+            self.pidfd = -1
         if self._scratch is not None:
             with contextlib.suppress(OSError):
                 wipe(self._scratch)

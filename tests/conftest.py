@@ -128,19 +128,16 @@ def lasting_pool(tier: str) -> Iterator[Pool]:
     """Yield a pool that already has all the processes that it will ever have."""
     with Pool(2, tier=tier) as pool:
         wait_until(lambda: pool.stats().workers_alive == 2)
-        if tier != "none" and not pool._engine.plan.shown:
+        if tier != "none" and not pool.engine.plan.shown:
             pool.session().close()  # the jail of sessions stays, too
-        # And the thread that watches deadlines, from the first run on that has to wait.
-        sleep = "import time; time.sleep(0.1)"
-        waiting = [pool.submit(sleep, queue_timeout=3600) for _ in range(3)]
-        assert all(future.result().ok for future in waiting)
         complete(pool)
         yield pool
 
 
 def complete(pool: Pool) -> None:
     """Have a lasting pool make the second jails, for tests, that it has not, or no longer."""
-    if any(worker._partner is None for worker in pool._engine.workers):
+    jails = pool.engine.jails
+    if len(jails.idle(jails.own)) < pool.stats().workers:
         both_at_once = [("def f(): pass", [Asserts("f()\nimport time; time.sleep(0.4)", "f")])] * 2
         assert all(verdict.passed for verdict in pool.judge_many(both_at_once))
 
@@ -187,8 +184,8 @@ def orphans() -> set[int]:
 
 
 def is_idle(pool: Pool) -> bool:
-    """Whether every worker waits with a spare: in between, descriptors come and go."""
-    return repr(pool) == f"<Pool {pool.tier}: {pool.stats().workers} idle; 0 queued>"
+    """Whether all that it does is over: in between, descriptors and processes come and go."""
+    return pool.engine.is_settled()
 
 
 def grown(before: dict[str, object]) -> dict[str, tuple[object, object]]:

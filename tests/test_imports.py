@@ -85,3 +85,55 @@ def test_the_guest_imports_itself_relatively():
                 if isinstance(node, ast.Import):
                     names = [alias.name.partition(".")[0] for alias in node.names]
                     assert not {"sandbox", "guest"} & set(names), path
+
+
+LEVELS = (
+    {"errors", "checks", "wording"},
+    {"engine"},
+    {"runner", "program", "function", "mailbox", "awaited"},
+    {"judge"},
+    {"fuzzing"},
+    {"holding", "session", "sessions", "snapshot", "loaded", "pool", "persistent"},
+    {"metrics", "session_ids", "service"},
+    {"command"},
+)
+"""Of the folder pool, from the floor upwards: each level stands on those before it."""
+
+
+def test_within_pool_each_level_stands_on_those_below():
+    """The engine knows no API; judging and fuzzing know runs, and no `Pool`."""
+    known = [name for level in LEVELS for name in level]
+    found = {name.removesuffix(".py") for name in os.listdir(os.path.join(ROOT, "pool"))}
+    assert sorted(known) == sorted(found - {"__init__", "__pycache__"})
+    height = {name: number for number, level in enumerate(LEVELS) for name in level}
+    for path in sources("pool"):
+        own = os.path.relpath(path, os.path.join(ROOT, "pool")).split(os.sep)[0]
+        own = own.removesuffix(".py")
+        if own == "__init__":
+            continue
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] == "pool" and parts[1] in height:
+                assert height[parts[1]] <= height[own], (path, name)
+
+
+def test_nothing_imports_in_a_circle():
+    """Neither when it is loaded nor later: each module can be understood without those above it."""
+    graph = {}
+    for path in (path for folder in PRODUCT for path in sources(folder)):
+        module = os.path.relpath(path, ROOT).removesuffix(".py").replace(os.sep, ".")
+        graph[module] = set(imports(path))
+    for module, names in graph.items():  # a package stands for its __init__, which imports lazily
+        names = {name if name in graph else name.rpartition(".")[0] for name in names}
+        graph[module] = {name for name in names if name in graph and name != module}
+    done: set[str] = set()
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, " -> ".join((*way, module))
+        if module not in done:
+            for name in sorted(graph[module]):
+                visit(name, (*way, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())

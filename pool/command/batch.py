@@ -17,9 +17,9 @@ from rich.table import Table
 
 from ...sandbox.cpus import usable_cpus
 from ...sandbox.result import Result
+from ..engine.task import RunFuture
 from ..pool import Pool
 from ..program import Program
-from ..task import RunFuture
 from ..wording import counted, escape
 from . import live, options
 from .ends import INTERRUPTED, Ended, printing
@@ -161,7 +161,7 @@ class Batch:
                 name = str(program.id)
                 if name in self._seen:
                     raise ValueError(f"the id {name!r} was there before")
-                self._pool._check(program, {})
+                self._pool.check(program)
             except (ValueError, TypeError, RecursionError) as error:
                 self._refuse(number, error)
                 continue

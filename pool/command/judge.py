@@ -125,7 +125,7 @@ def _verdicts(pool: Pool, judged: Sequence[_Judged], **options: Any) -> list[Ver
     """Return the verdicts, in order; a terminal sees how far it is."""
     items = [(program, cases) for _, program, cases in judged]
     with _progress(sum(len(cases) for _, cases in items)) as on_result:
-        return pool._judging(items, on_result=on_result, **options).run()
+        return pool.judge_many(items, on_result=on_result, **options)
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ import click
 
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
+from ..engine.task import RunFuture
 from ..program import Program
-from ..task import RunFuture
 from . import files, live, options
 from .ends import INTERRUPTED, OWN_FAILURE, Ended, Interrupted, printing
 from .sizes import parse_environment

@@ -1,16 +1,18 @@
 """`Pool.cases_from`: cases for the judge, out of a reference that is believed."""
 
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING
 
 from ...sandbox.limits import Limits
 from ..checks import require_count
+from ..engine.flights import in_order
+from ..engine.task import RunFuture
 from ..errors import LimitExceeded, ProgramError
-from ..function import check_name, pack_call, value_of
+from ..function import MakeFunction, check_name, pack_call, value_of
 from ..judge.cases import Call
-from ..ordered import in_order
 from ..program import Program
-from ..task import RunFuture
+from ..runner import Runner
 from .differential import MOST_EXAMPLES, limits_of_a_call
 from .drawing import Enough, settled, simplest
 from .side import Comparison
@@ -18,8 +20,6 @@ from .strategies import Arguments, require_hypothesis, strategy_of
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
-
-    from ..pool import Pool
 
 _INPUTS = 2
 """For each case asked for: the reference may fail on some."""
@@ -29,7 +29,8 @@ _DRAWS = 10
 
 
 def cases_from(
-    pool: "Pool",
+    runner: Runner,
+    make: MakeFunction,
     reference: str | bytes | Program,
     function: str,
     strategy: object,
@@ -38,26 +39,25 @@ def cases_from(
     *,
     limits: Limits | None,
     timeout: float | None,
-    ahead: int,
     comparison: Comparison,
 ) -> list[Call]:
-    """Do what `Pool.cases_from` promises, with `ahead` inputs in flight."""
+    """Do what `Pool.cases_from` promises. make: a function of the reference."""
     require_hypothesis()
     check_name(function)
     require_count("n", n, 1, MOST_EXAMPLES)
     seed = settled(seed)
     Call(function, expected=None, **comparison)  # refuses what makes no sense before anything runs
     program = Program.of(reference, {})
-    drawn_from = strategy_of(strategy, pool, program, function)
-    program = Program.of(program, {"limits": limits_of_a_call(pool, limits, timeout)})
+    drawn_from = strategy_of(strategy, runner.limits, make, program, function)
+    job = program.job(limits_of_a_call(runner, limits, timeout))
     inputs = _distinct(drawn_from, function, _INPUTS * n + 10, seed)
 
     def submit(request: bytes) -> RunFuture:
-        return pool._queue_up(program, None, None, None, request)
+        return runner.submit(dataclasses.replace(job, call=request))
 
     cases: list[Call] = []
     failure = "it was not called"
-    with contextlib.closing(in_order(submit, inputs, ahead)) as results:
+    with contextlib.closing(in_order(submit, inputs, runner.ahead, runner.when_room)) as results:
         for arguments, result in zip(inputs.values(), results, strict=True):
             try:
                 expected = value_of(result)

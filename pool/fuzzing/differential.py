@@ -2,23 +2,20 @@
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from ...sandbox.limits import Limits
 from ..checks import require_count
-from ..function import check_name
+from ..function import MakeFunction, check_name
 from ..judge.cases import Call
 from ..judge.plan import judging_limits
 from ..program import Program
+from ..runner import Runner
 from .difference import Difference
 from .drawing import settled
 from .kept import Kept
 from .search import OnExample, Search
 from .side import Comparison, Side
 from .strategies import require_hypothesis, strategy_of
-
-if TYPE_CHECKING:
-    from ..pool import Pool
 
 MOST_EXAMPLES = 1 << 20
 
@@ -27,7 +24,8 @@ _TIMEOUT_S = 1.0
 
 
 def differential(
-    pool: "Pool",
+    runner: Runner,
+    make: MakeFunction,
     candidate: str | bytes | Program,
     reference: str | bytes | Program,
     function: str,
@@ -42,20 +40,20 @@ def differential(
     on_example: OnExample | None,
     comparison: Comparison,
 ) -> Difference | None:
-    """Do what `Pool.differential` promises."""
+    """Do what `Pool.differential` promises. make: a function of one of the programs."""
     require_hypothesis()
     check_name(function)
     require_count("max_examples", max_examples, 1, MOST_EXAMPLES)
     seed = settled(seed)
     rule = Call(function, expected=None, **comparison).rule
-    limits = limits_of_a_call(pool, limits, timeout)
+    limits = limits_of_a_call(runner, limits, timeout)
     program = Program.of(reference, {})
-    drawn_from = strategy_of(strategy, pool, program, function)
+    drawn_from = strategy_of(strategy, runner.limits, make, program, function)
     kept = Kept(database, [function, drawn_from, program.job(limits).source])
     with contextlib.ExitStack() as opened:
         ours, theirs = (
             opened.enter_context(
-                contextlib.closing(Side(pool, source, function, limits, shared_load))
+                contextlib.closing(Side(make, source, function, limits, shared_load))
             )
             for source in (reference, candidate)
         )
@@ -63,10 +61,10 @@ def differential(
         return search.run(drawn_from, max_examples, kept)
 
 
-def limits_of_a_call(pool: "Pool", limits: Limits | None, timeout: float | None) -> Limits:
+def limits_of_a_call(runner: Runner, limits: Limits | None, timeout: float | None) -> Limits:
     """As a judge's: CPU time counts, which does not hang on the load."""
     if limits is None and timeout is None:
         timeout = _TIMEOUT_S
-    limits = judging_limits(pool.limits, limits, timeout)
-    limits.require_fit(pool.tier)
+    limits = judging_limits(runner.limits, limits, timeout)
+    limits.require_fit(runner.tier)
     return limits

@@ -1,20 +1,17 @@
 """One of two programs, asked what its function comes to."""
 
 import contextlib
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from ...sandbox.limits import Limits
 from ...sandbox.reasons import ExitReason
 from ..errors import LimitExceeded, PoolError, ProgramError
-from ..function import Function
+from ..function import Function, MakeFunction
 from ..judge.values import Rule
 from ..program import Program
 from .difference import Answer
 from .patience import patiently
 from .strategies import Arguments
-
-if TYPE_CHECKING:
-    from ..pool import Pool
 
 
 class Comparison(TypedDict, total=False):
@@ -33,9 +30,14 @@ class Side:
     """
 
     def __init__(
-        self, pool: "Pool", program: str | bytes | Program, name: str, limits: Limits, shared: bool
+        self,
+        make: MakeFunction,
+        program: str | bytes | Program,
+        name: str,
+        limits: Limits,
+        shared: bool,
     ) -> None:
-        self._pool = pool
+        self._make = make
         self._program = program
         self._name = name
         self._limits = limits
@@ -62,11 +64,7 @@ class Side:
         self._opened.close()
 
     def _open(self, limits: Limits) -> Function:
-        function = patiently(
-            lambda: self._pool.function(
-                self._program, self._name, shared_load=self._shared, limits=limits
-            )
-        )
+        function = patiently(lambda: self._make(self._program, self._name, limits, self._shared))
         return self._opened.enter_context(function)
 
 

@@ -5,15 +5,15 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...sandbox.limits import Limits
 from ..errors import LimitExceeded, ProgramError
 from ..wording import escape
 from . import signature
-from .patience import patiently
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
-    from ..pool import Pool
+    from ..function import MakeFunction
     from ..program import Program
 
 _READING_S = 10.0
@@ -55,13 +55,13 @@ def require_hypothesis() -> None:
 
 
 def strategy_of(
-    given: object, pool: "Pool", reference: "Program", function: str
+    given: object, limits: Limits, make: "MakeFunction", reference: "Program", function: str
 ) -> "SearchStrategy[Any]":
     """Return a strategy from what was given; from None, that of the reference's type hints."""
     from hypothesis import strategies as st
 
     if given is None:
-        return _from_hints(*_read_hints(pool, reference, function))
+        return _from_hints(*_read_hints(limits, make, reference, function))
 
     def is_one(each: object) -> bool:
         return isinstance(each, st.SearchStrategy)
@@ -78,12 +78,14 @@ def strategy_of(
     )
 
 
-def _read_hints(pool: "Pool", reference: "Program", function: str) -> tuple[Any, Any]:
-    source = reference.job(pool.limits).source
+def _read_hints(
+    limits: Limits, make: "MakeFunction", reference: "Program", function: str
+) -> tuple[Any, Any]:
+    source = reference.job(limits).source
     program = inspect.getsource(signature)
-    read = pool.function(program, "parameters", timeout=_READING_S)
+    read = make(program, "parameters", limits.replace(wall_s=_READING_S), False)
     try:
-        by_position, by_keyword = patiently(lambda: read(source, function))
+        by_position, by_keyword = read(source, function)
     except ProgramError as error:
         if error.type == "ValueError":  # of ours, which says what is missing
             raise ValueError(escape(error.message)) from None

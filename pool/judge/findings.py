@@ -4,11 +4,11 @@ import dataclasses
 import math
 from typing import Any
 
+from ...sandbox.pair import Record
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
 from ..errors import LimitExceeded, PoolError, ProgramError
 from ..function import value_of
-from ..task import Trial
 from . import asserts, text, values
 from .cases import Asserts, Call, Checker, Stdio
 from .excerpt import shorten
@@ -17,13 +17,13 @@ from .plan import Item
 from .verdict import CaseResult, Outcome
 
 
-def find(item: Item, index: int, result: Result, trial: Trial | None = None) -> CaseResult:
-    """Return the result of the case `index`, whose run ended with `result`; trial: of asserts, what
-    became of the test.
+def find(item: Item, index: int, result: Result, record: Record | None = None) -> CaseResult:
+    """Return the result of the case `index`, whose run ended with `result`; record: of asserts,
+    what became of the test.
     """
     case = item.cases[index]
     if isinstance(case, Asserts):
-        found = asserts.judge(case.entry_point, result, trial.record if trial else None)
+        found = asserts.judge(case.entry_point, result, record)
     elif result.reason in (ExitReason.INTERNAL, ExitReason.CANCELLED):
         # Cancelled by somebody else: the pool is closing.
         found = Finding(Outcome.INFRA_ERROR, "internal", result.detail or str(result.reason))

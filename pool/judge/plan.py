@@ -12,7 +12,6 @@ from ...sandbox.job import Job
 from ...sandbox.limits import MAX_SECONDS, Limits, require_limit
 from ..checks import each_of
 from ..program import Program
-from ..task import Trial
 from .cases import KINDS, Asserts, Call, Case, Stdio
 from .text import to_bytes
 from .verdict import CaseResult, Outcome, Verdict
@@ -47,10 +46,10 @@ def wall_for(cpu_s: float | None) -> float | None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Work:
-    """One case's runs: a program's job, and, of asserts, the test that calls it."""
+    """One case's runs: a program's job, and, of asserts, that of the test which calls it."""
 
     job: Job
-    trial: Trial | None = None
+    test: Job | None = None
 
 
 class Item:
@@ -108,7 +107,7 @@ class Item:
         source = case.test_source.encode("utf-8", "surrogatepass")
         return Work(
             dataclasses.replace(self._job, role=program, collect=()),
-            Trial(Job(source, (), b"", self._limits, role=test)),
+            Job(source, (), b"", self._limits, role=test),
         )
 
     def wants(self, place: int) -> bool:

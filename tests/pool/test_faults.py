@@ -33,9 +33,9 @@ def single(tier):
 
 def zygote_of(pool: Pool) -> int:
     """The host's process id of the only worker's zygote."""
-    (worker,) = pool._engine.workers
-    wait_until(lambda: worker.is_alive and worker._jail is not None and worker._jail.zygote_pid)
-    return worker._jail.zygote_pid
+    (worker,) = pool.engine.workers
+    wait_until(lambda: worker.is_alive and worker.jail is not None and worker.jail.zygote_pid)
+    return worker.jail.zygote_pid
 
 
 def kill_if_there(pid: int) -> None:
@@ -217,8 +217,8 @@ def test_many_deaths_under_load(tier):
     """Workers killed at random moments: every run has one result, and none is ours to blame."""
     with Pool(2, tier=tier) as pool:
         futures = [pool.submit(f"print({n})") for n in range(60)]
-        for worker in list(pool._engine.workers) * 2:
-            jail = worker._jail
+        for worker in list(pool.engine.workers) * 2:
+            jail = worker.jail
             if jail is not None and jail.zygote_pid:
                 kill_if_there(jail.zygote_pid)
             futures[0].result(30)
@@ -281,7 +281,7 @@ def test_a_preload_that_does_not_import_is_named(tier):
 
 def test_when_no_worker_can_be_replaced_runs_are_answered(single, monkeypatch):
     """Nothing waits for ever: with no jail to be had, a run is an infra error with the reason."""
-    real = type(single._engine.workers[0]._jail).start
+    real = type(single.engine.workers[0].jail).start
 
     def refuse(*_args, **_options):
         raise SetupError("launch", "out of order")
@@ -360,7 +360,7 @@ def our_cgroups(owner: str) -> list[str]:
 def test_a_pool_with_a_stopped_zygote_closes(tier):
     """A zygote that does nothing any more, at whatever moment, does not keep `close` waiting."""
     pool = Pool(1, tier=tier)
-    zygote = psutil.Process(pool._engine.workers[0]._jail.zygote_pid)
+    zygote = psutil.Process(pool.engine.workers[0].jail.zygote_pid)
     zygote.suspend()  # its worker may be waiting for a spare, or for work
     began = time.monotonic()
     pool.close()
@@ -372,8 +372,8 @@ def test_no_two_jails_have_one_user_id(tier):
     """However many there were before; ids are given back, and are enough for any number."""
     with Pool(2, tier=tier) as pool:
         wait_until(lambda: pool.stats().workers_alive == 2)
-        if pool._engine.plan.own_ids:
-            assert len({worker._jail._slot for worker in pool._engine.workers}) == 2
+        if pool.engine.plan.own_ids:
+            assert len({worker.jail._slot for worker in pool.engine.workers}) == 2
     plan = SimpleNamespace(own_ids=True)
     jails = [SimpleNamespace(plan=plan, _slot=None) for _ in range(5000)]
     ids = {Jail._ids(each) for each in jails}

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from conftest import grown, is_idle, possessions, wait_until
 
-from interpreter_pool import Limits, PolicyError, Pool, SessionLost, SetupError
+from interpreter_pool import Limits, PolicyError, Pool, SessionLost, SetupError, Snapshot
 from interpreter_pool.sandbox.family import Family
 from interpreter_pool.sandbox.jail import Jail, JailLost, pid_of
 
@@ -26,7 +26,7 @@ def single(tier):
 
 
 def nursery_of(pool: Pool) -> psutil.Process:
-    return psutil.Process(pool._engine.nursery().zygote_pid)
+    return psutil.Process(pool.engine.fork_server.nursery().zygote_pid)
 
 
 def end(pid: int) -> None:
@@ -52,7 +52,7 @@ def test_a_nursery_that_dies_takes_its_sessions_and_no_others(single):
     """kill -9 of the jail of sessions: each says that it is lost; runs go on, `reset` begins anew."""
     with single.session() as one, single.session() as other:
         one.run("x = 1")
-        keepers = [psutil.Process(session._family._pid) for session in (one, other)]
+        keepers = [psutil.Process(session.held.family.pid) for session in (one, other)]
         end(nursery_of(single).pid)
         psutil.wait_procs(keepers, timeout=5)  # the kernel ends them with it, but not at once
         for session in (one, other):
@@ -84,7 +84,7 @@ def test_a_keeper_that_dies_loses_its_family(single):
         one.run("x = 1")
         other.run("x = 2")
         branch = one.fork()
-        end(one._family._pid)
+        end(one.held.family.pid)
         for session in (one, branch):
             with pytest.raises(SessionLost):
                 session.run("x")
@@ -100,12 +100,12 @@ def test_a_keeper_that_dies_before_it_has_a_session_leaves_nothing(single, monke
     """
     single.session().close()
     before = possessions()
-    family = Family(single._engine.nursery(), Limits())
+    family = Family(single.engine.fork_server.nursery(), Limits())
     if known:
-        end(family._pid)
+        end(family.pid)
     else:
-        listen = family._arbiter.listen
-        monkeypatch.setattr(family._arbiter, "listen", lambda fd: (listen(fd), end(family._pid)))
+        listen = family.arbiter.listen
+        monkeypatch.setattr(family.arbiter, "listen", lambda fd: (listen(fd), end(family.pid)))
     with pytest.raises(JailLost):
         family.first()
     family.close()
@@ -115,9 +115,9 @@ def test_a_keeper_that_dies_before_it_has_a_session_leaves_nothing(single, monke
 
 def test_strangers_of_a_dead_keeper_are_none(single):
     with single.session() as session:
-        family = session._family
-        end(family._pid)
-        family._arbiter.end_strangers()
+        family = session.held.family
+        end(family.pid)
+        family.arbiter.end_strangers()
         with pytest.raises(SessionLost):
             session.run("1")
 
@@ -127,7 +127,7 @@ def test_a_keeper_that_hangs_keeps_nobody_waiting(single, code):
     """SIGSTOP of a keeper: a call ends by its limit and the patience for keepers, or works."""
     with single.session() as session:
         session.run("x = 1")
-        psutil.Process(session._family._pid).suspend()
+        psutil.Process(session.held.family.pid).suspend()
         began = time.monotonic()
         try:
             result = session.run(code, timeout=0.5)
@@ -144,7 +144,7 @@ def test_a_state_that_is_stopped_while_it_runs_is_ended(single):
     with single.session() as session:
         session.run("x = 1")
         future_code = "import time; time.sleep(30)"
-        pid = session._head.pid
+        pid = session.held.head.pid
 
         def stop_it(*_: object) -> None:
             os.kill(pid, signal.SIGSTOP)
@@ -160,7 +160,7 @@ def test_a_call_whose_state_is_killed_is_rolled_back(single):
     """kill -9 of a call's process: a signal, as far as anyone can tell; the state before is there."""
     with single.session() as session:
         session.run("x = 1")
-        pid = session._head.pid
+        pid = session.held.head.pid
         code = "x = 2\nprint('begun', flush=True)\nimport time; time.sleep(30)"
         result = session.run(code, on_output=lambda *_: os.kill(pid, signal.SIGKILL))
         assert (result.reason, result.signal, result.rolled_back) == ("signal", 9, True)
@@ -173,28 +173,25 @@ def test_a_template_that_dies_or_hangs_is_made_anew(single, monkeypatch, number)
     monkeypatch.setattr("interpreter_pool.sandbox.template.START_PATIENCE_S", 1.0)
     with single.snapshot(SETUP) as snapshot:
         assert snapshot.call("total") == 45
-        os.kill(pid_of(snapshot._origin._template._pidfd), number)
-        drop_idle(single)
+        os.kill(pid_of(snapshot.origin.template.pidfd), number)
+        drop_idle(single, snapshot)
         began = time.monotonic()
         assert snapshot.call("total") == 45
         assert time.monotonic() - began < 10
     assert is_whole(single)
 
 
-def drop_idle(pool: Pool) -> None:
+def drop_idle(pool: Pool, snapshot: Snapshot) -> None:
     """Close what is idle, so that the next run needs the template."""
-    origins = pool._engine.origins
-    with origins._lock:
-        idle, origins._idle = origins._idle, []
-    for _, jail in idle:
-        jail.close()
+    pool.engine.jails.forget(snapshot.origin)
 
 
 def test_a_zygote_of_a_snapshot_that_dies_is_forked_anew(single):
     """kill -9 of the idle zygote that a snapshot keeps: the next run is fine."""
     with single.snapshot(SETUP) as snapshot:
         assert snapshot.call("total") == 45
-        for _, jail in single._engine.origins._idle:
+        wait_until(lambda: single.engine.jails.idle(snapshot.origin))
+        for jail in single.engine.jails.idle(snapshot.origin):
             os.kill(jail.zygote_pid, signal.SIGKILL)
         assert snapshot.call("total") == 45
 
@@ -208,10 +205,10 @@ def test_closing_with_everything_stopped(tier):
         snapshot = pool.snapshot(SETUP)
         snapshot.call("total")
         wait_until(lambda: is_idle(pool))
-        jails = [worker._jail for worker in pool._engine.workers]
+        jails = [worker.jail for worker in pool.engine.workers]
         assert all(isinstance(jail, Jail) for jail in jails)
         processes = []
-        for jail in (*jails, pool._engine.nursery()):
+        for jail in (*jails, pool.engine.fork_server.nursery()):
             processes += psutil.Process(jail.zygote_pid).children(recursive=True)
             processes.append(psutil.Process(jail.zygote_pid))
         for process in processes:
@@ -325,7 +322,7 @@ def test_limits_of_sessions_outlive_their_nursery(tier):
     """What they hold is estimated where its cgroup has gone; idle ones still go."""
     with Pool(1, tier=tier, session_idle_s=0.3, session_memory_bytes=1 << 40) as pool:
         pool.session().run("x = 1")
-        nursery = pool._engine.nursery()
+        nursery = pool.engine.fork_server.nursery()
         end(nursery.zygote_pid)
         if nursery.group is not None:
             nursery.group.remove()
@@ -340,11 +337,11 @@ def test_a_pool_is_closed_while_a_snapshot_is_made_again(tier):
     """Its set-up code takes as long as it takes; nobody waits for it."""
     with Pool(1, tier=tier) as pool:
         snapshot = pool.snapshot("import time; time.sleep(2)", timeout=None)
-        template = snapshot._origin._template
-        end(pid_of(template._pidfd))
-        snapshot._origin._setup = b"import time; time.sleep(60)"
+        template = snapshot.origin.template
+        end(pid_of(template.pidfd))
+        snapshot.origin.setup = b"import time; time.sleep(60)"
         future = snapshot.submit("print(1)", timeout=60)
-        wait_until(snapshot._origin._lock.locked)
+        wait_until(lambda: snapshot.origin.is_making)
         time.sleep(0.5)
         began = time.monotonic()
     assert time.monotonic() - began < 5
@@ -355,8 +352,8 @@ def test_a_pool_is_closed_while_a_snapshot_is_made_again(tier):
 
 def test_a_host_that_has_no_sessions_says_so_as_often_as_it_is_asked(single, monkeypatch):
     """Where /proc hides processes: each time an error, and no descriptor is kept."""
-    plan = dataclasses.replace(single._engine.plan, shown=True)
-    monkeypatch.setattr(single._engine, "plan", plan)
+    plan = dataclasses.replace(single.engine.plan, shown=True)
+    monkeypatch.setattr(single.engine.fork_server, "plan", plan)
     for _ in range(3):
         with pytest.raises(SetupError, match="hidepid"):
             single.session()

@@ -69,12 +69,12 @@ def test_a_launcher_that_hangs_or_dies_costs_no_result():
     """SIGSTOP, then SIGKILL, of nsjail while a run is under way (the other tier has none)."""
     with Pool(1, tier="namespaces") as pool:
         future, _ = begin(pool, "print('begun', flush=True)\nimport time; time.sleep(1)")
-        launcher = psutil.Process(pool._engine.workers[0]._jail._process.pid)
+        launcher = psutil.Process(pool.engine.workers[0].jail._process.pid)
         launcher.suspend()
         assert future.result(30).reason == "ok"
         launcher.kill()
         assert pool.run("print(1)").stdout == "1\n"
-        launcher = psutil.Process(pool._engine.workers[0]._jail._process.pid)
+        launcher = psutil.Process(pool.engine.workers[0].jail._process.pid)
         launcher.suspend()
         began = time.monotonic()
     assert time.monotonic() - began < 5
@@ -229,7 +229,7 @@ with Pool(1, tier=sys.argv[1]) as pool:
     assert pool.run("print(1)").ok
     for room in (0, 1):
         cap(now() + room)
-        zygote = pool._engine.workers[0]._jail.zygote_pid
+        zygote = pool.engine.workers[0].jail.zygote_pid
         try: os.kill(zygote, 9)
         except (ProcessLookupError, TypeError): pass
         began = time.monotonic()
@@ -288,7 +288,7 @@ def test_processes_that_run_out_are_our_failure_and_pass(tier):
 def test_a_cgroup_that_is_taken_away_is_replaced(single):
     """Its folder removed underneath: the run takes place on another jail, and is counted there."""
     wait_until(lambda: is_idle(single))
-    jail = single._engine.workers[0]._jail
+    jail = single.engine.workers[0].jail
     if jail.group is None:
         pytest.skip("no cgroup is writable here")
     for folder in filter(None, (getattr(jail.group, "memory", None), jail.group.tasks)):
@@ -311,7 +311,7 @@ def removed(folder: str) -> bool:
 
 def test_a_runtime_folder_that_is_taken_away_breaks_no_run(single):
     """A zealous cleaner of /tmp: runs are answered, the pool closes, another one works."""
-    shutil.rmtree(single._engine.runtime.path, ignore_errors=True)
+    shutil.rmtree(single.engine.runtime.path, ignore_errors=True)
     for _ in range(3):
         result = single.run("print(1)", timeout=5)
         assert result.ok or result.infra_error, result

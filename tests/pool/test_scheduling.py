@@ -113,7 +113,7 @@ def test_a_queue_timeout_does_not_cut_a_run(single):
 def test_no_time_to_wait_is_enough_when_a_worker_is_free(single):
     """queue_timeout=0: the run is made, or it is refused at once."""
     for _ in range(5):
-        wait_until(lambda: single._queue._takers == 1)
+        wait_until(lambda: single.engine.queue.takers == 1)
         assert single.run("print(1)", queue_timeout=0).ok
     blocker = single.submit(SLEEP)
     wait_until(lambda: single.stats().workers_busy == 1)
@@ -151,7 +151,7 @@ def test_metrics_that_fail_keep_no_result_back(single, caplog):
     def fail(result):
         raise OSError("no metrics")
 
-    single._engine.counters.on_ended = fail
+    single.on_ended(fail)
     assert single.submit("print(1)").result(timeout=30).ok
     assert "metrics" in caplog.text
 

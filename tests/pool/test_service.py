@@ -6,7 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -112,7 +111,7 @@ def test_timeout_and_limits():
             assert result["reason"] == "wall_timeout"
             assert wall_s <= result["wall_s"] < wall_s + 2
     with PythonExecutorService(1) as service:
-        assert service._pool.limits.wall_s == 10
+        assert service.pool.limits.wall_s == 10
 
 
 def test_many_callers_at_once(service):
@@ -165,21 +164,24 @@ def test_a_batch_of_sessions_is_one_call(service):
 
 
 def test_as_many_sessions_of_a_batch_run_at_once_as_there_are_workers():
-    """Whatever their number: none waits for a thread while a worker is idle."""
-    together = threading.Barrier(100)
+    """Whatever their number: all calls are queued before the first is waited for."""
+    size, queued = 100, []
 
     class Waiting:
         def states(self) -> list[int]:
             return [1]
 
-        def run(self, code: str) -> Result:
-            together.wait(10)
-            return Result.internal(code, tier="", queue_s=0.0)
+        def submit(self, code: str) -> "Waiting":
+            queued.append(code)
+            return self
 
-    sessions = SessionIds(together.parties)
-    ids = [sessions.add(Waiting()) for _ in range(together.parties)]
+        def wait(self) -> Result:
+            return Result.internal(str(len(queued)), tier="", queue_s=0.0)
+
+    sessions = SessionIds(size)
+    ids = [sessions.add(Waiting()) for _ in range(size)]
     found = sessions.run_chains([(each, ["1"]) for each in ids])
-    assert [result.detail for (result,) in found] == ["1"] * together.parties
+    assert [result.detail for (result,) in found] == [str(size)] * size
 
 
 def test_programs_are_judged(service):
@@ -204,7 +206,7 @@ def test_sessions_that_are_forgotten_are_taken_away(tier):
         with pytest.raises(SessionLost):
             service.execute_in(session, "1")
         kept = service.open_session()
-        assert list(service._sessions._sessions) == [kept]
+        assert service.sessions.open_ids() == [kept]
 
 
 def test_what_is_counted(service):
@@ -236,7 +238,7 @@ def test_a_service_that_nobody_has_any_more_is_freed(tier):
     """Without `cleanup`, sessions or not: its pool is closed, and nothing stays (leak check)."""
     service = PythonExecutorService(1, tier=tier)
     service.execute_in(service.open_session(), "1")
-    gone, folder = weakref.ref(service._pool), service._pool._engine.runtime.path
+    gone, folder = weakref.ref(service.pool), service.pool.engine.runtime.path
     del service
     gc.collect()
     assert gone() is None

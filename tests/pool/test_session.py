@@ -327,7 +327,7 @@ def test_a_loop_that_ended_while_it_waited_keeps_nobody_else_waiting(session):
     """A call that was awaited in a loop that is closed now does not hold its place for ever."""
     under_way = threading.Thread(target=session.run, args=("import time; time.sleep(0.5)",))
     under_way.start()
-    wait_until(session._turn.locked)
+    wait_until(lambda: session.held.turns.is_busy)
     loop = asyncio.new_event_loop()
     task = loop.create_task(session.arun("1"))
     loop.run_until_complete(asyncio.sleep(0.01))
@@ -358,7 +358,7 @@ def test_closed_sessions_say_so(pool):
 def test_a_killed_state_is_told(session):
     """Of a parked process that something else has killed, nobody gets a wrong state."""
     value(session, "x = 1")
-    os.kill(session._head.pid, signal.SIGKILL)
+    os.kill(session.held.head.pid, signal.SIGKILL)
     with pytest.raises(SessionLost):
         session.run("x")
     with pytest.raises(SessionLost):
@@ -437,7 +437,7 @@ def test_closing_takes_back_a_call_that_waits(tier):
         caller = threading.Thread(target=call)
         caller.start()
         wait_until(lambda: pool.stats().queued == 1)
-        session._future.cancel()
+        session.current.cancel()
         other = pool.submit("print(1)")  # its place is free
         session.close()
         caller.join(5)
@@ -464,7 +464,7 @@ def test_a_forked_child_is_told_so_though_a_call_was_under_way(session):
     """Whoever had the turn is not there to give it back."""
     caller = threading.Thread(target=session.run, args=("import time; time.sleep(1)",))
     caller.start()
-    wait_until(session._turn.locked)
+    wait_until(lambda: session.held.turns.is_busy)
     pid = os.fork()
     if not pid:
         signal.alarm(5)

@@ -26,10 +26,9 @@ from interpreter_pool import (
     PoolFull,
     ProgramError,
     SessionLost,
-    SetupError,
 )
 from interpreter_pool.pool import sessions
-from interpreter_pool.pool.sessions import _estimate
+from interpreter_pool.pool.sessions import estimate
 
 
 def value(session, code, **options):
@@ -148,27 +147,6 @@ def test_idle_sessions_go_after_their_time(tier):
         wait_until(lambda: pool.stats().sessions == 0)
 
 
-def test_without_a_thread_to_end_idle_sessions_there_are_none(tier, monkeypatch):
-    """A session that nobody would take away is refused; with a thread again it is had, and ends."""
-    start = threading.Thread.start
-
-    def fail(thread: threading.Thread) -> None:
-        if thread.name == "sessions":
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    with Pool(1, tier=tier, session_idle_s=0.3) as pool:
-        with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", fail)
-            with pytest.raises(SetupError, match="session_idle_s can't be kept"):
-                pool.session()
-            assert pool.stats().sessions == 0
-        session = pool.session()
-        wait_until(lambda: pool.stats().sessions == 0)
-        with pytest.raises(SessionLost, match="idle"):
-            session.run("1")
-
-
 def test_a_failure_in_looking_after_sessions_is_not_the_last_look(tier, monkeypatch):
     """One that can't be ended now does not keep others from being ended later."""
     failed = []
@@ -206,8 +184,8 @@ def test_one_session_that_fails_to_end_leaves_nothing_else_open(tier, monkeypatc
     with pytest.raises(OSError, match="too many open files"):
         pool.close()
     assert failed
-    assert not any(worker.is_alive for worker in pool._engine.workers)
-    assert not os.path.exists(pool._engine.runtime.path)
+    assert not any(worker.is_alive for worker in pool.engine.workers)
+    assert not os.path.exists(pool.engine.runtime.path)
 
 
 @pytest.mark.parametrize("made", ["session", "function", "process"])
@@ -221,7 +199,7 @@ def test_a_pool_that_nobody_has_any_more_is_freed_with_its_sessions(tier, made):
         kept = pool.function("def f(): pass", "f", shared_load=True)
     else:
         kept = PersistentPythonProcess(pool=pool)
-    gone, folder = weakref.ref(pool), pool._engine.runtime.path
+    gone, folder = weakref.ref(pool), pool.engine.runtime.path
     del pool
     gc.collect()
     assert gone() is not None, "whoever has a session can use it"
@@ -251,7 +229,7 @@ def test_estimates_come_near_what_a_cgroup_counts(tier):
     """Where there is none, the budget is kept by them."""
     with Pool(1, tier=tier) as pool:
         pool.session().close()
-        nursery = pool._engine._nursery
+        nursery = pool.engine.fork_server.nursery()
         if nursery.group is None:
             pytest.skip("no cgroup can be made here")
         before = nursery.held_bytes()
@@ -260,7 +238,7 @@ def test_estimates_come_near_what_a_cgroup_counts(tier):
             value(each, f"x = [bytes(1000) for _ in range({number} * 1000)]\nNone")
             value(each, "y = 1")
         counted = nursery.held_bytes() - before
-        assert counted / 2 < sum(_estimate(each._held) for each in sessions) < counted * 2
+        assert counted / 2 < sum(estimate(each.held) for each in sessions) < counted * 2
 
 
 @pytest.mark.parametrize("name", ["max_sessions", "session_idle_s", "session_memory_bytes"])
@@ -423,7 +401,7 @@ def test_bad_calls_are_clear_errors(session, arguments, error, words):
 
 def test_a_calls_limits_are_its_own(session):
     """Of time and output; what else differs is refused by name, and unknown options, too."""
-    own = session._limits
+    own = session.limits
     assert session.run("print('x' * 99)", limits=own.replace(output_bytes=10)).reason == "output"
     assert session.run("while True: pass", limits=own.replace(cpu_s=0.2)).reason == "cpu_timeout"
     assert session.run("while True: pass", timeout=0.2).reason == "wall_timeout"
@@ -566,8 +544,8 @@ def test_when_the_jail_of_sessions_is_killed(tier):
         sessions = [pool.session() for _ in range(3)]
         value(sessions[0], "x = 1")
         branch = sessions[0].fork()
-        states = [each._head.pid for each in (*sessions, branch)]
-        os.kill(pool._engine._nursery.zygote_pid, signal.SIGKILL)
+        states = [each.held.head.pid for each in (*sessions, branch)]
+        os.kill(pool.engine.fork_server.nursery().zygote_pid, signal.SIGKILL)
         wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in states))
         assert pool.run("print(1)").ok
         began = time.monotonic()
@@ -590,7 +568,7 @@ def test_a_killed_jail_of_sessions_is_noticed_by_a_call_under_way(tier):
     with Pool(1, tier=tier) as pool, pool.session() as session:
 
         def on_output(stream, data) -> None:
-            os.kill(pool._engine._nursery.zygote_pid, signal.SIGKILL)
+            os.kill(pool.engine.fork_server.nursery().zygote_pid, signal.SIGKILL)
 
         began = time.monotonic()
         with pytest.raises(SessionLost):
@@ -605,8 +583,8 @@ def test_when_a_keeper_is_killed_its_family_is_lost_and_no_other(tier):
         value(one, "x = 1")
         value(other, "x = 2")
         branch = one.fork()
-        os.kill(one._family._pid, signal.SIGKILL)
-        wait_until(lambda: not os.path.exists(f"/proc/{one._head.pid}"))
+        os.kill(one.held.family.pid, signal.SIGKILL)
+        wait_until(lambda: not os.path.exists(f"/proc/{one.held.head.pid}"))
         for each in (one, branch):
             with pytest.raises(SessionLost):
                 each.run("x")

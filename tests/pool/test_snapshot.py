@@ -270,9 +270,9 @@ def test_a_killed_template_is_made_anew(tier):
     with Pool(1, tier=tier) as pool, pool.snapshot(SETUP) as snapshot:
         assert snapshot.call("count") == 1
         for _ in range(3):
-            template = snapshot._origin._template
-            signal.pidfd_send_signal(template._pidfd, signal.SIGKILL)
-            wait_until(lambda template=template: gone(template._pidfd))
+            template = snapshot.origin.template
+            signal.pidfd_send_signal(template.pidfd, signal.SIGKILL)
+            wait_until(lambda template=template: gone(template.pidfd))
             assert snapshot.call("total") == 499500
             assert snapshot.run("print(count())").stdout == "1\n"
 
@@ -291,7 +291,7 @@ def test_a_killed_nursery_is_made_anew(tier):
     """Templates and all go with it; the snapshot is set up again."""
     with Pool(1, tier=tier) as pool, pool.snapshot(SETUP) as snapshot:
         assert snapshot.call("count") == 1
-        os.kill(pool._engine._nursery.zygote_pid, signal.SIGKILL)
+        os.kill(pool.engine.fork_server.nursery().zygote_pid, signal.SIGKILL)
         assert snapshot.call("count") == 1
         assert snapshot.run("print(count())").stdout == "1\n"
 
@@ -320,7 +320,7 @@ def test_a_run_whose_zygote_is_killed_is_tried_once_more(tier):
 def parents_of_runs(pool) -> list[int]:
     """The zygotes that have been forked from templates."""
     found = []
-    for template in psutil.Process(pool._engine._nursery.zygote_pid).children():
+    for template in psutil.Process(pool.engine.fork_server.nursery().zygote_pid).children():
         found += [zygote.pid for zygote in template.children()]
     return found
 
@@ -397,7 +397,7 @@ def test_many_snapshots(tier):
         for _ in range(2):
             outputs = [each.submit("print(x)") for each in snapshots]
             assert [each.result().stdout for each in outputs] == [f"{n}\n" for n in range(20)]
-        assert len(pool._engine.origins._idle) <= 2
+        assert sum(len(pool.engine.jails.idle(each.origin)) for each in snapshots) <= 2
         for each in snapshots:
             each.close()
         wait_until(lambda: (len(os.listdir("/proc/self/fd")), len(processes())) <= before)
@@ -418,8 +418,10 @@ def test_what_a_preloaded_module_made_is_there(tier):
             assert len(draws) == 3
 
 
-def test_an_idle_jail_is_kept_where_there_is_no_nursery(pool, monkeypatch):
-    """Where none can be had at that moment, the run fails, and what waits idle is not forgotten."""
+def test_an_idle_jail_needs_no_nursery(pool, monkeypatch):
+    """Where none can be had at that moment, what waits idle serves all the same; without it the run
+    is an infra error.
+    """
     with pool.snapshot("x = 1") as snapshot:
         assert snapshot.run("print(x)").stdout == "1\n"
         wait_until(lambda: is_idle(pool))
@@ -429,10 +431,14 @@ def test_an_idle_jail_is_kept_where_there_is_no_nursery(pool, monkeypatch):
             raise SetupError("hello", "killed while it was started")
 
         with monkeypatch.context() as changed:
-            changed.setattr(snapshot._origin, "_nursery", none)
-            with pytest.raises(PoolError, match="could not be started"):
-                snapshot.run("print(x)")
-        assert len(os.listdir("/proc/self/fd")) == before
+            changed.setattr(pool.engine.fork_server, "nursery", none)
+            wait_until(lambda: pool.engine.jails.idle(snapshot.origin))
+            assert snapshot.run("print(x)").stdout == "1\n"
+            wait_until(lambda: pool.engine.jails.idle(snapshot.origin))
+            pool.engine.jails.forget(snapshot.origin)
+            failed = snapshot.run("print(x)")
+            assert failed.infra_error and "could not be started" in failed.detail
+        assert len(os.listdir("/proc/self/fd")) <= before
         assert snapshot.run("print(x)").stdout == "1\n"
 
 

@@ -229,7 +229,7 @@ def test_a_templates_words_are_understood_or_it_is_lost(sent):
     before = descriptors()
     template = Template.__new__(Template)
     template._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    template._pidfd = -1
+    template.pidfd = -1
     template._scratch = None
     template.nursery = _Silent()
     for data, with_these in sent:

@@ -407,7 +407,7 @@ def test_r7_an_abort_leaves_no_core(attack, outside, pool):
     pipes as well, not dumpable."""
     result = attack(ABORT)
     assert (result.reason, result.signal) == (ExitReason.SIGNAL, signal.SIGABRT)
-    shown = pool._engine.plan.shown  # the host must see it, in /proc
+    shown = pool.engine.plan.shown  # the host must see it, in /proc
     assert json.loads(result.stdout) == [1, int(shown)]
     done = outside(ABORT)
     assert done.returncode == -signal.SIGABRT

@@ -93,7 +93,7 @@ def test_p2_no_privilege_is_held_or_gained(attack, outside, pool):
     found = attack.report(PRIVILEGES)
     assert (found["done"], found["loosened"]) == ([], [])
     assert (found["capabilities"], found["seccomp"], found["no_new_privs"]) == (0, 2, 1)
-    assert found["dumpable"] == int(pool._engine.plan.shown)
+    assert found["dumpable"] == int(pool.engine.plan.shown)
     if empties_the_bounding_set(pool):
         assert found["bounding"] == []
     free = outside.report(PRIVILEGES)
@@ -104,7 +104,7 @@ def empties_the_bounding_set(pool: Pool) -> bool:
     """Whether its zygotes may: not as a user without powers, and there it is nothing to be had, since
     no_new_privs is set and nothing is executed.
     """
-    plan = pool._engine.plan
+    plan = pool.engine.plan
     if plan.tier == "namespaces":
         return True
     return not plan.own_ids and capabilities.probe(capabilities.CAP_SETPCAP)

@@ -271,8 +271,10 @@ def test_s1_no_process_of_another_can_be_reached(parties, pool, outside, victim)
     states = [
         state for each in (one, two, parties.hostile, parties.other) for state in each.states()
     ]
-    keepers = [parties.hostile._family._pid, parties.other._family._pid]
-    host_ids = [state.pid for state in states] + keepers + [pool._engine._nursery.zygote_pid]
+    keepers = [parties.hostile.held.family.pid, parties.other.held.family.pid]
+    host_ids = (
+        [state.pid for state in states] + keepers + [pool.engine.fork_server.nursery().zygote_pid]
+    )
     pids = sorted({*range(-3, 64), *host_ids, *(-pid for pid in host_ids)})
     for each in (one, parties.hostile):
         result = each.run(REACH.replace("PIDS", repr(pids)))
@@ -606,7 +608,7 @@ def test_s3_what_was_forked_and_did_not_arrive_is_ended(parties):
     with contextlib.suppress(SessionLost, PolicyError):
         hostile.run("1", timeout=1)
     states = {state.pid for each in (hostile, branch) for state in each.states()}
-    keeper = psutil.Process(branch._family._pid)
+    keeper = psutil.Process(branch.held.family.pid)
     wait_until(lambda: {each.pid for each in keeper.children()} <= states)
     assert branch.run("x").value == "1"
     branch.close()
@@ -748,7 +750,7 @@ session = pool.session()
 session.run({DEATHLESS!r})
 session.run("import os; os.abort()")
 session.run({DEAF!r})
-print(session._head.pid, session._family._pid, flush=True)
+print(session.held.head.pid, session.held.family.pid, flush=True)
 time.sleep(60)
 """
 
@@ -760,8 +762,8 @@ def test_h5_a_state_that_would_outlive_its_keeper_does_not(parties):
     session = parties.pool.session()
     session.run(DEATHLESS)
     assert session.run("import os; os.abort()").rolled_back  # what was forked is the head now
-    head = psutil.Process(session._head.pid)
-    psutil.Process(session._family._pid).kill()
+    head = psutil.Process(session.held.head.pid)
+    psutil.Process(session.held.family.pid).kill()
     wait_until(lambda: not is_running(head), GRACE_S)
     session.close()
     parties.require_intact()

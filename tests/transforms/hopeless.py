@@ -16,9 +16,9 @@ def hopeless_pool(tier: str, monkeypatch) -> Iterator[Pool]:
         raise SetupError("launch", "out of order")
 
     with Pool(1, tier=tier) as pool:
-        worker = pool._engine.workers[0]
-        wait_until(lambda: worker.is_alive and worker._jail is not None)
+        worker = pool.engine.workers[0]
+        wait_until(lambda: worker.is_alive and worker.jail is not None)
         monkeypatch.setattr("interpreter_pool.sandbox.spares.RunJail.start", refuse)
-        os.kill(worker._jail.zygote_pid, signal.SIGKILL)
+        os.kill(worker.jail.zygote_pid, signal.SIGKILL)
         wait_until(lambda: pool.stats().workers_alive == 0)
         yield pool

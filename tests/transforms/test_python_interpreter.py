@@ -132,7 +132,7 @@ def test_environments_run_at_the_same_time(persists):
     interpreter = PythonInterpreter(pool_size=2, persistent=persists)
     env, state = environment(interpreter, 2)
     run(env, state, "pass", "pass")
-    wait_until(lambda: is_idle(interpreter._own.get()._pool))
+    wait_until(lambda: is_idle(interpreter._own.get().pool))
     state = run(env, state, NAP, NAP)
     assert overlapped(replies(state, 0)[-1], replies(state, 1)[-1])
     interpreter.close()

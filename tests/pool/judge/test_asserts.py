@@ -386,17 +386,18 @@ def test_a_program_that_breaks_its_worker_is_charged_for_it():
         assert pool.stats().retried == 3
 
 
-@pytest.mark.parametrize("which", ["_jail", "_partner"])
+@pytest.mark.parametrize("which", ["the program's", "the test's"])
 def test_a_jail_that_is_lost_once_is_not_noticed(tier, which):
     """The case is judged again, from the beginning, on new jails."""
     with Pool(1, tier=tier) as pool:
         assert pool.judge(DOUBLE, [Asserts(CHECK, "f")]).passed
-        (worker,) = pool._engine.workers
+        (worker,) = pool.engine.workers
 
         def kill() -> None:
             wait_until(lambda: pool.stats().workers_busy == 1)
             time.sleep(0.2)
-            getattr(worker, which).kill()
+            (tests,) = set(pool.engine.jails.leased()) - {worker.jail}
+            (worker.jail if which == "the program's" else tests).kill()
 
         killer = threading.Thread(target=kill)
         killer.start()
@@ -411,8 +412,9 @@ def test_an_idle_partner_that_has_died_is_replaced(tier):
     """Nobody notices."""
     with Pool(1, tier=tier) as pool:
         assert pool.judge(DOUBLE, [Asserts(CHECK, "f")]).passed
-        (worker,) = pool._engine.workers
-        worker._partner.kill()
+        jails = pool.engine.jails
+        wait_until(lambda: jails.idle(jails.own))
+        jails.idle(jails.own)[0].kill()
         assert pool.judge(DOUBLE, [Asserts(CHECK, "f")]).passed
 
 
@@ -462,13 +464,14 @@ def test_a_jail_that_is_given_up_ends_both_halves(tier):
     """
     with Pool(1, tier=tier) as pool:
         assert pool.judge(DOUBLE, [Asserts(CHECK, "f")]).passed
-        (worker,) = pool._engine.workers
+        (worker,) = pool.engine.workers
         stopped = []
 
         def stop() -> None:
             wait_until(lambda: pool.stats().workers_busy == 1)
             time.sleep(0.7)
-            stopped.append(worker._partner.zygote_pid)
+            (tests,) = set(pool.engine.jails.leased()) - {worker.jail}
+            stopped.append(tests.zygote_pid)
             os.kill(stopped[0], signal.SIGSTOP)
 
         stopper = threading.Thread(target=stop)

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 from conftest import SOON_S, lasting_pool, wait_until, without_threads
@@ -22,10 +22,12 @@ from interpreter_pool import (
     Result,
     Stdio,
 )
+from interpreter_pool.pool.engine.task import RunFuture
 from interpreter_pool.pool.judge import Outcome
 from interpreter_pool.pool.judge.judging import Judging
 from interpreter_pool.pool.judge.plan import WALL_FACTOR, Item, judging_limits
 from interpreter_pool.sandbox.limits import MAX_SECONDS
+from interpreter_pool.sandbox.stop import Stop
 
 DOUBLE = "print(2 * int(input()))"
 
@@ -391,14 +393,20 @@ def test_cancelling_is_noticed_while_the_queue_is_full():
     """However long others keep it full, `run` ends, and nothing more is asked of the pool."""
     asked = threading.Event()
 
-    def submit(work: object) -> object:
-        asked.set()
-        raise PoolFull("others keep it full")
+    class Full:
+        limits, tier, ahead = Limits(), "landlock", 1
+
+        def submit(self, *_: object, **__: object) -> RunFuture:
+            asked.set()
+            raise PoolFull("others keep it full")
+
+        def when_room(self, call: object) -> None:
+            pass
 
     item = Item(
         DOUBLE, [Stdio("1", "2")], limits=Limits(), shuffle=False, stop_at_first_failure=False
     )
-    judging = Judging(submit, [item], 1)
+    judging = Judging(Full(), [item])
     with ThreadPoolExecutor(1) as executor:
         running = executor.submit(judging.run)
         assert asked.wait(10)
@@ -412,17 +420,23 @@ def test_cancelling_is_noticed_while_the_queue_is_full():
 
 def test_cancelling_stops_what_has_not_been_asked_for():
     """No further case is begun once `cancel` has returned."""
-    ended = Future()
+    ended = RunFuture(Stop())
     ended.set_result(Result.internal("it ended", tier="landlock", queue_s=0.0))
     begun = []
 
-    def submit(work: object) -> Future:
-        begun.append(work)
-        return ended
+    class Quick:
+        limits, tier, ahead = Limits(), "landlock", 1
+
+        def submit(self, job: object, **_: object) -> RunFuture:
+            begun.append(job)
+            return ended
+
+        def when_room(self, call: object) -> None:
+            pytest.fail("there was room")
 
     cases = [Stdio("1", "2")] * 10
     item = Item(DOUBLE, cases, limits=Limits(), shuffle=False, stop_at_first_failure=False)
-    judging = Judging(submit, [item], 1, lambda _: judging.cancel())
+    judging = Judging(Quick(), [item], lambda _: judging.cancel())
     with pytest.raises(CancelledError):
         judging.run()
     assert len(begun) == 1
@@ -473,7 +487,7 @@ def test_our_own_failures_are_no_verdict(monkeypatch, tier):
         def fail(*_):
             raise RuntimeError("a mistake of ours")
 
-        (worker,) = pool._engine.workers
+        (worker,) = pool.engine.workers
         monkeypatch.setattr(worker, "_prepare", fail)
         verdict = pool.judge("print(1)", [Stdio("", "1")])
         assert (verdict.infra_error, verdict.passed, verdict.conclusive) == (True, False, False)

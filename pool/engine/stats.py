@@ -5,8 +5,9 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
-from ..sandbox.result import Result
+from ...sandbox.result import Result
 
 logger = logging.getLogger(__name__)
 
@@ -77,25 +78,11 @@ class Counters:
         with self._lock:
             self.retried += 1
 
-    def snapshot(
-        self,
-        *,
-        tier: str,
-        workers: int,
-        alive: int,
-        busy: int,
-        queued: int,
-        sessions: int,
-        session_bytes: int,
-        sessions_evicted: int,
-    ) -> Stats:
+    def snapshot(self, **now: Any) -> Stats:
+        """Return all of it; now: what is not counted from the beginning."""
         with self._lock:
             return Stats(
-                tier=tier,
-                workers=workers,
-                workers_alive=alive,
-                workers_busy=busy,
-                queued=queued,
+                **now,
                 runs=self.by_reason.total(),
                 runs_by_reason=dict(self.by_reason),
                 replaced=self.replaced,
@@ -103,7 +90,4 @@ class Counters:
                 queue_s=self.queue_s,
                 run_s=self.run_s,
                 cpu_s=self.cpu_s,
-                sessions=sessions,
-                session_bytes=session_bytes,
-                sessions_evicted=sessions_evicted,
             )

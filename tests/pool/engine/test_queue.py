@@ -7,25 +7,34 @@ import weakref
 import pytest
 from conftest import is_idle, wait_until
 
-from interpreter_pool import Limits, Pool, PoolError, PoolFull
-from interpreter_pool.pool.queue import Queue
-from interpreter_pool.pool.task import Task
+from interpreter_pool import Limits, Pool, PoolError, PoolFull, SetupError
+from interpreter_pool.pool.engine.queue import Queue
+from interpreter_pool.pool.engine.task import Task
+from interpreter_pool.pool.engine.timer import Timer
 from interpreter_pool.sandbox import Result
 from interpreter_pool.sandbox.job import Job
 
 
 def make_task(timeout_s: float | None = None) -> Task:
     expires_at = None if timeout_s is None else time.monotonic() + timeout_s
-    return Task(Job(b"", (), b"", Limits()), expires_at)
+    return Task(Job(b"", (), b"", Limits()), expires_at=expires_at)
 
 
-def test_a_wait_that_was_won_does_not_expire():
+@pytest.fixture
+def timer():
+    timer = Timer()
+    timer.start()
+    yield timer
+    timer.close()
+
+
+def test_a_wait_that_was_won_does_not_expire(timer):
     """A run that is tried again keeps its turn, however long its first try took."""
-    queue = Queue(None)
+    queue = Queue(None, timer)
     first, second = make_task(0.5), make_task(0.6)
     queue.put(first)
     assert queue.take(1) is first
-    first.lost = 1
+    first.attempts.lost = 1
     queue.put(second)  # keeps the watch on deadlines alive
     queue.put_back(first)
     assert isinstance(second.future.exception(timeout=2), TimeoutError)
@@ -34,9 +43,9 @@ def test_a_wait_that_was_won_does_not_expire():
     queue.close()
 
 
-def test_waits_end_each_at_its_own_time():
+def test_waits_end_each_at_its_own_time(timer):
     """Whoever is patient waits on; a shorter wait that began later ends first, and on time."""
-    queue = Queue(None)
+    queue = Queue(None, timer)
     patient, first = make_task(60), make_task(0.02)
     queue.put(patient)
     queue.put(first)
@@ -55,31 +64,30 @@ def test_waits_end_each_at_its_own_time():
     queue.close()
 
 
-def test_a_thread_that_can_not_start_leaves_deadlines_working(monkeypatch):
-    """That one wait is refused, and its task not queued; the next one ends in time again."""
-    queue = Queue(None)
+def test_without_a_thread_for_deadlines_there_is_no_pool(tier, monkeypatch):
+    """A deadline that is accepted will be kept: where it could not be, `Pool` says so at once."""
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name == "timer":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", no_more_threads)
-        with pytest.raises(PoolError, match="queue_timeout can't be kept: can't start new thread"):
-            queue.put(make_task(0.02))
-    assert len(queue) == 0
-    task = make_task(0.02)
-    queue.put(task)
-    assert isinstance(task.future.exception(timeout=2), TimeoutError)
-    queue.close()
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(SetupError, match="can't start new thread"):
+            Pool(1, tier=tier)
+    with Pool(1, tier=tier) as pool:
+        assert pool.run("print(1)").ok
 
 
-def no_more_threads(thread: threading.Thread) -> None:
-    raise RuntimeError("can't start new thread")
-
-
-def test_a_callback_that_raises_leaves_deadlines_working():
+def test_a_callback_that_raises_leaves_deadlines_working(timer):
     """What a caller's callback raises, SystemExit even, does not end the thread of all deadlines."""
 
     def leave(_: object) -> None:
         raise SystemExit
 
-    queue = Queue(None)
+    queue = Queue(None, timer)
     first, second = make_task(0.02), make_task(0.04)
     first.future.add_done_callback(leave)
     queue.put(first)
@@ -89,9 +97,9 @@ def test_a_callback_that_raises_leaves_deadlines_working():
 
 
 @pytest.mark.parametrize("patience_s", [1e12, float("inf")])
-def test_no_deadline_is_too_far_away(patience_s):
+def test_no_deadline_is_too_far_away(timer, patience_s):
     """Who waits longer than a thread can sleep does not end the one that all deadlines hang on."""
-    queue = Queue(None)
+    queue = Queue(None, timer)
     queue.put(make_task(patience_s))
     time.sleep(0.05)  # long enough for it to have fallen
     sooner = make_task(0.05)
@@ -100,14 +108,14 @@ def test_no_deadline_is_too_far_away(patience_s):
     queue.close()
 
 
-def test_waits_that_were_won_leave_nothing_behind():
+def test_waits_that_were_won_leave_nothing_behind(timer):
     """However long a run might have waited, its deadline is not kept when it did not."""
-    queue = Queue(None)
+    queue = Queue(None, timer)
     for _ in range(1000):
         task = make_task(3600)
         queue.put(task)
         assert queue.take(1) is task
-    assert len(queue._deadlines) < 100
+    assert len(timer) < 100
     forgotten = weakref.ref(task)
     del task
     assert forgotten() is None
@@ -135,7 +143,7 @@ def test_close_returns_when_all_is_done_to_everyone(tier):
 
     def close() -> None:
         pool.close()
-        left.append(any(worker.is_alive for worker in pool._engine.workers))
+        left.append(any(worker.is_alive for worker in pool.engine.workers))
 
     closers = [threading.Thread(target=close) for _ in range(3)]
     for closer in closers:
@@ -169,6 +177,6 @@ def test_a_callback_that_raises_when_a_call_fails_harms_nobody(tier):
         raise PoolError("it failed")
 
     with Pool(1, tier=tier) as pool:
-        future = pool._queue_call(Job(b"", (), b"", Limits()), None, None, fail)
+        future = pool.engine.put(Task(Job(b"", (), b"", Limits()), call=fail))
         assert isinstance(future.exception(timeout=10), PoolError)
         assert pool.run("print(1)", queue_timeout=10).stdout == "1\n"

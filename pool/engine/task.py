@@ -6,12 +6,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from ..sandbox.job import Job
-from ..sandbox.pair import Record
-from ..sandbox.reasons import ExitReason
-from ..sandbox.result import Result
-from ..sandbox.stop import Stop
+from ...sandbox.job import Job
+from ...sandbox.pair import Record
+from ...sandbox.reasons import ExitReason
+from ...sandbox.result import Result
+from ...sandbox.stop import Stop
+from .retry import Attempts
+
+if TYPE_CHECKING:
+    from .jails import Source
+    from .timer import Alarm
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +31,13 @@ class RunFuture(concurrent.futures.Future[Result]):
     A waiting run is taken back, as with any future. A running one is killed: `cancel` returns
     True, and the future then resolves with a result whose reason is `cancelled`, unless the run
     was just ending by itself.
+
+    record: of a run that a test called, what is known of both; set before the future is done.
     """
 
     def __init__(self, stop: Stop) -> None:
         super().__init__()
+        self.record: Record | None = None
         self._stop = stop
         self._ended = ended = threading.Lock()
         ended.acquire()
@@ -59,38 +68,33 @@ class RunFuture(concurrent.futures.Future[Result]):
             raise
 
 
-class Trial:
-    """A test that calls a program, in a process of its own. job: the test's; record: what is known
-    of it when the program's future has a result; None where neither of them could be run.
-    """
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.record: Record | None = None
-
-
 class Task:
     """One run, from `submit` to its result.
 
     on_output: the caller's, called with "stdout" or "stderr" and each piece of output. What it
     raises ends the run, and is what the future then raises.
+    source: where its jail comes from; None: from where every worker's does.
+    test: of a program that a test calls, the test's job; the future's `record` then has what is
+    known of it.
     call: of a session, what makes it, in a worker's thread; None for a run.
-    trial: of a program that a test calls, the test; None for a run on its own.
 
-    lost: how often a jail fell while the program ran in it. unstarted: how often it could not
-    be started at all, which the program is not to blame for.
+    expires_at: when it is no longer worth waiting for a worker, by the monotonic clock. alarm: what
+    sees to that. attempts: how it fared with the jails that it has had.
     """
 
     def __init__(
         self,
         job: Job,
-        expires_at: float | None,
+        *,
+        expires_at: float | None = None,
         on_output: OnOutput | None = None,
+        source: "Source | None" = None,
+        test: Job | None = None,
         call: "Callable[[Task], Result] | None" = None,
-        trial: "Trial | None" = None,
     ) -> None:
         self.job = job
-        self.trial = trial
+        self.source = source
+        self.test = test
         self.call = call
         self.on_output = None if on_output is None else self._pass_on
         self._on_output = on_output
@@ -99,8 +103,8 @@ class Task:
         self.future = RunFuture(self.stop)
         self.queued_at = time.monotonic()
         self.expires_at = expires_at
-        self.lost = 0
-        self.unstarted = 0
+        self.alarm: Alarm | None = None
+        self.attempts = Attempts()
 
     def queue_s(self) -> float:
         return time.monotonic() - self.queued_at
@@ -108,12 +112,16 @@ class Task:
     def begin(self) -> bool:
         """Claim the task for a worker; False where its future was cancelled meanwhile."""
         self.expires_at = None  # the wait is won, also for a second try
-        if self.lost or self.unstarted:
+        alarm, self.alarm = self.alarm, None
+        if alarm is not None:
+            alarm.cancel()
+        if self.attempts.any:
             return True  # claimed before
         return self.future.set_running_or_notify_cancel()
 
-    def answer(self, result: Result) -> None:
+    def answer(self, result: Result, record: Record | None = None) -> None:
         """Resolve the future. What a callback of the caller's raises goes no further."""
+        self.future.record = record
         if self._failure is not None:
             self.fail(self._failure)
             return

@@ -1,0 +1,232 @@
+"""What a pool is made of: it takes jobs, keeps the jails, and is taken apart as a whole."""
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from ...sandbox import descriptors
+from ...sandbox.errors import SetupError
+from ...sandbox.host import Ground
+from ...sandbox.job import Job
+from ...sandbox.limits import Limits
+from ...sandbox.result import Result
+from ...sandbox.runtime import Runtime
+from ..errors import PoolClosed, PoolError
+from . import lifecycle
+from .fork_server import ForkServer
+from .jails import Jails, Source, Zygotes
+from .queue import Queue
+from .stats import Counters
+from .task import OnOutput, RunFuture, Task
+from .timer import Timer
+from .worker import Worker
+
+logger = logging.getLogger(__name__)
+
+_JOIN_PATIENCE_S = 10.0
+
+_LOOK_AHEAD = 4
+"""Runs in flight for each worker, of whoever has many: enough that none is idle while one takes
+long."""
+
+
+class Engine:
+    """Makes runs of jobs, at most `size` at a time. Knows no `Pool`, so that one can be collected.
+
+    limits: what jobs are held to as a rule; jails are prewarmed for these. ground: a plan that
+    works here, and its first jail, both of which it owns from now on. runtime: the folder of all.
+    Raises `SetupError` where the threads or descriptors that it needs are not to be had; all is
+    given back then. It belongs to the process that made it: in a fork it answers `PoolClosed`.
+    """
+
+    def __init__(
+        self, ground: Ground, runtime: Runtime, limits: Limits, size: int, max_queue: int | None
+    ) -> None:
+        self.limits = limits
+        self.tier = ground.plan.tier
+        self.ahead = _LOOK_AHEAD * size
+        self.timer = Timer()
+        self.counters = Counters()
+        self.plan = ground.plan
+        self.jails = Jails(Zygotes(ground.plan), size, self.counters)
+        self.closing = threading.Event()
+        self.fork_server = ForkServer(ground.plan, self.closing)
+        self._pid = os.getpid()
+        self.runtime = runtime
+        self.queue = Queue(max_queue, self.timer)
+        self._closers: dict[Callable[[], None], None] = {}
+        self._ending = threading.Lock()  # one thread takes it apart
+        self._closed = threading.Event()
+        self.workers = [
+            Worker(
+                ground.plan,
+                limits,
+                self.queue,
+                self.jails,
+                self.counters,
+                self.closing,
+                self._hopeless,
+                self.jails.adopt(ground.jail) if number == 0 else None,
+            )
+            for number in range(size)
+        ]
+        try:
+            grouped = ground.plan.cgroup_parents is not None
+            descriptors.require_for_workers(size, grouped=grouped)
+            self.timer.start()
+            for worker in self.workers:
+                worker.start()
+        except BaseException as error:
+            self.close()
+            if isinstance(error, RuntimeError):  # no more threads
+                raise SetupError("workers", str(error)) from error
+            raise
+
+    def __repr__(self) -> str:
+        states = [worker.state.value for worker in self.workers]
+        counts = ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(states))
+        return f"<Engine {self.tier}: {counts}; {len(self.queue)} queued>"
+
+    # ---- runs
+
+    def submit(
+        self,
+        job: Job,
+        *,
+        test: Job | None = None,
+        source: Source | None = None,
+        expires_at: float | None = None,
+        on_output: OnOutput | None = None,
+        wait: bool = False,
+    ) -> RunFuture:
+        """Queue a job and return a future of its result.
+
+        test: of a program that a test calls, the test's job, which runs beside it; the future's
+        `record` then tells how that went. source: where its jail comes from, if not from where all
+        do. expires_at: the monotonic time until which it may wait; then it resolves with
+        `PoolTimeout`. on_output: called with each piece of output. wait: for room in the queue,
+        where else `PoolFull` is raised.
+        """
+        task = Task(job, expires_at=expires_at, on_output=on_output, source=source, test=test)
+        return self.put(task, wait=wait)
+
+    def when_room(self, call: Callable[[], None]) -> None:
+        """Call `call` once when there may be room in the queue; it must not wait for anything."""
+        self.queue.when_room(call)
+
+    def require_room(self) -> None:
+        """Raise `PoolFull` or `PoolClosed`, as `submit` would now."""
+        if not self.is_ours():
+            raise PoolClosed(f"this pool belongs to process {self._pid}; make one in this process")
+        self.queue.require_room()
+
+    def is_ours(self) -> bool:
+        """Whether this is the process that made it, and not a fork of that."""
+        return os.getpid() == self._pid
+
+    def put(self, task: Task, *, wait: bool = False) -> RunFuture:
+        """Queue a task and return its future; as `submit`."""
+        if not wait or not self.is_ours():
+            self.require_room()
+        try:
+            self.queue.put(task, wait=wait)
+            return task.future
+        except PoolError:
+            raise
+        except BaseException:  # Ctrl-C, when it is in the queue already: nobody has its future
+            task.future.cancel()
+            raise
+
+    def _hopeless(self, why: str) -> None:
+        """Answer what waits with an infra error, if no worker is there to take it."""
+        if any(worker.is_alive for worker in self.workers):
+            return
+        for task in self.queue.drain():
+            if task.begin():
+                detail = f"no worker can be started: {why}"
+                result = Result.internal(
+                    detail, tier=self.tier, queue_s=task.queue_s(), id=task.job.id
+                )
+                self.counters.ended(result)
+                task.answer(result)
+
+    # ---- what it has
+
+    def now(self) -> dict[str, int]:
+        """How many workers there are, have a jail, and run a program; and how many runs wait."""
+        return {
+            "workers": len(self.workers),
+            "workers_alive": sum(worker.is_alive for worker in self.workers),
+            "workers_busy": sum(worker.state is lifecycle.State.RUNNING for worker in self.workers),
+            "queued": len(self.queue),
+        }
+
+    def is_settled(self) -> bool:
+        """Whether every worker waits for work, nothing is queued, and every jail has a prewarmed
+        process: what there is now, stays.
+        """
+        idle = all(worker.state is lifecycle.State.IDLE for worker in self.workers)
+        return idle and not self.queue and self.jails.are_settled()
+
+    # ---- the end
+
+    def before_end(self, close: Callable[[], None]) -> None:
+        """Have `close` called when no run is made any more, and before the jails are taken away.
+        Where that is over, it is called at once, and `PoolClosed` raised.
+        """
+        with self._ending:
+            if not self.closing.is_set():
+                self._closers[close] = None
+                return
+        close()
+        raise PoolClosed("the pool is closed")
+
+    def not_before_end(self, close: Callable[[], None]) -> None:
+        """What `before_end` was told is done already."""
+        with self._ending:
+            self._closers.pop(close, None)
+
+    def close(self) -> None:
+        """End everything: waiting runs resolve with `PoolClosed`, running ones as `cancelled`.
+        Returns when all is gone. Idempotent, also from several threads. In a fork, nothing is done.
+        """
+        if not self.is_ours():
+            return
+        with self._ending:
+            first = not self.closing.is_set()
+            self.closing.set()
+        if not first:
+            self._closed.wait()
+            return
+        try:
+            self._take_apart()
+        finally:
+            self._closed.set()
+
+    def _take_apart(self) -> None:
+        steps = (
+            self.queue.close,
+            self._end_workers,
+            self.timer.close,
+            *self._closers,
+            self.jails.close,
+            self.fork_server.close,
+            self.plan.launcher.close,
+            self.runtime.close,
+        )
+        with contextlib.ExitStack() as owed:  # every step is taken, whatever another one raises
+            for step in reversed(steps):
+                owed.callback(step)
+
+    def _end_workers(self) -> None:
+        self.fork_server.kill()  # who waits for one of its processes need not come to an end
+        for worker in self.workers:
+            worker.end()
+        self.jails.kill()
+        deadline = time.monotonic() + _JOIN_PATIENCE_S
+        for worker in self.workers:
+            if not worker.join(max(deadline - time.monotonic(), 0.1)):
+                logger.error("%r did not end", worker)

@@ -1,0 +1,98 @@
+"""Where the runs of a snapshot come from."""
+
+import threading
+from collections.abc import Callable
+
+from ...sandbox import descriptors
+from ...sandbox.errors import PolicyError, SetupError
+from ...sandbox.guest.protocol import Shape
+from ...sandbox.jail import JailLost
+from ...sandbox.result import Result
+from ...sandbox.spares import RunJail
+from ...sandbox.template import SetupFailed, SetupRefused, SetupTimeout, Template, TemplateJail
+from ..errors import PoolError, ProgramError, SessionLost
+from .fork_server import ForkServer
+from .jails import Jails
+
+
+class Origin:
+    """The source of a snapshot's jails: a template, made anew if it dies. jails: where those that
+    are idle wait. Raises, when it is made, `ProgramError` where the set-up code fails,
+    `PolicyError` for what can't be shared by forks, `PoolError` for what takes too long.
+    """
+
+    def __init__(
+        self,
+        fork_server: ForkServer,
+        jails: Jails,
+        setup: bytes,
+        timeout_s: float | None,
+    ) -> None:
+        self._fork_server = fork_server
+        self._jails = jails
+        self.setup = setup
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()  # guards _template: it forks one zygote at a time
+        self.template: Template | None = None
+        self.closed = False
+        with self._lock:
+            try:
+                self._make()
+            except JailLost as lost:
+                raise PoolError(f"a snapshot could not be made: {lost}") from None
+
+    def _make(self) -> Template:
+        descriptors.require()
+        try:
+            self.template = Template(self._fork_server.nursery(), self.setup, self._timeout_s)
+        except SetupFailed as failed:
+            error = failed.exception
+            result = Result.internal(
+                "the set-up code failed", tier=self._fork_server.plan.tier, queue_s=0.0
+            )
+            raise ProgramError(error.type, error.message, error.traceback, result) from None
+        except SetupRefused as refused:
+            raise PolicyError(f"what the set-up code made can't be shared: {refused}") from None
+        except SetupTimeout as timeout:
+            raise PoolError(f"timeout={self._timeout_s!r}: {timeout}") from None
+        return self.template
+
+    @property
+    def is_making(self) -> bool:
+        """Whether a template is made now, or a zygote forked from it."""
+        return self._lock.locked()
+
+    def require_open(self) -> None:
+        if self.closed:
+            raise SessionLost("this snapshot is gone: it was closed")
+
+    def open(self, profile: Shape, hold: Callable[[RunJail], None]) -> TemplateJail:
+        """Have a zygote forked from the template, which is made anew if it has died."""
+        self.require_open()
+        descriptors.require()
+        # First, since the nursery may be gone, and another not to be had.
+        nursery = self._fork_server.nursery()
+        with self._lock:
+            self.require_open()
+            if self.template is not None and self.template.nursery is not nursery:
+                self._drop_template()
+            template = self.template or self._make()
+            jail = TemplateJail(template)
+            hold(jail)
+            try:
+                jail.start(profile)
+            except (JailLost, SetupError):
+                self._drop_template()  # whatever it was, another one is made
+                raise
+        return jail
+
+    def close(self) -> None:
+        self.closed = True
+        self._jails.forget(self)
+        with self._lock:
+            self._drop_template()
+
+    def _drop_template(self) -> None:
+        if self.template is not None:
+            self.template.close()
+            self.template = None

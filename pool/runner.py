@@ -1,0 +1,31 @@
+"""What judging and fuzzing need of whoever runs programs."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ..sandbox.job import Job
+from ..sandbox.limits import Limits
+from .engine.task import RunFuture
+
+
+class Runner(Protocol):
+    """Makes runs of jobs, and pairs of runs that talk to each other. `Engine` is one.
+
+    limits: what a job is held to that has no limits of its own. tier: how it confines. ahead: how
+    many runs one caller should have under way.
+    """
+
+    limits: Limits
+    tier: str
+    ahead: int
+
+    def submit(self, job: Job, *, test: Job | None = None, wait: bool = False) -> RunFuture:
+        """Queue a run; test: of a program that a test calls, the test's job, which runs beside it,
+        and of which the future's `record` then tells. Where the queue is full, wait for room, or
+        raise `PoolFull`.
+        """
+        ...
+
+    def when_room(self, call: Callable[[], None]) -> None:
+        """Call `call` once when there may be room in the queue; it must not wait for anything."""
+        ...
