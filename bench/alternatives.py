@@ -20,15 +20,16 @@ import psutil
 from rich.console import Console
 
 from interpreter_pool import Pool
-from interpreter_pool.sandbox import Limits, Result, SetupError, layout, nsjail
-from interpreter_pool.sandbox.distributions import find_packages
-from interpreter_pool.sandbox.host import Wish, settle
-from interpreter_pool.sandbox.interpreter import current
-from interpreter_pool.sandbox.runtime import Runtime
+from interpreter_pool.sandbox import Limits, Result, SetupError
+from interpreter_pool.sandbox.host.distributions import find_packages
+from interpreter_pool.sandbox.host.interpreter import current
+from interpreter_pool.sandbox.host.probe import Requirements, probe_host
+from interpreter_pool.sandbox.jail import layout, nsjail
+from interpreter_pool.sandbox.jail.runtime import Runtime
 
 EXPECTED = b"1\n"
 _QUIET_S = 0.01
-"""After the last run of a block: the pool forks its next spare in that time."""
+"""After the last run of a block: the pool forks its next prewarmed process in that time."""
 
 
 class WrongAnswer(Exception):
@@ -98,8 +99,8 @@ class Ours:
 
         In the jail: what each result says of its process (wait4(2), from its fork on, so its
         confinement is in it), and the zygote's own clock. On the host: all threads of this
-        process. The pause at the end puts the last spare's fork into the count; the first
-        was made before.
+        process. The pause at the end puts the last prewarmed process's fork into the count; the
+        first was made before.
         """
         host, residents, runs = _own_cpu_s(), self._residents_cpu_s(), 0.0
         for _ in range(count):
@@ -150,10 +151,12 @@ class Nsjail:
         with self._stack as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             runtime = stack.enter_context(Runtime())
-            ground = settle(Wish(tier="namespaces", packages=preload), Limits(), runtime)
-            stack.callback(ground.plan.launcher.close)
-            ground.jail.close()
-            self._launcher = ground.plan.launcher
+            probed = probe_host(
+                Requirements(tier="namespaces", packages=preload), Limits(), runtime
+            )
+            stack.callback(probed.plan.launcher.close)
+            probed.jail.close()
+            self._launcher = probed.plan.launcher
             where, mounts = layout.in_namespaces(current(), find_packages(preload, current()))
             file = Path(folder, "main.py")
             file.write_text(program(preload, where.path[2:]), encoding="utf-8")
@@ -162,11 +165,11 @@ class Nsjail:
             mounts.binds.append((folder, "/program"))
             nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             stack.callback(os.close, nothing)
-            user = 1_500_000_000 if ground.plan.own_ids else os.geteuid()
+            user = 1_500_000_000 if probed.plan.own_ids else os.geteuid()
             command = nsjail.command(
                 where,
                 self._launcher.mounts(mounts),
-                outer_id=(user, user if ground.plan.own_ids else os.getegid()),
+                outer_id=(user, user if probed.plan.own_ids else os.getegid()),
                 control_fd=nothing,
             )
             options = command[: command.index("--") + 1]

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_HOST = '''
+_HOST = """
 import json, sys, time
 try:
     from interpreter_pool import Asserts, Pool
@@ -38,7 +38,7 @@ with Pool(1) as pool, pool.session() as session:
         took = time.perf_counter() - began
         assert right == count, (name, right)
         print(took / count, flush=True)
-'''
+"""
 
 WHAT = ("run", "session call", "judged case")
 

@@ -87,7 +87,7 @@ class Bench:
         """Wall time of one run, alone with a pause after it, and among others without one."""
         found = []
         for tier, ours in self.ours.items():
-            alone = "Pool(1).run, its spare child waiting"
+            alone = "Pool(1).run, its prewarmed process child waiting"
             found.append(Alternative(f"ours, {tier}", alone, milliseconds(ours.run)))
             row = f"mean of {ROW} Pool(1).run without a pause: every fork is in it"
             found.append(Alternative(f"ours, {tier}, in a row", row, partial(ours.row_ms, ROW)))

@@ -25,14 +25,14 @@ from typing import Any
 from rich.console import Console
 
 from interpreter_pool import Limits
-from interpreter_pool.sandbox.guest import protocol, wire
-from interpreter_pool.sandbox.host import Wish, settle
-from interpreter_pool.sandbox.jail import Jail, understood
-from interpreter_pool.sandbox.job import Job, rlimits_for
-from interpreter_pool.sandbox.launch import Launcher
-from interpreter_pool.sandbox.layout import Mounts
-from interpreter_pool.sandbox.plan import Plan, shape_of
-from interpreter_pool.sandbox.runtime import Runtime
+from interpreter_pool.sandbox.guest.jail import protocol, wire
+from interpreter_pool.sandbox.host.probe import Requirements, probe_host
+from interpreter_pool.sandbox.jail.jail import Jail, understood
+from interpreter_pool.sandbox.jail.launch import Launcher
+from interpreter_pool.sandbox.jail.layout import Mounts
+from interpreter_pool.sandbox.jail.plan import Plan, profile_of
+from interpreter_pool.sandbox.jail.runtime import Runtime
+from interpreter_pool.sandbox.run.job import Job, rlimits_for
 
 from .alternatives import Ours, PlainZygote, skipping
 from .harness import Alternative, Samples, interleave, ratios
@@ -81,7 +81,7 @@ class LayeredJail(Jail):
     def _settle(self) -> None:
         self._join_cgroup()
         limits = Limits()
-        self._say(protocol.pack_shape(shape_of(limits, 0, self.plan)))
+        self._say(protocol.pack_profile(profile_of(limits, 0, self.plan)))
         rlimits = rlimits_for(limits, self, counted=self.group is not None)
         self._say(Job(b"print(1)", (), b"", limits).pack(rlimits))
         self.names: tuple[str, ...] = self._answer()
@@ -152,10 +152,12 @@ def tiers(stack: contextlib.ExitStack, preload: tuple[str, ...]) -> Iterator[Tie
     runtime = stack.enter_context(Runtime())
     for name in TIERS:
         with skipping(name):
-            ground = settle(Wish(tier=name, packages=preload, preload=preload), Limits(), runtime)
-            stack.callback(ground.plan.launcher.close)
-            ground.jail.close()
-            plan = dataclasses.replace(ground.plan, launcher=OtherZygote(ground.plan.launcher))
+            probed = probe_host(
+                Requirements(tier=name, packages=preload, preload=preload), Limits(), runtime
+            )
+            stack.callback(probed.plan.launcher.close)
+            probed.jail.close()
+            plan = dataclasses.replace(probed.plan, launcher=OtherZygote(probed.plan.launcher))
             jail = stack.enter_context(contextlib.closing(LayeredJail(plan)))
             yield Tier(name, jail, stack.enter_context(contextlib.closing(Ours(name, preload))))
 

@@ -2,9 +2,9 @@
 
     python -m bench.start [--rounds N]
 
-Wall time until 1, 8 and 32 workers wait with a confined spare, in each tier, bare and with numpy
-preloaded; and the memory of one worker (its zygote, its spare, and nsjail), shared pages divided by
-those who share them. Writes bench/results/start.json.
+Wall time until 1, 8 and 32 workers wait with a confined prewarmed process, in each tier, bare and
+with numpy preloaded; and the memory of one worker (its zygote, its prewarmed process, and nsjail),
+shared pages divided by those who share them. Writes bench/results/start.json.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def main() -> None:
     found = []
     for tier, preload, count in itertools.product(TIERS, PRELOADS, COUNTS):
         name = f"{count} {tier}, {'+'.join(preload) or 'bare'}"
-        about = f"Pool({count}), until every worker waits with a spare"
+        about = f"Pool({count}), until every worker waits with a prewarmed process"
         found.append(Alternative(name, about, partial(starter, name, tier, preload, count)))
     samples: Samples = {each.name: [] for each in found}
     for each in list(found):

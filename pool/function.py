@@ -5,8 +5,8 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from ..sandbox.guest import wire
-from ..sandbox.guest.report import MAX_VALUE
+from ..sandbox.guest.jail import wire
+from ..sandbox.guest.jail.report import MAX_VALUE
 from ..sandbox.limits import Limits
 from ..sandbox.reasons import ExitReason
 from ..sandbox.result import Result

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
-from ..sandbox.cpus import usable_cpus
 from ..sandbox.errors import PolicyError
-from ..sandbox.host import Wish, settle
-from ..sandbox.job import Job
+from ..sandbox.host.cpus import usable_cpus
+from ..sandbox.host.probe import Requirements, probe_host
+from ..sandbox.jail.runtime import Runtime
 from ..sandbox.limits import Limits
 from ..sandbox.result import Result
-from ..sandbox.runtime import Runtime
+from ..sandbox.run.job import Job
 from .checks import each_of, expiry, names_of, naming, pair_of, require_count, require_seconds
 from .engine.engine import Engine
 from .engine.flights import in_order
@@ -23,7 +23,7 @@ from .engine.origin import Origin
 from .engine.stats import Stats
 from .engine.task import OnOutput, RunFuture
 from .function import Function, check_name
-from .holding import Holding
+from .processes import SessionProcesses
 from .program import Options, Program, limits_for
 from .session import Session
 from .sessions import SessionPolicy, Sessions
@@ -100,7 +100,7 @@ class Pool:
         policy = SessionPolicy(
             most=max_sessions, idle_s=session_idle_s, memory_bytes=session_memory_bytes
         )
-        wish = Wish(
+        requirements = Requirements(
             tier,
             require,
             names_of("packages", packages),
@@ -109,24 +109,24 @@ class Pool:
         )
         runtime = Runtime()
         try:
-            ground = settle(wish, limits, runtime)
+            probed = probe_host(requirements, limits, runtime)
         except BaseException:
             runtime.close()
             raise
-        if ground.passed_over:
+        if probed.passed_over:
             logger.warning(
                 "confining with the %s tier; stronger ones don't work here: %s",
-                ground.plan.tier,
-                "; ".join(ground.passed_over),
+                probed.plan.tier,
+                "; ".join(probed.passed_over),
             )
         self.limits = limits
-        self.tier = ground.plan.tier
+        self.tier = probed.plan.tier
         try:
-            self.engine = Engine(ground, runtime, limits, size, max_queue)
+            self.engine = Engine(probed, runtime, limits, size, max_queue)
         except BaseException:
-            ground.jail.close()
+            probed.jail.close()
             raise
-        self._sessions = Sessions(policy, self.engine.fork_server.held_bytes, self.engine.timer)
+        self._sessions = Sessions(policy, self.engine.families.held_bytes, self.engine.timer)
         self.engine.before_end(self._sessions.close)
         # For pools that nobody closes: at the interpreter's exit, or when they are collected.
         self._finalizer = weakref.finalize(self, self.engine.close)
@@ -524,14 +524,14 @@ class Pool:
             raise PolicyError('session: tier="none" has no sessions; use another tier')
         self.engine.require_room()
         with self._sessions.room(1) as adopt:
-            family, head = self.engine.fork_server.new_family(limits)
-            holding = Holding(family, head, self._sessions.discard)
-            adopt(holding)
+            family, head = self.engine.families.new_family(limits)
+            processes = SessionProcesses(family, head, self._sessions.discard)
+            adopt(processes)
         return Session(
             self,
             self.engine,
             self._sessions,
-            holding,
+            processes,
             history=history,
             rollback=rollback,
         )
@@ -555,7 +555,7 @@ class Pool:
         require_seconds("timeout", timeout)
         source = Program(setup).job(self.limits).source
         self.engine.require_room()
-        origin = Origin(self.engine.fork_server, self.engine.jails, source, timeout)
+        origin = Origin(self.engine.families, self.engine.jails, source, timeout)
         self.engine.before_end(origin.close)
         return Snapshot(self, self.engine, origin)
 

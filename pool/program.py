@@ -7,9 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from ..sandbox.files import Pattern, check_files
-from ..sandbox.job import Job
 from ..sandbox.limits import Limits, require_limit
+from ..sandbox.run.files import Pattern, check_files
+from ..sandbox.run.job import Job
 from .runner import Runner
 
 _MOST_ENVIRONMENT_BYTES = 1 << 20

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from ..sandbox.job import Job
 from ..sandbox.limits import Limits
+from ..sandbox.run.job import Job
 from .engine.task import RunFuture
 
 

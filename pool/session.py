@@ -9,21 +9,21 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, TypedDict, Unpack, overload
 
-from ..sandbox import descriptors
-from ..sandbox.call import Call
 from ..sandbox.errors import PolicyError
-from ..sandbox.family import Family
-from ..sandbox.jail import JailLost
+from ..sandbox.jail import descriptors
+from ..sandbox.jail.jail import JailLost
 from ..sandbox.limits import Limits, require_limit
 from ..sandbox.reasons import ExitReason
 from ..sandbox.result import Result
-from ..sandbox.state import State, StateLost, Unfaithful
+from ..sandbox.session.call import Call
+from ..sandbox.session.family import Family
+from ..sandbox.session.state import NotForkable, State, StateLost
 from .checks import expiry, require_seconds
 from .engine.engine import Engine
 from .engine.task import OnOutput, RunFuture, Task
 from .errors import PoolClosed, PoolError, SessionLost
 from .function import check_name, pack_call, value_of
-from .holding import Holding
+from .processes import SessionProcesses
 from .program import Program
 
 _OF_A_CALL = ("wall_s", "cpu_s", "output_bytes")
@@ -43,11 +43,11 @@ class CallOptions(TypedDict, total=False):
 class Room(Protocol):
     """Where it is counted how many sessions there are, and what they hold."""
 
-    def room(self, count: int) -> AbstractContextManager[Callable[[Holding], None]]:
+    def room(self, count: int) -> AbstractContextManager[Callable[[SessionProcesses], None]]:
         """Hold room for `count` more, and yield what takes in what one holds."""
         ...
 
-    def discard(self, holding: Holding) -> None:
+    def discard(self, processes: SessionProcesses) -> None:
         """It holds nothing any more."""
         ...
 
@@ -67,7 +67,7 @@ class Session:
         pool: object,
         engine: Engine,
         room: Room,
-        held: Holding,
+        held: SessionProcesses,
         *,
         history: int,
         rollback: bool,
@@ -185,7 +185,7 @@ class Session:
             except BaseException as error:
                 for branch in branches:
                     branch.close()
-                if isinstance(error, Unfaithful):
+                if isinstance(error, NotForkable):
                     raise error.as_policy() from None
                 if isinstance(error, StateLost):
                     self._set_back(error)
@@ -203,7 +203,7 @@ class Session:
         with self.held.turns.turn():
             self._require_open()
             with self._room.room(0 if self._head is not None else 1) as adopt:
-                family, head = self.engine.fork_server.new_family(self.limits)
+                family, head = self.engine.families.new_family(self.limits)
                 self.held.drop("it is reset")
                 self.held.take(family, head)
                 adopt(self.held)
@@ -323,45 +323,45 @@ class Session:
         """Make one call; a fork of the state is kept, if one is wanted."""
         head = self._require_head()
         descriptors.require()
-        twin = None
+        checkpoint = None
         try:
             if self._keeps:
-                twin = self._twin(head, insist)
+                checkpoint = self._checkpoint(head, insist)
             call = Call(self._family, head, task.job, task.stop, on_output=task.on_output)
             result = call.drive(task.queue_s())
-        except Unfaithful as error:
+        except NotForkable as error:
             raise error.as_policy() from None
         except StateLost as error:
             return self._refuse(task, error)
         except BaseException as error:
-            if twin is not None:
-                twin.close()
+            if checkpoint is not None:
+                checkpoint.close()
             lost = self._lose(str(error) or f"{type(error).__name__}: {error}")
             if isinstance(error, JailLost):
                 raise lost from None
             raise
         # One that ends itself between its answer and its stop would be lost as by our failure.
-        if call.survived and (twin is None or head.is_at_rest()):
-            if twin is not None:
-                self.held.past.append(twin)
+        if call.survived and (checkpoint is None or head.is_at_rest()):
+            if checkpoint is not None:
+                self.held.past.append(checkpoint)
             while len(self.held.past) > self._history:
                 self.held.past.popleft().close()
             return result
         if call.survived or result.reason is ExitReason.INTERNAL:  # what it said made no sense
             result = dataclasses.replace(result, reason=ExitReason.DENIED)
-        if twin is None:
+        if checkpoint is None:
             self.held.drop(
                 f"its last call ended with {result.reason}, and no earlier state was kept"
             )
             return result
         head.close()
-        self.held.head = twin
+        self.held.head = checkpoint
         return dataclasses.replace(result, rolled_back=True)
 
-    def _twin(self, head: State, insist: bool) -> State | None:
+    def _checkpoint(self, head: State, insist: bool) -> State | None:
         try:
             return self._family.fork(head)
-        except Unfaithful:
+        except NotForkable:
             if insist:
                 raise
             return None
@@ -373,7 +373,7 @@ class Session:
         self._set_back(error)
         result = Result.refused(
             f"the session could not be kept as it was: {error}; what its last call did is undone",
-            tier=self._family.nursery.plan.tier,
+            tier=self._family.fork_server.plan.tier,
             queue_s=task.queue_s(),
             id=task.job.id,
         )
@@ -390,9 +390,9 @@ class Session:
         self._require_head().close()
         self.held.head = past.pop()
 
-    def _branch(self, head: State, adopt: Callable[[Holding], None]) -> "Session":
+    def _branch(self, head: State, adopt: Callable[[SessionProcesses], None]) -> "Session":
         state = self._family.branch(head)
-        held = Holding(self._family, state, self._room.discard)
+        held = SessionProcesses(self._family, state, self._room.discard)
         adopt(held)
         return Session(
             self._pool,

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from .checks import require_count, require_seconds
 from .engine.timer import Timer
 from .errors import PoolClosed, PoolFull
-from .holding import Holding
+from .processes import SessionProcesses
 
 logger = logging.getLogger(__name__)
 
 PARKED_BYTES = 1 << 20
-"""What a parked process, or a keeper, costs in tables and copied pages, measured with 1,000."""
+"""What a parked process, or a family init, costs in tables and copied pages, measured with
+1,000."""
 
 _PERIOD_S = 1.0
 """How often memory is looked at; sessions that are idle too long go within a quarter of their time,
@@ -58,7 +59,7 @@ class Sessions:
         self._timer = timer
         self._held_bytes = held_bytes
         self._lock = threading.Lock()
-        self._open: set[Holding] = set()  # guarded by _lock, as is everything below
+        self._open: set[SessionProcesses] = set()  # guarded by _lock, as is everything below
         self._coming = 0  # sessions that are being made, and have been given room
         self._closed = threading.Event()
         self._watched = False  # the timer is to look at them
@@ -68,23 +69,23 @@ class Sessions:
         return len(self._open)
 
     @contextlib.contextmanager
-    def room(self, count: int) -> Iterator[Callable[[Holding], None]]:
+    def room(self, count: int) -> Iterator[Callable[[SessionProcesses], None]]:
         """Hold room for `count` more sessions, and yield what takes in what one holds. Raises
         `PoolFull` where all are in use.
         """
         self._make_room(count)
         left = count
 
-        def add(holding: Holding) -> None:
+        def add(processes: SessionProcesses) -> None:
             nonlocal left
             with self._lock:
                 if not self._closed.is_set():
-                    self._open.add(holding)
+                    self._open.add(processes)
                     self._coming -= left > 0
                     left -= left > 0
                     self._watch()
                     return
-            holding.drop("its pool was closed")
+            processes.drop("its pool was closed")
             raise PoolClosed("the pool is closed")
 
         try:
@@ -105,30 +106,30 @@ class Sessions:
             if not self._evict_oldest(f"the pool has max_sessions={most}, and this one was idle"):
                 raise PoolFull(f"max_sessions={most} are in use; close some, or give the pool more")
 
-    def discard(self, holding: Holding) -> None:
+    def discard(self, processes: SessionProcesses) -> None:
         with self._lock:
-            self._open.discard(holding)
+            self._open.discard(processes)
 
     def bytes(self) -> int:
         """What all of them hold in memory."""
         with self._lock:
-            holdings = list(self._open)
-        held = self._held_bytes() if holdings else 0
-        return sum(map(estimate, holdings)) if held is None else held
+            all_processes = list(self._open)
+        held = self._held_bytes() if all_processes else 0
+        return sum(map(estimate, all_processes)) if held is None else held
 
     def close(self) -> None:
         with self._lock:
             self._closed.set()
-            holdings = list(self._open)
+            all_processes = list(self._open)
         with contextlib.ExitStack() as owed:  # all are ended, whatever one of them raises
-            for holding in holdings:
-                owed.callback(holding.abandon, "its pool was closed")
+            for processes in all_processes:
+                owed.callback(processes.abandon, "its pool was closed")
 
     # ---- eviction
 
     def _evict_oldest(self, why: str) -> bool:
         """Evict the session that was used longest ago and is not in use; tell whether one was."""
-        return any(self._evict(holding, why) for holding in self._oldest_first())
+        return any(self._evict(processes, why) for processes in self._oldest_first())
 
     def _trim(self, memory_bytes: int) -> None:
         """Evict the oldest sessions, until what they held makes up for what is too much. What is
@@ -136,19 +137,19 @@ class Sessions:
         """
         excess = self.bytes() - memory_bytes
         why = f"all sessions held more than session_memory_bytes={memory_bytes}"
-        for holding in self._oldest_first() if excess > 0 else ():
-            held = estimate(holding)
-            if self._evict(holding, why):
+        for processes in self._oldest_first() if excess > 0 else ():
+            held = estimate(processes)
+            if self._evict(processes, why):
                 excess -= held
             if excess <= 0:
                 return
 
-    def _oldest_first(self) -> list[Holding]:
+    def _oldest_first(self) -> list[SessionProcesses]:
         with self._lock:
-            return sorted(self._open, key=Holding.idle_s, reverse=True)
+            return sorted(self._open, key=SessionProcesses.idle_s, reverse=True)
 
-    def _evict(self, holding: Holding, why: str) -> bool:
-        gone = holding.evict(f"it was evicted: {why}")
+    def _evict(self, processes: SessionProcesses, why: str) -> bool:
+        gone = processes.evict(f"it was evicted: {why}")
         if gone:
             with self._lock:
                 self.evicted += 1
@@ -179,24 +180,24 @@ class Sessions:
     def _keep_limits(self) -> None:
         idle_s, memory_bytes = self._policy.idle_s, self._policy.memory_bytes
         with self._lock:
-            holdings = list(self._open)
+            all_processes = list(self._open)
         if idle_s is not None:
-            for holding in holdings:
-                if holding.idle_s() > idle_s:
-                    self._evict(holding, f"it was idle for session_idle_s={idle_s:g}")
+            for processes in all_processes:
+                if processes.idle_s() > idle_s:
+                    self._evict(processes, f"it was idle for session_idle_s={idle_s:g}")
         if memory_bytes is not None:
             self._trim(memory_bytes)
 
 
-def estimate(holding: Holding) -> int:
+def estimate(processes: SessionProcesses) -> int:
     """What a session holds, where no cgroup counts it: what its largest state has beyond the zygote
     that all were forked from (its other states share most of theirs with it), and what each
     process costs.
     """
-    states = holding.states()
+    states = processes.states()
     if not states:
         return 0
-    base = _private_bytes(holding.zygote_pid())
+    base = _private_bytes(processes.zygote_pid())
     held = max(_private_bytes(state.pid) for state in states)
     return max(held - base, 0) + PARKED_BYTES * (len(states) + 1)
 

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, settings
 from quick import QUICK
 
 from interpreter_pool import Asserts, Pool
-from interpreter_pool.sandbox.cgroups import PREFIX, find
-from interpreter_pool.sandbox.layout import GUEST
-from interpreter_pool.sandbox.runtime import _base
+from interpreter_pool.sandbox.jail.cgroups import PREFIX, find
+from interpreter_pool.sandbox.jail.layout import GUEST
+from interpreter_pool.sandbox.jail.runtime import _base
 
 # No time is asserted: what a loaded machine does slowly is not wrong.
 settings.register_profile("ours", deadline=None, suppress_health_check=list(HealthCheck))

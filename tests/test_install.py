@@ -143,12 +143,12 @@ def contents(wheel: Path) -> dict[str, bytes]:
 def test_the_sdist_holds_real_files(built):
     """No link, which would lead nowhere: of each folder, every module and py.typed."""
     with tarfile.open(built.sdist) as archive:
-        members = archive.getmembers()
-    assert all(each.isfile() or each.isdir() for each in members)
+        process_tree = archive.getmembers()
+    assert all(each.isfile() or each.isdir() for each in process_tree)
     package = "src/interpreter_pool/"
     found = {
         path.removeprefix(package)
-        for _, _, path in (each.name.partition("/") for each in members)
+        for _, _, path in (each.name.partition("/") for each in process_tree)
         if path.startswith(package) and path.endswith((".py", ".typed"))
     }
     wanted = {

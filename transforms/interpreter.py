@@ -12,7 +12,7 @@ from torchrl.envs.llm.transforms.tools import ToolTransformBase
 from ..pool import PythonExecutorService
 from ..registry import get_services
 from ..sandbox import Limits, PolicyError, SandboxError
-from ..sandbox.cpus import usable_cpus
+from ..sandbox.host.cpus import usable_cpus
 from ..sandbox.limits import require_limit
 from .executors import PerProcess, Runs, ServiceFailed, Sessions
 from .extract import extract_code

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ...sandbox.cpus import usable_cpus
+from ...sandbox.host.cpus import usable_cpus
 from ...sandbox.result import Result
 from ..engine.task import RunFuture
 from ..pool import Pool

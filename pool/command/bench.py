@@ -11,7 +11,7 @@ import click
 import psutil
 from rich.table import Table
 
-from ...sandbox.cpus import usable_cpus
+from ...sandbox.host.cpus import usable_cpus
 from ..pool import Pool
 from . import options, render
 from .ends import printing

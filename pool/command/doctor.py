@@ -5,7 +5,7 @@ import json
 
 import click
 
-from ...sandbox.doctor import examine
+from ...sandbox.host.doctor import examine
 from . import render
 from .ends import Ended, printing
 from .selftest import Outcome, self_test

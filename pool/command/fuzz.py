@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ...sandbox.cpus import usable_cpus
+from ...sandbox.host.cpus import usable_cpus
 from ..fuzzing.difference import Difference
 from ..fuzzing.drawing import settled
 from ..fuzzing.search import OnExample

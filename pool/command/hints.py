@@ -2,10 +2,10 @@
 
 import re
 
-from ...sandbox.distributions import find_packages, provider_of
 from ...sandbox.errors import PolicyError
-from ...sandbox.interpreter import current, find
-from ...sandbox.packages import is_offered
+from ...sandbox.host.distributions import find_packages, provider_of
+from ...sandbox.host.interpreter import current, find
+from ...sandbox.host.packages import is_offered
 from ...sandbox.result import Result
 
 

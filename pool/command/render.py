@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ...sandbox.doctor import Diagnosis
+from ...sandbox.host.doctor import Diagnosis
 from ..wording import escape
 from .selftest import Outcome, Trial
 

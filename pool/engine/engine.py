@@ -7,16 +7,16 @@ import threading
 import time
 from collections.abc import Callable
 
-from ...sandbox import descriptors
 from ...sandbox.errors import SetupError
-from ...sandbox.host import Ground
-from ...sandbox.job import Job
+from ...sandbox.host.probe import Probed
+from ...sandbox.jail import descriptors
+from ...sandbox.jail.runtime import Runtime
 from ...sandbox.limits import Limits
 from ...sandbox.result import Result
-from ...sandbox.runtime import Runtime
+from ...sandbox.run.job import Job
 from ..errors import PoolClosed, PoolError
 from . import lifecycle
-from .fork_server import ForkServer
+from .families import Families
 from .jails import Jails, Source, Zygotes
 from .queue import Queue
 from .stats import Counters
@@ -43,17 +43,17 @@ class Engine:
     """
 
     def __init__(
-        self, ground: Ground, runtime: Runtime, limits: Limits, size: int, max_queue: int | None
+        self, probed: Probed, runtime: Runtime, limits: Limits, size: int, max_queue: int | None
     ) -> None:
         self.limits = limits
-        self.tier = ground.plan.tier
+        self.tier = probed.plan.tier
         self.ahead = _LOOK_AHEAD * size
         self.timer = Timer()
         self.counters = Counters()
-        self.plan = ground.plan
-        self.jails = Jails(Zygotes(ground.plan), size, self.counters)
+        self.plan = probed.plan
+        self.jails = Jails(Zygotes(probed.plan), size, self.counters)
         self.closing = threading.Event()
-        self.fork_server = ForkServer(ground.plan, self.closing)
+        self.families = Families(probed.plan, self.closing)
         self._pid = os.getpid()
         self.runtime = runtime
         self.queue = Queue(max_queue, self.timer)
@@ -62,19 +62,19 @@ class Engine:
         self._closed = threading.Event()
         self.workers = [
             Worker(
-                ground.plan,
+                probed.plan,
                 limits,
                 self.queue,
                 self.jails,
                 self.counters,
                 self.closing,
                 self._hopeless,
-                self.jails.adopt(ground.jail) if number == 0 else None,
+                self.jails.adopt(probed.jail) if number == 0 else None,
             )
             for number in range(size)
         ]
         try:
-            grouped = ground.plan.cgroup_parents is not None
+            grouped = probed.plan.cgroup_parents is not None
             descriptors.require_for_workers(size, grouped=grouped)
             self.timer.start()
             for worker in self.workers:
@@ -213,7 +213,7 @@ class Engine:
             self.timer.close,
             *self._closers,
             self.jails.close,
-            self.fork_server.close,
+            self.families.close,
             self.plan.launcher.close,
             self.runtime.close,
         )
@@ -222,7 +222,7 @@ class Engine:
                 owed.callback(step)
 
     def _end_workers(self) -> None:
-        self.fork_server.kill()  # who waits for one of its processes need not come to an end
+        self.families.kill()  # who waits for one of its processes need not come to an end
         for worker in self.workers:
             worker.end()
         self.jails.kill()

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from ...sandbox.guest.protocol import Shape
-from ...sandbox.plan import Plan
-from ...sandbox.spares import RunJail
+from ...sandbox.guest.jail.protocol import Profile
+from ...sandbox.jail.plan import Plan
+from ...sandbox.run.run_jail import RunJail
 from ..errors import PoolClosed
 from .stats import Counters
 
@@ -25,7 +25,7 @@ class Source(Protocol):
         """Whether nothing more is wanted of it: what is given back then, goes."""
         ...
 
-    def open(self, profile: Shape, hold: Callable[[RunJail], None]) -> RunJail:
+    def open(self, profile: Profile, hold: Callable[[RunJail], None]) -> RunJail:
         """Make a jail and start it; pass it to `hold` before, so that it can be killed meanwhile.
         Raises `SetupError` or `JailLost`, and then has closed it.
         """
@@ -40,7 +40,7 @@ class Zygotes:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
 
-    def open(self, profile: Shape, hold: Callable[[RunJail], None]) -> RunJail:
+    def open(self, profile: Profile, hold: Callable[[RunJail], None]) -> RunJail:
         jail = RunJail(self._plan)
         hold(jail)
         jail.start(profile)
@@ -70,7 +70,7 @@ class Jails:
             self._leased[jail] = self.own
         return jail
 
-    def lease(self, source: Source, profile: Shape) -> RunJail:
+    def lease(self, source: Source, profile: Profile) -> RunJail:
         """Return a jail of `source` that lives, idle so far or a new one. Raises `PoolClosed`;
         `SetupError` or `JailLost` where none can be had.
         """
@@ -145,7 +145,7 @@ class Jails:
         for _, jail in idle:
             jail.close()
 
-    def _open(self, source: Source, profile: Shape) -> RunJail:
+    def _open(self, source: Source, profile: Profile) -> RunJail:
         held: list[RunJail] = []
 
         def hold(jail: RunJail) -> None:

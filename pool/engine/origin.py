@@ -3,15 +3,21 @@
 import threading
 from collections.abc import Callable
 
-from ...sandbox import descriptors
 from ...sandbox.errors import PolicyError, SetupError
-from ...sandbox.guest.protocol import Shape
-from ...sandbox.jail import JailLost
+from ...sandbox.guest.jail.protocol import Profile
+from ...sandbox.jail import descriptors
+from ...sandbox.jail.jail import JailLost
 from ...sandbox.result import Result
-from ...sandbox.spares import RunJail
-from ...sandbox.template import SetupFailed, SetupRefused, SetupTimeout, Template, TemplateJail
+from ...sandbox.run.run_jail import RunJail
+from ...sandbox.snapshot.template import (
+    SetupFailed,
+    SetupRefused,
+    SetupTimeout,
+    Template,
+    TemplateJail,
+)
 from ..errors import PoolError, ProgramError, SessionLost
-from .fork_server import ForkServer
+from .families import Families
 from .jails import Jails
 
 
@@ -23,12 +29,12 @@ class Origin:
 
     def __init__(
         self,
-        fork_server: ForkServer,
+        families: Families,
         jails: Jails,
         setup: bytes,
         timeout_s: float | None,
     ) -> None:
-        self._fork_server = fork_server
+        self._families = families
         self._jails = jails
         self.setup = setup
         self._timeout_s = timeout_s
@@ -44,11 +50,11 @@ class Origin:
     def _make(self) -> Template:
         descriptors.require()
         try:
-            self.template = Template(self._fork_server.nursery(), self.setup, self._timeout_s)
+            self.template = Template(self._families.fork_server(), self.setup, self._timeout_s)
         except SetupFailed as failed:
             error = failed.exception
             result = Result.internal(
-                "the set-up code failed", tier=self._fork_server.plan.tier, queue_s=0.0
+                "the set-up code failed", tier=self._families.plan.tier, queue_s=0.0
             )
             raise ProgramError(error.type, error.message, error.traceback, result) from None
         except SetupRefused as refused:
@@ -66,15 +72,15 @@ class Origin:
         if self.closed:
             raise SessionLost("this snapshot is gone: it was closed")
 
-    def open(self, profile: Shape, hold: Callable[[RunJail], None]) -> TemplateJail:
+    def open(self, profile: Profile, hold: Callable[[RunJail], None]) -> TemplateJail:
         """Have a zygote forked from the template, which is made anew if it has died."""
         self.require_open()
         descriptors.require()
-        # First, since the nursery may be gone, and another not to be had.
-        nursery = self._fork_server.nursery()
+        # First, since the fork server may be gone, and another not to be had.
+        fork_server = self._families.fork_server()
         with self._lock:
             self.require_open()
-            if self.template is not None and self.template.nursery is not nursery:
+            if self.template is not None and self.template.fork_server is not fork_server:
                 self._drop_template()
             template = self.template or self._make()
             jail = TemplateJail(template)

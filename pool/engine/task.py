@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ...sandbox.job import Job
-from ...sandbox.pair import Record
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
-from ...sandbox.stop import Stop
+from ...sandbox.run.job import Job
+from ...sandbox.run.pair import Record
+from ...sandbox.run.stop import Stop
 from .retry import Attempts
 
 if TYPE_CHECKING:

@@ -10,18 +10,18 @@ import logging
 import threading
 from collections.abc import Callable
 
-from ...sandbox.dialogue import Fault
 from ...sandbox.errors import SandboxError, SetupError
-from ...sandbox.guest.protocol import Shape
-from ...sandbox.jail import JailLost
-from ...sandbox.job import Job
+from ...sandbox.guest.jail.protocol import Profile
+from ...sandbox.jail.jail import JailLost
+from ...sandbox.jail.plan import Plan, profile_of
 from ...sandbox.limits import Limits
-from ...sandbox.pair import Pair, Record
-from ...sandbox.plan import Plan, shape_of
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
-from ...sandbox.run import NotStarted, Run, RunLost
-from ...sandbox.spares import RunJail
+from ...sandbox.run.dialogue import Fault
+from ...sandbox.run.job import Job
+from ...sandbox.run.pair import Pair, Record
+from ...sandbox.run.run import NotStarted, Run, RunLost
+from ...sandbox.run.run_jail import RunJail
 from ..errors import PoolClosed
 from .jails import Jails, Source
 from .lifecycle import Lifecycle, State
@@ -137,7 +137,7 @@ class Worker:
 
     def _lease_jail(self) -> bool:
         """Lease a jail, with pauses that double; False if the pool was closed meanwhile."""
-        profile = shape_of(self._limits, 0, self._plan)
+        profile = profile_of(self._limits, 0, self._plan)
         while not self._closing.is_set():
             self._proven = False
             try:
@@ -232,26 +232,26 @@ class Worker:
             theirs = second.take(self._profile_of(task.test))
             try:
                 used.append(own)
-                spare = own.take(self._profile_of(task.job))
+                prewarmed = own.take(self._profile_of(task.job))
             except BaseException:
                 theirs.close()
                 raise
-            return Pair((own, spare, task.job), (second, theirs, task.test), task.stop)
+            return Pair((own, prewarmed, task.job), (second, theirs, task.test), task.stop)
         if task.source is None:
             jail = own
             used.append(own)
         else:
             jail = self._lease(task.source, task.job, used)
-        spare = jail.take(self._profile_of(task.job))
-        return Run(jail, spare, task.job, task.stop, task.on_output)
+        prewarmed = jail.take(self._profile_of(task.job))
+        return Run(jail, prewarmed, task.job, task.stop, task.on_output)
 
     def _lease(self, source: Source, job: Job, used: list[RunJail]) -> RunJail:
         jail = self._jails.lease(source, self._profile_of(job))
         used.append(jail)
         return jail
 
-    def _profile_of(self, job: Job) -> Shape:
-        return shape_of(job.limits, len(job.source), self._plan)
+    def _profile_of(self, job: Job) -> Profile:
+        return profile_of(job.limits, len(job.source), self._plan)
 
     def _call(self, task: Task, call: Callable[[Task], Result]) -> None:
         """Make a session's call: it takes this worker's turn, not its jail."""

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 
-from ...sandbox.guest import wire
+from ...sandbox.guest.jail import wire
 from ..function import pack_call
 from .strategies import Arguments
 

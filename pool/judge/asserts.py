@@ -6,10 +6,10 @@ TypeError, or makes it loop. Otherwise a program could choose to be left out of 
 exception are names that the test's own text uses, and that nobody has defined or installed.
 """
 
-from ...sandbox.dialogue import Fault, LastWord
-from ...sandbox.pair import Record
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
+from ...sandbox.run.dialogue import Fault, LastWord
+from ...sandbox.run.pair import Record
 from .finding import PASSED, Finding, ending
 from .verdict import Outcome
 

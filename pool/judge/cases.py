@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ...sandbox.guest import wire
+from ...sandbox.guest.jail import wire
 from ..function import check_name, pack_call
 from ..program import bytes_from_json
 from .text import COMPARISONS

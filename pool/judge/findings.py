@@ -4,9 +4,9 @@ import dataclasses
 import math
 from typing import Any
 
-from ...sandbox.pair import Record
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
+from ...sandbox.run.pair import Record
 from ..errors import LimitExceeded, PoolError, ProgramError
 from ..function import value_of
 from . import asserts, text, values

@@ -7,9 +7,9 @@ import random
 from collections.abc import Iterable, Sequence
 
 from ...sandbox.errors import PolicyError
-from ...sandbox.guest.dialogue import PROGRAM, TEST
-from ...sandbox.job import Job
+from ...sandbox.guest.run.dialogue import PROGRAM, TEST
 from ...sandbox.limits import MAX_SECONDS, Limits, require_limit
+from ...sandbox.run.job import Job
 from ..checks import each_of
 from ..program import Program
 from .cases import KINDS, Asserts, Call, Case, Stdio

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 
 import pyseccomp
 
-from interpreter_pool.sandbox import cgroups
-from interpreter_pool.sandbox.guest import kernel
+from interpreter_pool.sandbox.guest.jail import kernel
+from interpreter_pool.sandbox.jail import cgroups
 
 from .kinds import KINDS, Kind
 

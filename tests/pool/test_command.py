@@ -15,7 +15,7 @@ from conftest import wait_until
 
 from interpreter_pool import Result
 from interpreter_pool.pool.command import options
-from interpreter_pool.sandbox.nsjail import VARIABLE
+from interpreter_pool.sandbox.jail.nsjail import VARIABLE
 
 COMMAND = [
     sys.executable,

@@ -13,12 +13,12 @@ import pytest
 from conftest import wait_until
 
 from interpreter_pool import Limits, PolicyError, Pool, SetupError
-from interpreter_pool.sandbox import jail as jail_module
-from interpreter_pool.sandbox.cgroups import PREFIX
-from interpreter_pool.sandbox.guest import capabilities
-from interpreter_pool.sandbox.jail import Jail
-from interpreter_pool.sandbox.nsjail import VARIABLE
-from interpreter_pool.sandbox.runtime import _base
+from interpreter_pool.sandbox.guest.jail import capabilities
+from interpreter_pool.sandbox.jail import jail as jail_module
+from interpreter_pool.sandbox.jail.cgroups import PREFIX
+from interpreter_pool.sandbox.jail.jail import Jail
+from interpreter_pool.sandbox.jail.nsjail import VARIABLE
+from interpreter_pool.sandbox.jail.runtime import _base
 
 SLEEP = "print('begun', flush=True)\nimport time; time.sleep(60)"
 
@@ -52,7 +52,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def child_of(zygote: int) -> int:
-    """The process id of the zygote's only child: the run, or the spare."""
+    """The process id of the zygote's only child: the run, or the prewarmed process."""
     found = []
 
     def there_is_one() -> bool:
@@ -74,7 +74,7 @@ def begin(pool: Pool, code: str = SLEEP, **options):
 
 
 def has_begun(pid: int) -> bool:
-    """Whether the run sleeps in its own way: a spare waits for its job in another.
+    """Whether the run sleeps in its own way: a prewarmed process waits for its job in another.
 
     Of an undumpable process an ordinary user is not shown even that (it reads "0"); but then its
     file, which is written just before, can be seen.
@@ -170,18 +170,18 @@ def test_a_child_that_is_stopped_as_it_is_born(tier, monkeypatch, call):
     """It has just asked to die with its zygote, or not even that, nor would it hear that it is told
     to go; and there may be no cgroup by which to find it.
     """
-    monkeypatch.setattr("interpreter_pool.sandbox.host.writable_cgroup", lambda runtime: None)
+    monkeypatch.setattr("interpreter_pool.sandbox.host.probe.writable_cgroup", lambda runtime: None)
     single = Pool(1, tier=tier)
     zygote = zygote_of(single)
-    spare = child_of(zygote)
-    holding = ["-e", f"trace={call}", "-e", f"inject={call}:delay_enter=100000000"]
+    prewarmed = child_of(zygote)
+    processes = ["-e", f"trace={call}", "-e", f"inject={call}:delay_enter=100000000"]
     tracer = subprocess.Popen(
-        ["strace", "-f", *holding, "-p", str(zygote)], stderr=subprocess.PIPE, text=True
+        ["strace", "-f", *processes, "-p", str(zygote)], stderr=subprocess.PIPE, text=True
     )
     try:
         assert "attached" in tracer.stderr.readline()
-        os.kill(spare, signal.SIGKILL)
-        wait_until(lambda: not psutil.pid_exists(spare))
+        os.kill(prewarmed, signal.SIGKILL)
+        wait_until(lambda: not psutil.pid_exists(prewarmed))
         child = child_of(zygote)
         wait_until(lambda: psutil.Process(child).status() == psutil.STATUS_TRACING_STOP)
         time.sleep(0.2)  # on its way to the call it is stopped for moments, too
@@ -286,14 +286,14 @@ def test_when_no_worker_can_be_replaced_runs_are_answered(single, monkeypatch):
     def refuse(*_args, **_options):
         raise SetupError("launch", "out of order")
 
-    monkeypatch.setattr("interpreter_pool.sandbox.spares.RunJail.start", refuse)
+    monkeypatch.setattr("interpreter_pool.sandbox.run.run_jail.RunJail.start", refuse)
     os.kill(zygote_of(single), signal.SIGKILL)
     wait_until(lambda: single.stats().workers_alive == 0)
     result = single.run("print(1)")
     assert result.infra_error
     assert result.reason == "internal"
     assert "out of order" in result.detail
-    monkeypatch.setattr("interpreter_pool.sandbox.spares.RunJail.start", real)
+    monkeypatch.setattr("interpreter_pool.sandbox.run.run_jail.RunJail.start", real)
     wait_until(lambda: single.stats().workers_alive == 1, timeout_s=15)
     assert single.run("print(1)").ok
 
@@ -361,7 +361,7 @@ def test_a_pool_with_a_stopped_zygote_closes(tier):
     """A zygote that does nothing any more, at whatever moment, does not keep `close` waiting."""
     pool = Pool(1, tier=tier)
     zygote = psutil.Process(pool.engine.workers[0].jail.zygote_pid)
-    zygote.suspend()  # its worker may be waiting for a spare, or for work
+    zygote.suspend()  # its worker may be waiting for a prewarmed process, or for work
     began = time.monotonic()
     pool.close()
     assert time.monotonic() - began < 5

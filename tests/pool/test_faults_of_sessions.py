@@ -11,8 +11,8 @@ import pytest
 from conftest import grown, is_idle, possessions, wait_until
 
 from interpreter_pool import Limits, PolicyError, Pool, SessionLost, SetupError, Snapshot
-from interpreter_pool.sandbox.family import Family
-from interpreter_pool.sandbox.jail import Jail, JailLost, pid_of
+from interpreter_pool.sandbox.jail.jail import Jail, JailLost, pid_of
+from interpreter_pool.sandbox.session.family import Family
 
 SETUP = "table = list(range(10))\ndef total(): return sum(table)"
 
@@ -26,7 +26,7 @@ def single(tier):
 
 
 def nursery_of(pool: Pool) -> psutil.Process:
-    return psutil.Process(pool.engine.fork_server.nursery().zygote_pid)
+    return psutil.Process(pool.engine.families.fork_server().zygote_pid)
 
 
 def end(pid: int) -> None:
@@ -52,9 +52,9 @@ def test_a_nursery_that_dies_takes_its_sessions_and_no_others(single):
     """kill -9 of the jail of sessions: each says that it is lost; runs go on, `reset` begins anew."""
     with single.session() as one, single.session() as other:
         one.run("x = 1")
-        keepers = [psutil.Process(session.held.family.pid) for session in (one, other)]
+        family_inits = [psutil.Process(session.held.family.pid) for session in (one, other)]
         end(nursery_of(single).pid)
-        psutil.wait_procs(keepers, timeout=5)  # the kernel ends them with it, but not at once
+        psutil.wait_procs(family_inits, timeout=5)  # the kernel ends them with it, but not at once
         for session in (one, other):
             with pytest.raises(SessionLost, match="reset"):
                 session.run("x")
@@ -67,7 +67,7 @@ def test_a_nursery_that_dies_takes_its_sessions_and_no_others(single):
 def test_a_nursery_that_hangs_is_replaced(single, monkeypatch):
     """SIGSTOP of the jail of sessions: a new session is there after the patience for forks."""
     single.session().close()
-    monkeypatch.setattr("interpreter_pool.sandbox.nursery._FORK_PATIENCE_S", 1.0)
+    monkeypatch.setattr("interpreter_pool.sandbox.session.fork_server._FORK_PATIENCE_S", 1.0)
     stopped = nursery_of(single)
     stopped.suspend()
     began = time.monotonic()
@@ -79,7 +79,7 @@ def test_a_nursery_that_hangs_is_replaced(single, monkeypatch):
 
 
 def test_a_keeper_that_dies_loses_its_family(single):
-    """kill -9 of a keeper: its sessions are lost, another family's are not."""
+    """kill -9 of a family init: its sessions are lost, another family's are not."""
     with single.session() as one, single.session() as other:
         one.run("x = 1")
         other.run("x = 2")
@@ -95,17 +95,17 @@ def test_a_keeper_that_dies_loses_its_family(single):
 
 @pytest.mark.parametrize("known", [True, False], ids=["asked", "answered"])
 def test_a_keeper_that_dies_before_it_has_a_session_leaves_nothing(single, monkeypatch, known):
-    """kill -9 of a keeper that was just forked, or whose first head has just come: lost, and no
+    """kill -9 of a family init that was just forked, or whose first head has just come: lost, and no
     descriptor of it stays (a socket that the collector has to close fails the test).
     """
     single.session().close()
     before = possessions()
-    family = Family(single.engine.fork_server.nursery(), Limits())
+    family = Family(single.engine.families.fork_server(), Limits())
     if known:
         end(family.pid)
     else:
-        listen = family.arbiter.listen
-        monkeypatch.setattr(family.arbiter, "listen", lambda fd: (listen(fd), end(family.pid)))
+        listen = family.supervisor.listen
+        monkeypatch.setattr(family.supervisor, "listen", lambda fd: (listen(fd), end(family.pid)))
     with pytest.raises(JailLost):
         family.first()
     family.close()
@@ -117,14 +117,14 @@ def test_strangers_of_a_dead_keeper_are_none(single):
     with single.session() as session:
         family = session.held.family
         end(family.pid)
-        family.arbiter.end_strangers()
+        family.supervisor.end_strangers()
         with pytest.raises(SessionLost):
             session.run("1")
 
 
 @pytest.mark.parametrize("code", ["x + 1", "import os; os._exit(3)", "while True: pass"])
 def test_a_keeper_that_hangs_keeps_nobody_waiting(single, code):
-    """SIGSTOP of a keeper: a call ends by its limit and the patience for keepers, or works."""
+    """SIGSTOP of a family init: a call ends by its limit and the patience for family inits, or works."""
     with single.session() as session:
         session.run("x = 1")
         psutil.Process(session.held.family.pid).suspend()
@@ -170,7 +170,7 @@ def test_a_call_whose_state_is_killed_is_rolled_back(single):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_template_that_dies_or_hangs_is_made_anew(single, monkeypatch, number):
     """The next run of the snapshot finds what the set-up code makes, made once more."""
-    monkeypatch.setattr("interpreter_pool.sandbox.template.START_PATIENCE_S", 1.0)
+    monkeypatch.setattr("interpreter_pool.sandbox.snapshot.template.START_PATIENCE_S", 1.0)
     with single.snapshot(SETUP) as snapshot:
         assert snapshot.call("total") == 45
         os.kill(pid_of(snapshot.origin.template.pidfd), number)
@@ -208,7 +208,7 @@ def test_closing_with_everything_stopped(tier):
         jails = [worker.jail for worker in pool.engine.workers]
         assert all(isinstance(jail, Jail) for jail in jails)
         processes = []
-        for jail in (*jails, pool.engine.fork_server.nursery()):
+        for jail in (*jails, pool.engine.families.fork_server()):
             processes += psutil.Process(jail.zygote_pid).children(recursive=True)
             processes.append(psutil.Process(jail.zygote_pid))
         for process in processes:
@@ -322,10 +322,10 @@ def test_limits_of_sessions_outlive_their_nursery(tier):
     """What they hold is estimated where its cgroup has gone; idle ones still go."""
     with Pool(1, tier=tier, session_idle_s=0.3, session_memory_bytes=1 << 40) as pool:
         pool.session().run("x = 1")
-        nursery = pool.engine.fork_server.nursery()
-        end(nursery.zygote_pid)
-        if nursery.group is not None:
-            nursery.group.remove()
+        fork_server = pool.engine.families.fork_server()
+        end(fork_server.zygote_pid)
+        if fork_server.group is not None:
+            fork_server.group.remove()
         assert pool.stats().session_bytes >= 0
         time.sleep(1.5)  # the watcher has looked by now
         session = pool.session()
@@ -353,7 +353,7 @@ def test_a_pool_is_closed_while_a_snapshot_is_made_again(tier):
 def test_a_host_that_has_no_sessions_says_so_as_often_as_it_is_asked(single, monkeypatch):
     """Where /proc hides processes: each time an error, and no descriptor is kept."""
     plan = dataclasses.replace(single.engine.plan, shown=True)
-    monkeypatch.setattr(single.engine.fork_server, "plan", plan)
+    monkeypatch.setattr(single.engine.families, "plan", plan)
     for _ in range(3):
         with pytest.raises(SetupError, match="hidepid"):
             single.session()

@@ -20,9 +20,10 @@ from test_faults import begin, child_of, zygote_of
 from test_load import load
 
 from interpreter_pool import Pool
-from interpreter_pool.sandbox import Limits, SetupError, descriptors
-from interpreter_pool.sandbox import cgroups as groups
-from interpreter_pool.sandbox.guest import capabilities, kernel
+from interpreter_pool.sandbox import Limits, SetupError
+from interpreter_pool.sandbox.guest.jail import capabilities, kernel
+from interpreter_pool.sandbox.jail import cgroups as groups
+from interpreter_pool.sandbox.jail import descriptors
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +52,7 @@ def test_a_run_that_has_ended_is_not_timed_out_for_a_zygote_that_hangs(single):
 
 def test_a_run_without_a_limit_does_not_wait_for_ever_for_its_zygote(single, monkeypatch):
     """The same where no limit would ever end the wait."""
-    monkeypatch.setattr("interpreter_pool.sandbox.guard._LONGEST_LOOK_S", 0.5)
+    monkeypatch.setattr("interpreter_pool.sandbox.run.watchdog._LONGEST_LOOK_S", 0.5)
     wait_until(lambda: is_idle(single))
     os.kill(zygote_of(single), signal.SIGSTOP)
     assert single.run("print(1)", limits=Limits(wall_s=None)).stdout == "1\n"
@@ -59,7 +60,7 @@ def test_a_run_without_a_limit_does_not_wait_for_ever_for_its_zygote(single, mon
 
 def test_a_spare_that_hangs_does_not_hold_a_run(single, monkeypatch):
     """SIGSTOP of the child that waits for a job: the run takes place on another jail."""
-    monkeypatch.setattr("interpreter_pool.sandbox.guard.START_PATIENCE_S", 1.0)
+    monkeypatch.setattr("interpreter_pool.sandbox.run.watchdog.START_PATIENCE_S", 1.0)
     wait_until(lambda: is_idle(single))
     os.kill(child_of(zygote_of(single)), signal.SIGSTOP)
     assert single.run("print(1)", timeout=1).stdout == "1\n"

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from interpreter_pool import Limits, Pool, Program
-from interpreter_pool.sandbox.files import Pattern
+from interpreter_pool.sandbox.run.files import Pattern
 
 ALL_BYTES = bytes(range(256)) * 1000
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from interpreter_pool import Limits, PolicyError, PoolError, Result, SessionLost
-from interpreter_pool.sandbox.guest import wire
-from interpreter_pool.sandbox.guest.session import HEADER
+from interpreter_pool.sandbox.guest.jail import wire
+from interpreter_pool.sandbox.guest.session.head import HEADER
 
 LIMITS = Limits(wall_s=0.5)
 

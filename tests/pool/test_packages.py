@@ -299,7 +299,7 @@ def script(tmp_path):
 
 def test_interpreters_that_dont_work_are_refused(script, tmp_path, monkeypatch):
     """Each with what it did, and nothing is left behind."""
-    monkeypatch.setattr("interpreter_pool.sandbox.interpreter._PATIENCE_S", 0.3)
+    monkeypatch.setattr("interpreter_pool.sandbox.host.interpreter._PATIENCE_S", 0.3)
     old = '{"implementation": "cpython", "version": [3, 9]}'
     partial = '{"implementation": "cpython", "version": [3, 11]}'
     other = '{"implementation": "pypy", "version": [3, 11]}'
@@ -341,7 +341,7 @@ def test_what_is_no_interpreter_is_not_quoted_at_length(script, tmp_path, monkey
 
 def test_an_interpreter_that_is_late_takes_its_children_along(script, tmp_path, monkeypatch):
     """A wrapper waits for something it has started: neither is alive after the error."""
-    monkeypatch.setattr("interpreter_pool.sandbox.interpreter._PATIENCE_S", 0.5)
+    monkeypatch.setattr("interpreter_pool.sandbox.host.interpreter._PATIENCE_S", 0.5)
     noted = tmp_path / "child"
     with pytest.raises(PolicyError, match="did not answer"):
         Pool(1, python=script(f"sleep 60 & echo $! >{noted}; wait"))

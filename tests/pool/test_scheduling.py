@@ -377,8 +377,10 @@ def test_repr_tells_the_states(occupied):
 
 def test_limits_that_change_the_shape_of_a_run_work_by_turns(pool):
     """Runs of different disk, file and thread limits may follow one another in any order."""
-    shapes = [Limits(disk_bytes=n << 20, threads=t) for n, t in itertools.product((4, 8), (8, 16))]
-    for limits in shapes * 3:
+    profiles = [
+        Limits(disk_bytes=n << 20, threads=t) for n, t in itertools.product((4, 8), (8, 16))
+    ]
+    for limits in profiles * 3:
         assert pool.run("print(1)", limits=limits).ok
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from interpreter_pool.pool.command.attempts import ATTEMPTS
 from interpreter_pool.pool.command.selftest import Outcome, self_test
-from interpreter_pool.sandbox import SetupError, layout, seccomp, syscalls
-from interpreter_pool.sandbox.guest import landlock
+from interpreter_pool.sandbox import SetupError
+from interpreter_pool.sandbox.guest.jail import landlock
+from interpreter_pool.sandbox.jail import layout, seccomp, syscalls
 
 COMMAND = [
     sys.executable,
@@ -122,7 +123,7 @@ def test_bad_usage_of_the_self_test_is_told():
 
 def test_a_tier_that_does_not_work_is_an_error(monkeypatch):
     """Asked for by name, it is no row of a table."""
-    monkeypatch.setattr("interpreter_pool.sandbox.guest.landlock.probe", lambda: 0)
+    monkeypatch.setattr("interpreter_pool.sandbox.guest.jail.landlock.probe", lambda: 0)
     with pytest.raises(SetupError, match="landlock"):
         list(self_test("landlock"))
 

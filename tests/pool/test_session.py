@@ -14,7 +14,7 @@ import pytest
 from conftest import SOON_S, is_idle, wait_until, without_threads
 
 from interpreter_pool import Limits, PolicyError, Pool, PoolClosed, PoolTimeout, SessionLost
-from interpreter_pool.sandbox.call import _Outcome
+from interpreter_pool.sandbox.session.call import _Outcome
 
 
 @pytest.fixture

@@ -157,8 +157,8 @@ def test_a_failure_in_looking_after_sessions_is_not_the_last_look(tier, monkeypa
             raise OSError("too many open files")
         return evict(session, why)
 
-    evict = sessions.Holding.evict
-    monkeypatch.setattr(sessions.Holding, "evict", fail_once)
+    evict = sessions.SessionProcesses.evict
+    monkeypatch.setattr(sessions.SessionProcesses, "evict", fail_once)
     with Pool(1, tier=tier, session_idle_s=0.2) as pool:
         pool.session()
         wait_until(lambda: pool.stats().sessions == 0)
@@ -175,12 +175,12 @@ def test_one_session_that_fails_to_end_leaves_nothing_else_open(tier, monkeypatc
             failed.append(session)
             raise OSError("too many open files")
 
-    drop = sessions.Holding.drop
+    drop = sessions.SessionProcesses.drop
     pool = Pool(1, tier=tier)
     pool.session(), pool.session()
     with pool.snapshot("x = 1") as snapshot:
         snapshot.run("x")
-    monkeypatch.setattr(sessions.Holding, "drop", fail_once)
+    monkeypatch.setattr(sessions.SessionProcesses, "drop", fail_once)
     with pytest.raises(OSError, match="too many open files"):
         pool.close()
     assert failed
@@ -229,15 +229,15 @@ def test_estimates_come_near_what_a_cgroup_counts(tier):
     """Where there is none, the budget is kept by them."""
     with Pool(1, tier=tier) as pool:
         pool.session().close()
-        nursery = pool.engine.fork_server.nursery()
-        if nursery.group is None:
+        fork_server = pool.engine.families.fork_server()
+        if fork_server.group is None:
             pytest.skip("no cgroup can be made here")
-        before = nursery.held_bytes()
+        before = fork_server.held_bytes()
         sessions = [pool.session(history=2) for _ in range(8)]
         for number, each in enumerate(sessions):
             value(each, f"x = [bytes(1000) for _ in range({number} * 1000)]\nNone")
             value(each, "y = 1")
-        counted = nursery.held_bytes() - before
+        counted = fork_server.held_bytes() - before
         assert counted / 2 < sum(estimate(each.held) for each in sessions) < counted * 2
 
 
@@ -545,7 +545,7 @@ def test_when_the_jail_of_sessions_is_killed(tier):
         value(sessions[0], "x = 1")
         branch = sessions[0].fork()
         states = [each.held.head.pid for each in (*sessions, branch)]
-        os.kill(pool.engine.fork_server.nursery().zygote_pid, signal.SIGKILL)
+        os.kill(pool.engine.families.fork_server().zygote_pid, signal.SIGKILL)
         wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in states))
         assert pool.run("print(1)").ok
         began = time.monotonic()
@@ -568,7 +568,7 @@ def test_a_killed_jail_of_sessions_is_noticed_by_a_call_under_way(tier):
     with Pool(1, tier=tier) as pool, pool.session() as session:
 
         def on_output(stream, data) -> None:
-            os.kill(pool.engine.fork_server.nursery().zygote_pid, signal.SIGKILL)
+            os.kill(pool.engine.families.fork_server().zygote_pid, signal.SIGKILL)
 
         began = time.monotonic()
         with pytest.raises(SessionLost):

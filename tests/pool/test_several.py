@@ -305,7 +305,7 @@ def test_more_processes_than_linux_can_have_are_any_number(pool):
 
 def test_without_a_cgroup_all_of_them_are_watched(monkeypatch):
     """Where no cgroup counts, memory, CPU time and number of processes are looked at, of them all."""
-    monkeypatch.setattr("interpreter_pool.sandbox.host.writable_cgroup", lambda runtime: None)
+    monkeypatch.setattr("interpreter_pool.sandbox.host.probe.writable_cgroup", lambda runtime: None)
     code = """
 import os, sys, time
 for _ in range(3):

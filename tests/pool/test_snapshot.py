@@ -291,7 +291,7 @@ def test_a_killed_nursery_is_made_anew(tier):
     """Templates and all go with it; the snapshot is set up again."""
     with Pool(1, tier=tier) as pool, pool.snapshot(SETUP) as snapshot:
         assert snapshot.call("count") == 1
-        os.kill(pool.engine.fork_server.nursery().zygote_pid, signal.SIGKILL)
+        os.kill(pool.engine.families.fork_server().zygote_pid, signal.SIGKILL)
         assert snapshot.call("count") == 1
         assert snapshot.run("print(count())").stdout == "1\n"
 
@@ -320,7 +320,7 @@ def test_a_run_whose_zygote_is_killed_is_tried_once_more(tier):
 def parents_of_runs(pool) -> list[int]:
     """The zygotes that have been forked from templates."""
     found = []
-    for template in psutil.Process(pool.engine.fork_server.nursery().zygote_pid).children():
+    for template in psutil.Process(pool.engine.families.fork_server().zygote_pid).children():
         found += [zygote.pid for zygote in template.children()]
     return found
 
@@ -431,7 +431,7 @@ def test_an_idle_jail_needs_no_nursery(pool, monkeypatch):
             raise SetupError("hello", "killed while it was started")
 
         with monkeypatch.context() as changed:
-            changed.setattr(pool.engine.fork_server, "nursery", none)
+            changed.setattr(pool.engine.families, "nursery", none)
             wait_until(lambda: pool.engine.jails.idle(snapshot.origin))
             assert snapshot.run("print(x)").stdout == "1\n"
             wait_until(lambda: pool.engine.jails.idle(snapshot.origin))

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from interpreter_pool.pool.command import render
 from interpreter_pool.pool.command.selftest import Outcome, Trial
-from interpreter_pool.sandbox.doctor import Diagnosis, Finding
+from interpreter_pool.sandbox.host.doctor import Diagnosis, Finding
 
 HELD = Finding("tier landlock", True, "files: x; " * 40, brief="files by rules; no cgroup")
 FAILED = Finding(

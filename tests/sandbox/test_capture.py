@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from interpreter_pool.sandbox.capture import Capture
+from interpreter_pool.sandbox.run.capture import Capture
 
 
 @pytest.fixture

@@ -8,8 +8,16 @@ import os
 import pytest
 from conftest import cgroups as left_behind
 
-from interpreter_pool.sandbox import cgroups
-from interpreter_pool.sandbox.cgroups import PREFIX, Parents, Usage, cpu_quota, find, make, remove
+from interpreter_pool.sandbox.jail import cgroups
+from interpreter_pool.sandbox.jail.cgroups import (
+    PREFIX,
+    Parents,
+    Usage,
+    cpu_quota,
+    find,
+    make,
+    remove,
+)
 
 
 class Fake:

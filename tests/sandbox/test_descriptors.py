@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from interpreter_pool.sandbox import Limits, SetupError, files
-from interpreter_pool.sandbox.capture import Capture
-from interpreter_pool.sandbox.guest.keeper import Keeper
-from interpreter_pool.sandbox.job import Job
-from interpreter_pool.sandbox.pair import Pair
-from interpreter_pool.sandbox.runtime import Runtime
-from interpreter_pool.sandbox.spares import Spare
-from interpreter_pool.sandbox.stop import Stop
+from interpreter_pool.sandbox import Limits, SetupError
+from interpreter_pool.sandbox.guest.session.family_init import FamilyInit
+from interpreter_pool.sandbox.jail.runtime import Runtime
+from interpreter_pool.sandbox.run import files
+from interpreter_pool.sandbox.run.capture import Capture
+from interpreter_pool.sandbox.run.job import Job
+from interpreter_pool.sandbox.run.pair import Pair
+from interpreter_pool.sandbox.run.run_jail import Prewarmed
+from interpreter_pool.sandbox.run.stop import Stop
 
 JOB = Job(b"", (), b"input", Limits(), files={"name": b"content"})
 
@@ -57,18 +58,18 @@ def fails_without_leaks(make: Callable[[], Any], most: int = 20) -> int:
     raise AssertionError(f"it can't be made with {most} descriptors")
 
 
-def spare() -> Spare:
-    """Descriptors as a spare has them; of this process, which must not be harmed."""
+def prewarmed() -> Prewarmed:
+    """Descriptors as a prewarmed process has them; of this process, which must not be harmed."""
     jobs, other = socket.socketpair()
     other.close()
-    return Spare(1, jobs, os.pidfd_open(os.getpid()))
+    return Prewarmed(1, jobs, os.pidfd_open(os.getpid()))
 
 
 def test_a_pair_that_can_not_be_had_keeps_nothing():
-    """It closes both spares, whose it is, and the stream that it had made."""
+    """It closes both prewarmed processes, whose it is, and the stream that it had made."""
     before = open_now()
     for room in (0, 1, 2, 3):
-        ends = [(SimpleNamespace(), spare(), JOB) for _ in range(2)]
+        ends = [(SimpleNamespace(), prewarmed(), JOB) for _ in range(2)]
         with room_for(room), pytest.raises(OSError, match="Too many open files"):
             Pair(ends[0], ends[1], Stop())
         assert open_now() == before, f"with room for {room}"
@@ -136,9 +137,11 @@ def test_a_keeper_that_can_not_copy_files_keeps_nothing(tmp_path):
     """It lives on, and is asked for more branches: it must not run out of descriptors."""
     (tmp_path / "old").mkdir()
     folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
-    keeper = SimpleNamespace(_folder=folder, _names=set(), _change_names=lambda change: change())
+    family_init = SimpleNamespace(
+        _folder=folder, _names=set(), _change_names=lambda change: change()
+    )
     before = open_now()
     with room_for(1), pytest.raises(OSError, match="Too many open files"):
-        Keeper._copy(keeper, "old", "new")
+        FamilyInit._copy(family_init, "old", "new")
     assert open_now() == before
     os.close(folder)

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interpreter_pool.sandbox.dialogue import Dialogue, Fault, LastWord
-from interpreter_pool.sandbox.guest.dialogue import (
+from interpreter_pool.sandbox.guest.run.dialogue import (
     CALL,
     FAILED,
     GARBLED,
@@ -20,6 +19,7 @@ from interpreter_pool.sandbox.guest.dialogue import (
     VALUE,
     WELL,
 )
+from interpreter_pool.sandbox.run.dialogue import Dialogue, Fault, LastWord
 
 
 def frame(kind: int, body: bytes = b"body") -> bytes:

@@ -10,8 +10,10 @@ import sys
 
 import pytest
 
-from interpreter_pool.sandbox import SetupError, doctor, host
-from interpreter_pool.sandbox.nsjail import VARIABLE
+from interpreter_pool.sandbox import SetupError
+from interpreter_pool.sandbox.host import doctor
+from interpreter_pool.sandbox.host import probe as host
+from interpreter_pool.sandbox.jail.nsjail import VARIABLE
 
 
 def test_every_layer_is_told():
@@ -57,7 +59,7 @@ def test_a_broken_nsjail_costs_the_namespaces_tier_only(monkeypatch, tmp_path):
 
 def test_without_landlock_the_advice_says_how_to_get_it(monkeypatch):
     """A kernel without Landlock is told as such, and its tier does not hold."""
-    monkeypatch.setattr("interpreter_pool.sandbox.guest.landlock.probe", lambda: 0)
+    monkeypatch.setattr("interpreter_pool.sandbox.guest.jail.landlock.probe", lambda: 0)
     by_name = {finding.name: finding for finding in doctor.examine().findings}
     assert not by_name["landlock"].held
     assert "lsm=" in by_name["landlock"].advice

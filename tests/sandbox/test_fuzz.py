@@ -16,23 +16,23 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from interpreter_pool import Limits, SetupError
-from interpreter_pool.sandbox.arbiter import Arbiter
-from interpreter_pool.sandbox.call import Call, _Outcome
-from interpreter_pool.sandbox.family import Family, _fault
-from interpreter_pool.sandbox.files import Pattern, collect
-from interpreter_pool.sandbox.guest import protocol, wire
-from interpreter_pool.sandbox.guest.report import REGION, SIZE, Report
-from interpreter_pool.sandbox.guest.scratch import wipe
-from interpreter_pool.sandbox.guest.session import FAULT, HEADER, RESULT
-from interpreter_pool.sandbox.guest.tree import copy_tree
-from interpreter_pool.sandbox.host import Wish, settle
-from interpreter_pool.sandbox.jail import JailLost, quoted, understood
+from interpreter_pool.sandbox.guest.jail import protocol, wire
+from interpreter_pool.sandbox.guest.jail.report import REGION, SIZE, Report
+from interpreter_pool.sandbox.guest.jail.scratch import wipe
+from interpreter_pool.sandbox.guest.jail.tree import copy_tree
+from interpreter_pool.sandbox.guest.session.head import FAULT, HEADER, RESULT
+from interpreter_pool.sandbox.host.probe import Requirements, probe_host
+from interpreter_pool.sandbox.jail.jail import JailLost, quoted, understood
+from interpreter_pool.sandbox.jail.runtime import Runtime
 from interpreter_pool.sandbox.reasons import End, decide
-from interpreter_pool.sandbox.runtime import Runtime
-from interpreter_pool.sandbox.spares import RunJail, Spare
-from interpreter_pool.sandbox.state import StateLost
-from interpreter_pool.sandbox.template import SetupFailed, SetupRefused, Template
-from interpreter_pool.sandbox.watch import _look_through
+from interpreter_pool.sandbox.run.files import Pattern, collect
+from interpreter_pool.sandbox.run.resource_monitor import _look_through
+from interpreter_pool.sandbox.run.run_jail import Prewarmed, RunJail
+from interpreter_pool.sandbox.session.call import Call, _Outcome
+from interpreter_pool.sandbox.session.family import Family, _fault
+from interpreter_pool.sandbox.session.state import StateLost
+from interpreter_pool.sandbox.session.supervisor import Supervisor
+from interpreter_pool.sandbox.snapshot.template import SetupFailed, SetupRefused, Template
 
 fuzz = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -69,10 +69,10 @@ frames = values.map(wire.encode) | st.binary(max_size=100)
 def plan():
     """A plan that works here; what it plans is not what is tested."""
     runtime = Runtime()
-    ground = settle(Wish(tier="landlock"), Limits(), runtime)
-    ground.jail.close()
-    yield ground.plan
-    ground.plan.launcher.close()
+    probed = probe_host(Requirements(tier="landlock"), Limits(), runtime)
+    probed.jail.close()
+    yield probed.plan
+    probed.plan.launcher.close()
     runtime.close()
 
 
@@ -177,35 +177,35 @@ def _end(wait_status: int) -> End:
 @example([(protocol.EVENT.pack(b"r", 1, 0, 0), ("socket", "file"))], "spare")
 @example([(protocol.EVENT.pack(b"r", 1, 0, 0), ("socket", "pidfd", "file"))], "spare")
 @example([(protocol.EVENT.pack(b"h", 1, 0, 0), ("file", "file"))], "hold")
-def test_events_are_taken_or_the_jail_is_lost(plan, sent, question):
-    """Whatever a zygote says of spares, ends and scratches: an answer of that kind, or `JailLost`."""
+def test_events_are_taken_or_the_jail_is_lost(plan, sent, notification):
+    """Whatever a zygote says of prewarmed processes, ends and scratches: an answer of that kind, or `JailLost`."""
     before = descriptors()
     with Zygote(plan) as zygote:
         ours, theirs = socket.socketpair()
-        spare = Spare(1, ours, os.pidfd_open(os.getpid()))
+        prewarmed = Prewarmed(1, ours, os.pidfd_open(os.getpid()))
         for data, with_these in sent:
             zygote.say(data, with_these)
         zygote.socket.shutdown(socket.SHUT_WR)
         try:
-            match question:
+            match notification:
                 case "spare":
-                    found = zygote.jail.next_spare()
+                    found = zygote.jail.next_prewarmed()
                     assert found.pid == os.getpid()
                     found.close()
                 case "exit":
                     while True:
-                        if (ended := zygote.jail.wait_exit(spare, 1.0)) is None:
+                        if (ended := zygote.jail.wait_exit(prewarmed, 1.0)) is None:
                             break
                         assert 0 <= ended[0] < 1 << 16 and ended[1] >= 0
                         decide(_end(ended[0]))
                 case "hold":
-                    folder = zygote.jail.hold(spare)
+                    folder = zygote.jail.hold(prewarmed)
                     if folder is not None:
                         os.close(folder)
         except JailLost:
             pass
         finally:
-            spare.close()
+            prewarmed.close()
             theirs.close()
     assert descriptors() <= before
 
@@ -231,7 +231,7 @@ def test_a_templates_words_are_understood_or_it_is_lost(sent):
     template._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     template.pidfd = -1
     template._scratch = None
-    template.nursery = _Silent()
+    template.fork_server = _Silent()
     for data, with_these in sent:
         made = [_descriptor(kind) for kind in with_these]
         socket.send_fds(other, [data], made)
@@ -251,22 +251,22 @@ def test_a_templates_words_are_understood_or_it_is_lost(sent):
 
 
 class _Silent:
-    """A nursery that has logged nothing."""
+    """A fork server that has logged nothing."""
 
     def log(self) -> str:
         return ""
 
 
 def family() -> tuple[Family, socket.socket]:
-    """A family as far as it listens to its keeper, and the keeper's end."""
+    """A family as far as it listens to its family init, and the family init's end."""
     import threading
 
     made = Family.__new__(Family)
-    made._keeper, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    made._keeper.setblocking(False)
+    made._family_init, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    made._family_init.setblocking(False)
     made._attending = threading.Lock()
     made._words = []
-    made._arbiter = Arbiter(0)
+    made._supervisor = Supervisor(0)
     return made, other
 
 
@@ -276,11 +276,11 @@ def family() -> tuple[Family, socket.socket]:
 @example([wire.encode(("exit", 7, HUGE, 0))])
 @example([wire.encode(("exit", 7, 0, -1))])
 def test_a_keepers_words_are_kept_or_it_is_lost(sent):
-    """Words of a keeper that were not asked for are kept, few of them, or it is lost."""
+    """Words of a family init that were not asked for are kept, few of them, or it is lost."""
     made, other = family()
     state = _Ending()
     state.inner = 7
-    made._arbiter.know(state)
+    made._supervisor.know(state)
     for data in sent:
         other.send(data)
     try:
@@ -288,14 +288,14 @@ def test_a_keepers_words_are_kept_or_it_is_lost(sent):
     except JailLost:
         pass
     finally:
-        made._keeper.close()
+        made._family_init.close()
         other.close()
     if state.ended is not None:
         decide(_end(state.ended[0]))
 
 
 class _Ending:
-    """A state whose end a keeper tells."""
+    """A state whose end a family init tells."""
 
     ended: tuple[int, float] | None = None
     pid = os.getpid()
@@ -316,7 +316,7 @@ def test_a_keeper_that_talks_without_end_is_lost():
                 pass
             made.attend()
             assert time.monotonic() < began + 10
-    made._keeper.close()
+    made._family_init.close()
     other.close()
 
 
@@ -504,5 +504,5 @@ def test_a_new_state_that_goes_is_lost():
         state.jobs = ours
         with pytest.raises(StateLost):
             made._expect(state, b"h")
-        for each in (ours, made._keeper, other):
+        for each in (ours, made._family_init, other):
             each.close()

@@ -4,11 +4,13 @@ import os
 
 import pytest
 
-from interpreter_pool.sandbox import Limits, PolicyError, SetupError, cgroups, cpus
-from interpreter_pool.sandbox.cpus import usable_cpus
-from interpreter_pool.sandbox.host import Wish, settle, writable_cgroup
-from interpreter_pool.sandbox.nsjail import VARIABLE
-from interpreter_pool.sandbox.runtime import Runtime
+from interpreter_pool.sandbox import Limits, PolicyError, SetupError
+from interpreter_pool.sandbox.host import cpus
+from interpreter_pool.sandbox.host.cpus import usable_cpus
+from interpreter_pool.sandbox.host.probe import Requirements, probe_host, writable_cgroup
+from interpreter_pool.sandbox.jail import cgroups
+from interpreter_pool.sandbox.jail.nsjail import VARIABLE
+from interpreter_pool.sandbox.jail.runtime import Runtime
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def runtime():
 def test_an_unknown_tier_is_refused(tier):
     """The message shows the value and the tiers there are."""
     with pytest.raises(PolicyError, match="namespaces, landlock, none") as caught:
-        Wish(tier=tier)
+        Requirements(tier=tier)
     assert repr(tier) in str(caught.value)
 
 
@@ -29,7 +31,7 @@ def test_an_unknown_tier_is_refused(tier):
 def test_an_unknown_requirement_is_refused(require):
     """Requiring no confinement means nothing."""
     with pytest.raises(PolicyError, match="require="):
-        Wish(require=require)
+        Requirements(require=require)
 
 
 @pytest.mark.parametrize(
@@ -38,30 +40,30 @@ def test_an_unknown_requirement_is_refused(require):
 def test_a_tier_below_what_is_required_is_refused(tier, require):
     """Contradictions are refused before anything is tried."""
     with pytest.raises(PolicyError, match="weaker"):
-        Wish(tier=tier, require=require)
+        Requirements(tier=tier, require=require)
 
 
 @pytest.mark.parametrize(
     "wish, tiers",
     [
-        (Wish(), ("namespaces", "landlock")),
-        (Wish(require="namespaces"), ("namespaces",)),
-        (Wish(require="landlock"), ("namespaces", "landlock")),
-        (Wish(tier="none"), ("none",)),
-        (Wish(tier="landlock", require="landlock"), ("landlock",)),
+        (Requirements(), ("namespaces", "landlock")),
+        (Requirements(require="namespaces"), ("namespaces",)),
+        (Requirements(require="landlock"), ("namespaces", "landlock")),
+        (Requirements(tier="none"), ("none",)),
+        (Requirements(tier="landlock", require="landlock"), ("landlock",)),
     ],
 )
-def test_what_is_tried(wish, tiers):
+def test_what_is_tried(requirements, tiers):
     """From the strongest down to what is required; none is never tried unless named."""
-    assert wish.tiers() == tiers
+    assert requirements.tiers() == tiers
 
 
 def test_the_reasons_of_all_tiers_are_told_when_nothing_works(runtime, monkeypatch):
     """Where no jail starts, the error tells for every tier what stood in its way."""
     monkeypatch.setenv(VARIABLE, "/nonexistent")
-    monkeypatch.setattr("interpreter_pool.sandbox.guest.landlock.probe", lambda: 0)
+    monkeypatch.setattr("interpreter_pool.sandbox.guest.jail.landlock.probe", lambda: 0)
     with pytest.raises(SetupError) as caught:
-        settle(Wish(), Limits(), runtime)
+        probe_host(Requirements(), Limits(), runtime)
     assert "namespaces: " in str(caught.value)
     assert VARIABLE in str(caught.value)
     assert "landlock: " in str(caught.value)
@@ -71,21 +73,21 @@ def test_the_reasons_of_all_tiers_are_told_when_nothing_works(runtime, monkeypat
 def test_a_passed_over_tier_is_told(runtime, monkeypatch):
     """Falling back is never silent: the ground says why the stronger tier was passed over."""
     monkeypatch.setenv(VARIABLE, "/nonexistent")
-    ground = settle(Wish(), Limits(), runtime)
+    probed = probe_host(Requirements(), Limits(), runtime)
     try:
-        assert ground.plan.tier == "landlock"
-        (why,) = ground.passed_over
+        assert probed.plan.tier == "landlock"
+        (why,) = probed.passed_over
         assert why.startswith("namespaces: ")
         assert VARIABLE in why
     finally:
-        ground.jail.close()
-        ground.plan.launcher.close()
+        probed.jail.close()
+        probed.plan.launcher.close()
 
 
 def test_a_preload_that_fails_is_the_callers(runtime):
     """A module that can't be imported is named; no weaker tier is tried for it."""
     with pytest.raises(SetupError, match="no_such_module") as caught:
-        settle(Wish(preload=("no_such_module",)), Limits(), runtime)
+        probe_host(Requirements(preload=("no_such_module",)), Limits(), runtime)
     assert caught.value.step == "preload no_such_module"
 
 
@@ -113,6 +115,6 @@ def test_usable_cpus_are_affinity_cut_to_the_quota(monkeypatch, affinity, quota,
 
 def test_a_landlock_that_does_not_govern_truncation_is_refused(monkeypatch):
     """Before ABI 3 any file of the same owner could be emptied: no tier stands on that."""
-    monkeypatch.setattr("interpreter_pool.sandbox.guest.landlock.probe", lambda: 2)
+    monkeypatch.setattr("interpreter_pool.sandbox.guest.jail.landlock.probe", lambda: 2)
     with Runtime() as runtime, pytest.raises(SetupError, match="truncation"):
-        settle(Wish(tier="landlock"), Limits(), runtime)
+        probe_host(Requirements(tier="landlock"), Limits(), runtime)

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from interpreter_pool import PolicyError
-from interpreter_pool.sandbox.distributions import find_packages
-from interpreter_pool.sandbox.interpreter import current
+from interpreter_pool.sandbox.host.distributions import find_packages
+from interpreter_pool.sandbox.host.interpreter import current
 
 
 def test_the_current_interpreter_is_described_by_real_paths():

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from interpreter_pool.sandbox.job import in_memory
+from interpreter_pool.sandbox.run.job import in_memory
 
 
 def test_what_a_program_reads_it_cannot_change():

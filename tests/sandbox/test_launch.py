@@ -6,8 +6,8 @@ import tempfile
 
 import pytest
 
-from interpreter_pool.sandbox.launch import Launcher, is_reachable, is_readable
-from interpreter_pool.sandbox.layout import Mounts
+from interpreter_pool.sandbox.jail.launch import Launcher, is_reachable, is_readable
+from interpreter_pool.sandbox.jail.layout import Mounts
 
 
 @pytest.fixture

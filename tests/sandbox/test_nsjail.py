@@ -4,10 +4,11 @@ import os
 
 import pytest
 
-from interpreter_pool.sandbox import SetupError, nsjail
-from interpreter_pool.sandbox.interpreter import DEVICES, current
-from interpreter_pool.sandbox.layout import in_namespaces
-from interpreter_pool.sandbox.nsjail import INNER_ID, VARIABLE, locate
+from interpreter_pool.sandbox import SetupError
+from interpreter_pool.sandbox.host.interpreter import DEVICES, current
+from interpreter_pool.sandbox.jail import nsjail
+from interpreter_pool.sandbox.jail.layout import in_namespaces
+from interpreter_pool.sandbox.jail.nsjail import INNER_ID, VARIABLE, locate
 
 
 @pytest.fixture

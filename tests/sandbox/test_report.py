@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from interpreter_pool.sandbox.guest import wire
-from interpreter_pool.sandbox.guest.report import (
+from interpreter_pool.sandbox.guest.jail import wire
+from interpreter_pool.sandbox.guest.jail.report import (
     MAX_MESSAGE,
     MAX_TRACEBACK,
     REGION,

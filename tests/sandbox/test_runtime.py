@@ -8,12 +8,13 @@ import time
 
 import pytest
 
-from interpreter_pool.sandbox import SetupError, runtime
-from interpreter_pool.sandbox.runtime import Runtime, sweep
+from interpreter_pool.sandbox import SetupError
+from interpreter_pool.sandbox.jail import runtime
+from interpreter_pool.sandbox.jail.runtime import Runtime, sweep
 
 OWNER = """
 import sys
-from interpreter_pool.sandbox.runtime import Runtime
+from interpreter_pool.sandbox.jail.runtime import Runtime
 runtime = Runtime()
 folder = runtime.make_folder("scratch-0")
 open(folder + "/left", "w").close()

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from interpreter_pool.sandbox.guest import scratch
-from interpreter_pool.sandbox.guest.scratch import wipe
+from interpreter_pool.sandbox.guest.jail import scratch
+from interpreter_pool.sandbox.guest.jail.scratch import wipe
 
 
 @pytest.fixture

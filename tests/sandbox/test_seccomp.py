@@ -10,8 +10,9 @@ import pyseccomp
 import pytest
 from bpf import ALLOW, INSTRUCTION, KILL_PROCESS, ask, errno_of
 
-from interpreter_pool.sandbox import SetupError, seccomp, syscalls
-from interpreter_pool.sandbox.guest.syscall_filter import PID_MARK, Filter
+from interpreter_pool.sandbox import SetupError
+from interpreter_pool.sandbox.guest.jail.syscall_filter import PID_MARK, Filter
+from interpreter_pool.sandbox.jail import seccomp, syscalls
 
 MACHINES = {"x86_64": pyseccomp.Arch.X86_64, "aarch64": pyseccomp.Arch.AARCH64}
 FOREIGN = {"x86_64": pyseccomp.Arch.X86, "aarch64": pyseccomp.Arch.ARM}
@@ -184,7 +185,7 @@ def test_what_is_not_needed_is_refused(filter_):
 
 @pytest.mark.parametrize("name", ["clone3", "io_uring_setup", "fchmodat2", "memfd_secret"])
 def test_newer_ways_fall_back_to_older_ones(filter_, name):
-    """Calls with an older twin do not exist: libc then uses the one that can be looked into."""
+    """Calls with an older checkpoint do not exist: libc then uses the one that can be looked into."""
     assert errno_of(filter_(name, 0x100, 88)) == errno.ENOSYS
 
 

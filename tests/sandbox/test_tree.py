@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from interpreter_pool.sandbox.guest import tree
-from interpreter_pool.sandbox.guest.scratch import wipe
+from interpreter_pool.sandbox.guest.jail import tree
+from interpreter_pool.sandbox.guest.jail.scratch import wipe
 
 
 def descriptors() -> int:
@@ -14,7 +14,7 @@ def descriptors() -> int:
 
 @pytest.mark.parametrize("kind", ["a folder too deep", "a file that is there already"])
 def test_a_copy_that_fails_keeps_no_descriptor(tmp_path, kind):
-    """A keeper copies for every branch that its program asks for: it must not run out of them."""
+    """A family init copies for every branch that its program asks for: it must not run out of them."""
     source, target = tmp_path / "source", tmp_path / "target"
     if kind == "a folder too deep":
         source.mkdir()

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from interpreter_pool import ExitReason, Limits
-from interpreter_pool.sandbox.watch import Watch
+from interpreter_pool.sandbox.run.resource_monitor import ResourceMonitor
 
 HOLDER = """
 import sys, threading
@@ -42,9 +42,9 @@ def holder():
         process.kill()
 
 
-def watch(pid=0, *, memory=False, threads=False, scratch=None, **limits) -> Watch:
+def watch(pid=0, *, memory=False, threads=False, scratch=None, **limits) -> ResourceMonitor:
     """A watch on `pid`; this test process stands for the zygote that it was forked from."""
-    return Watch(
+    return ResourceMonitor(
         pid, os.getpid(), Limits(**limits), memory=memory, threads=threads, scratch=scratch
     )
 
@@ -63,7 +63,7 @@ def test_memory_is_counted_beyond_the_zygotes(holder):
 
 def test_threads_over_the_limit_are_denied(holder):
     """The limit itself is fine, one more is `denied`."""
-    looking = Watch(
+    looking = ResourceMonitor(
         holder.pid, os.getpid(), Limits(threads=3), memory=False, threads=True, scratch=None
     )
     holder.tell("threads 2")

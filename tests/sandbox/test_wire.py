@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from interpreter_pool.sandbox.guest import wire
-from interpreter_pool.sandbox.guest.wire import WireError, decode, encode
+from interpreter_pool.sandbox.guest.jail import wire
+from interpreter_pool.sandbox.guest.jail.wire import WireError, decode, encode
 
 text = st.text(st.characters(codec=None, exclude_categories=()))  # lone surrogates too
 hashable_scalars = (

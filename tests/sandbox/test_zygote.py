@@ -5,10 +5,10 @@ import sys
 
 ORPHAN = """
 import os, select, socket, sys
-from interpreter_pool.sandbox.guest.zygote import Zygote
+from interpreter_pool.sandbox.guest.jail.zygote import Zygote
 
 class Confinement:
-    def spare(self, shape):
+    def prewarmed process(self, shape):
         # Where a real one asks for the death signal, the parent is gone already.
         select.select([gate], [], [])
 

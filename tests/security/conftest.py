@@ -155,5 +155,5 @@ def victim() -> Iterator["subprocess.Popen[bytes]"]:
 
 @pytest.fixture
 def jail_pids(pool) -> list[int]:
-    """Every process of the pool, as the host counts them: launchers, zygotes, spares."""
+    """Every process of the pool, as the host counts them: launchers, zygotes, prewarmed processes."""
     return sorted(each.pid for each in psutil.Process().children(recursive=True))

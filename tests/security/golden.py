@@ -14,8 +14,8 @@ import pyseccomp
 sys.path.append(str(Path(__file__).parents[1] / "sandbox"))
 import bpf
 
-from interpreter_pool.sandbox import seccomp, syscalls
-from interpreter_pool.sandbox.guest.syscall_filter import PID_MARK
+from interpreter_pool.sandbox.guest.jail.syscall_filter import PID_MARK
+from interpreter_pool.sandbox.jail import seccomp, syscalls
 
 FOLDER = Path(__file__).parent / "golden"
 ARCHES = {"x86_64": pyseccomp.Arch.X86_64, "aarch64": pyseccomp.Arch.AARCH64}

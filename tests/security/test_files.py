@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from interpreter_pool import sandbox
-from interpreter_pool.sandbox.runtime import _base
+from interpreter_pool.sandbox.jail.runtime import _base
 
 OPEN = """
 import glob, json, os, sys

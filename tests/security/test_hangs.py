@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from interpreter_pool.sandbox import runtime
+from interpreter_pool.sandbox.jail import runtime
 
 from .conftest import GRACE_S
 
@@ -179,14 +179,14 @@ def test_h5_nothing_outlives_its_host(tier):
     """H5: when the host process is killed mid-run, every process of its jails ends by itself."""
     command = [sys.executable, "-c", HOST, tier]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as host:
-        members = [psutil.Process(int(pid)) for pid in host.stdout.readline().split()]
-        assert members
+        process_tree = [psutil.Process(int(pid)) for pid in host.stdout.readline().split()]
+        assert process_tree
         host.kill()
-    gone, alive = psutil.wait_procs(members, timeout=5)
+    gone, alive = psutil.wait_procs(process_tree, timeout=5)
     for each in alive:
         with contextlib.suppress(psutil.Error):
             each.kill()
-    assert not alive and len(gone) == len(members)
+    assert not alive and len(gone) == len(process_tree)
     # What can't end by itself, folders and cgroups, the next pool on this host sweeps up.
     runtime.sweep()
     left = [name for name in os.listdir(runtime._base()) if name.startswith(f"{host.pid}-")]

@@ -8,7 +8,7 @@ import resource
 import pytest
 
 from interpreter_pool import Limits, PolicyError, Pool
-from interpreter_pool.sandbox.guest import capabilities
+from interpreter_pool.sandbox.guest.jail import capabilities
 
 SIGNALS = """
 import json, os, signal, sys
@@ -329,7 +329,9 @@ def test_p5_neighbours_keep_their_limits_and_priorities(attack, outside, jail_pi
     args = [str(pid) for pid in before]
     assert attack.report(NEIGHBOURS, args=args) == []
     for pid, standing in before.items():
-        if os.path.exists(f"/proc/{pid}"):  # a spare that has become a run is gone by now
+        if os.path.exists(
+            f"/proc/{pid}"
+        ):  # a prewarmed process that has become a run is gone by now
             assert _standing(pid) == standing
     assert "prlimit" in outside.report(NEIGHBOURS, args=[str(victim.pid)])
 

@@ -262,7 +262,7 @@ print(json.dumps(sorted(got)))
 
 def test_s1_no_process_of_another_can_be_reached(parties, pool, outside, victim):
     """S1: by no id, of this namespace or the host's: no signal, limit, priority, affinity, memory,
-    file; not of a parked state, a branch, a running call, a keeper or a zygote.
+    file; not of a parked state, a branch, a running call, a family init or a zygote.
     """
     one, two = parties.hostile.fork(2)
     assert two.run("secret = 1").ok
@@ -271,9 +271,11 @@ def test_s1_no_process_of_another_can_be_reached(parties, pool, outside, victim)
     states = [
         state for each in (one, two, parties.hostile, parties.other) for state in each.states()
     ]
-    keepers = [parties.hostile.held.family.pid, parties.other.held.family.pid]
+    family_inits = [parties.hostile.held.family.pid, parties.other.held.family.pid]
     host_ids = (
-        [state.pid for state in states] + keepers + [pool.engine.fork_server.nursery().zygote_pid]
+        [state.pid for state in states]
+        + family_inits
+        + [pool.engine.families.fork_server().zygote_pid]
     )
     pids = sorted({*range(-3, 64), *host_ids, *(-pid for pid in host_ids)})
     for each in (one, parties.hostile):
@@ -288,7 +290,7 @@ def test_s1_no_process_of_another_can_be_reached(parties, pool, outside, victim)
 
 
 def test_s1_nothing_can_be_loosened(parties, outside):
-    """S1: no state makes itself dumpable, lets itself be traced, or outlives its keeper."""
+    """S1: no state makes itself dumpable, lets itself be traced, or outlives its family init."""
     calls = [("prctl", 4, 1), ("prctl", 0x59616D61, 2**64 - 1), ("prctl", 1, 0), ("prctl", 36, 1),
              ("prctl", 23 + 1, 0), ("setpgid", 0, 0), ("setsid",), ("personality", 0x40000)]  # fmt: skip
     code = program(*calls)
@@ -608,8 +610,8 @@ def test_s3_what_was_forked_and_did_not_arrive_is_ended(parties):
     with contextlib.suppress(SessionLost, PolicyError):
         hostile.run("1", timeout=1)
     states = {state.pid for each in (hostile, branch) for state in each.states()}
-    keeper = psutil.Process(branch.held.family.pid)
-    wait_until(lambda: {each.pid for each in keeper.children()} <= states)
+    family_init = psutil.Process(branch.held.family.pid)
+    wait_until(lambda: {each.pid for each in family_init.children()} <= states)
     assert branch.run("x").value == "1"
     branch.close()
 
@@ -732,7 +734,7 @@ for each in gc.get_objects():
     if type(each).__name__ == "Head":
         each._die_too = lambda: 0
 """
-"""From here on, what is forked from this state does not ask to die with its keeper."""
+"""From here on, what is forked from this state does not ask to die with its family init."""
 
 DEAF = """
 import gc, time
@@ -756,7 +758,7 @@ time.sleep(60)
 
 
 def test_h5_a_state_that_would_outlive_its_keeper_does_not(parties):
-    """H5: one that has left out its parent-death signal ends when its keeper is killed, though
+    """H5: one that has left out its parent-death signal ends when its family init is killed, though
     nobody calls it again.
     """
     session = parties.pool.session()
@@ -773,10 +775,10 @@ def test_h5_a_state_that_would_outlive_its_keeper_does_not(parties):
     "landlock" not in TIERS, reason="elsewhere a pid namespace ends with its keeper"
 )
 def test_h5_a_state_that_would_outlive_its_host_does_not():
-    """H5: nor when the host is killed, without namespaces, and its keeper does not see it go."""
+    """H5: nor when the host is killed, without namespaces, and its family init does not see it go."""
     host = subprocess.Popen([sys.executable, "-c", DEATHLESS_HOST], stdout=subprocess.PIPE)
-    head, keeper = map(psutil.Process, map(int, host.stdout.readline().split()))
-    keeper.suspend()
+    head, family_init = map(psutil.Process, map(int, host.stdout.readline().split()))
+    family_init.suspend()
     host.kill()
     host.wait()
     host.stdout.close()

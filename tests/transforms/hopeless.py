@@ -18,7 +18,7 @@ def hopeless_pool(tier: str, monkeypatch) -> Iterator[Pool]:
     with Pool(1, tier=tier) as pool:
         worker = pool.engine.workers[0]
         wait_until(lambda: worker.is_alive and worker.jail is not None)
-        monkeypatch.setattr("interpreter_pool.sandbox.spares.RunJail.start", refuse)
+        monkeypatch.setattr("interpreter_pool.sandbox.run.run_jail.RunJail.start", refuse)
         os.kill(worker.jail.zygote_pid, signal.SIGKILL)
         wait_until(lambda: pool.stats().workers_alive == 0)
         yield pool

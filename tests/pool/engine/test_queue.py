@@ -12,7 +12,7 @@ from interpreter_pool.pool.engine.queue import Queue
 from interpreter_pool.pool.engine.task import Task
 from interpreter_pool.pool.engine.timer import Timer
 from interpreter_pool.sandbox import Result
-from interpreter_pool.sandbox.job import Job
+from interpreter_pool.sandbox.run.job import Job
 
 
 def make_task(timeout_s: float | None = None) -> Task:

@@ -27,7 +27,7 @@ from interpreter_pool.pool.judge import Outcome
 from interpreter_pool.pool.judge.judging import Judging
 from interpreter_pool.pool.judge.plan import WALL_FACTOR, Item, judging_limits
 from interpreter_pool.sandbox.limits import MAX_SECONDS
-from interpreter_pool.sandbox.stop import Stop
+from interpreter_pool.sandbox.run.stop import Stop
 
 DOUBLE = "print(2 * int(input()))"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from interpreter_pool.pool.judge import values
 from interpreter_pool.pool.judge.values import Rule, canonical, difference
-from interpreter_pool.sandbox.guest import wire
+from interpreter_pool.sandbox.guest.jail import wire
 
 STRICT, NUMERIC = Rule(), Rule(numeric=True)
 CLOSE = Rule(numeric=True, abs_tol=0.01, rel_tol=0.001)

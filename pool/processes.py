@@ -1,0 +1,75 @@
+"""What a session holds: its states, and the family that they are of."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from ..sandbox.session.family import Family
+from ..sandbox.session.state import State
+from .mailbox import Mailbox
+
+
+class SessionProcesses:
+    """The processes of one session. Who has the turn may change them; `drop` ends them all.
+
+    Knows neither its session nor their pool: a pool keeps what is open, and would otherwise never
+    be collected when nobody has it, or its sessions, any more.
+    on_drop: called with this when it holds nothing any more.
+    """
+
+    def __init__(
+        self, family: Family, head: State, on_drop: "Callable[[SessionProcesses], object]"
+    ) -> None:
+        self.turns = Mailbox()
+        self.past: deque[State] = deque()  # earlier states, the last one at the end
+        self._on_drop = on_drop
+        self.take(family, head)
+
+    def take(self, family: Family, head: State) -> None:
+        """Begin with the first state of a family."""
+        family.use()
+        self.family = family
+        self.head: State | None = head
+        self.why_lost = ""
+        self.used_at = time.monotonic()
+
+    def idle_s(self) -> float:
+        """Seconds since the last call; 0 while one is made."""
+        return 0.0 if self.turns.is_busy else time.monotonic() - self.used_at
+
+    def states(self) -> list[State]:
+        """Its processes, as they are now."""
+        head = self.head
+        return [] if head is None else [*self.past, head]
+
+    def zygote_pid(self) -> int:
+        """The process that all of them have their first pages from."""
+        return self.family.fork_server.zygote_pid
+
+    def evict(self, why: str) -> bool:
+        """Take away what it holds, unless it is in use; tell whether that was done."""
+        if not self.turns.try_begin():
+            return False
+        try:
+            held = self.head is not None
+            self.drop(why)
+            return held
+        finally:
+            self.turns.done()
+
+    def abandon(self, why: str) -> None:
+        """Take away what it holds, when the call under way has ended."""
+        with self.turns.turn():
+            self.drop(why)
+
+    def drop(self, why: str) -> None:
+        """End its processes. Whoever calls has the turn."""
+        if self.head is None:
+            return
+        for state in (*self.past, self.head):
+            state.close()
+        self.past.clear()
+        self.head = None
+        self.why_lost = why
+        self.family.unuse()
+        self._on_drop(self)

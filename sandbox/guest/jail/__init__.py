@@ -1,0 +1,1 @@
+"""The zygote, and what confines it and its children."""

@@ -1,0 +1,1 @@
+"""A program, run as Python would run it."""

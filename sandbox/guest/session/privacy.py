@@ -1,0 +1,98 @@
+"""What a branch might still share with its forerunner: looked at from its family init, before it
+runs.
+
+In the namespaces tier a family init has the capability to look; elsewhere a branch lets itself be
+looked at for as long as it takes (PR_SET_DUMPABLE), which the host allows it then and never again.
+"""
+
+import _socket
+import os
+
+
+class Refused(Exception):
+    """A branch that can't be placed faithfully, or has not given up what it had to."""
+
+
+def require_private_descriptors(pid: int) -> None:
+    """Refuse a branch with more than /dev/null as its standard streams, and its socket.
+
+    What a descriptor is open on, its mount and inode tell, which can be asked for without a copy
+    of it: pidfd_getfd is refused by Docker's default profile, and `fd` in /proc by its permissions.
+    """
+    null = os.stat("/dev/null")
+    devices = _devices_of_mounts(pid)
+    own = _socket.socket(_socket.AF_UNIX)
+    try:
+        sockets_mount, _ = _opened("self", own.fileno())
+    finally:
+        own.close()
+    sockets = 0
+    for fd in sorted(map(int, os.listdir(f"/proc/{pid}/fdinfo"))):
+        mount, inode = _opened(pid, fd)
+        if fd < 3 and (devices.get(mount), inode) == (null.st_dev, null.st_ino):
+            continue
+        sockets += mount == sockets_mount
+        if mount != sockets_mount or sockets > 1:
+            raise Refused(f"descriptor {fd} is open")
+
+
+def _opened(pid: int | str, fd: int) -> tuple[int, int]:
+    """The mount and the inode that a process's descriptor is open on (their numbers)."""
+    with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii", errors="replace") as file:
+        fields = dict(line.split(":\t", 1) for line in file if ":\t" in line)
+    return int(fields["mnt_id"]), int(fields["ino"])
+
+
+def _devices_of_mounts(pid: int) -> dict[int, int]:
+    """The device of each mount that a process sees."""
+    devices = {}
+    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            mount, _, device, _ = line.split(" ", 3)
+            major, minor = device.split(":")
+            devices[int(mount)] = os.makedev(int(major), int(minor))
+    return devices
+
+
+def require_private_maps(pid: int, scratch: str) -> None:
+    """Refuse a branch with shared memory, or with files mapped that lie below `scratch`."""
+    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps:
+        for line in maps:
+            _, permissions, _, _, _, *rest = line.rstrip("\n").split(maxsplit=5)
+            path = rest[0] if rest else ""
+            if path.startswith(scratch + "/"):
+                raise Refused("it has mapped a file of its scratch")
+            if permissions[3] == "s" and not _is_fixed(permissions, path):
+                raise Refused("it has a shared memory map")
+
+
+def _is_fixed(permissions: str, path: str) -> bool:
+    """Whether a shared map is of a file that no program can change: libc maps tables like that."""
+    return (
+        permissions[1] == "-"
+        and path.startswith(("/usr/", "/lib", "/opt/"))
+        and not path.endswith(" (deleted)")
+    )
+
+
+def require_powerless(pid: int, *, bounded: bool) -> None:
+    """Refuse a branch with capabilities or more than one thread; `bounded`: or that could be given
+    some by what it executes. (It executes nothing: a second lock.)
+    """
+    sets = ("CapInh", "CapPrm", "CapEff", "CapAmb", *(["CapBnd"] if bounded else []))
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+        for line in status:
+            name, _, value = line.partition(":")
+            if name in sets and int(value, 16):
+                raise Refused("it kept capabilities")
+            if name == "Threads" and int(value) != 1:
+                raise Refused("it has threads")
+
+
+def require_hidden(pid: int) -> None:
+    """Refuse a branch that can still be looked at without a capability."""
+    try:
+        os.close(os.open(f"/proc/{pid}/maps", os.O_RDONLY))
+    except PermissionError:
+        return
+    raise Refused("it can be looked at")

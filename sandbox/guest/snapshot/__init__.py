@@ -1,0 +1,1 @@
+"""Snapshots, inside their jail."""

@@ -1,0 +1,1 @@
+"""What this host can hold, found by trying; its interpreters and packages."""

@@ -1,0 +1,1 @@
+"""The jail: how it is made, what it is made of, and how it ends."""

@@ -1,0 +1,156 @@
+"""What a test and a program say to each other, as the host sees it: bytes in, decisions out.
+
+No I/O here. `Dialogue` is given what was read from either end, and says what is to be passed on,
+and when it is over. Which frames there are, `guest/dialogue.py` says. Bodies are passed on unread:
+the test's process reads answers as carefully as the host would, and is charged for it.
+"""
+
+import enum
+
+from ..guest.run.dialogue import (
+    CALL,
+    FAILED,
+    GARBLED,
+    HEADER,
+    MAX_ANSWER,
+    MAX_CALL,
+    OWN,
+    RAISED,
+    TOO_LARGE,
+    UNFIT,
+    VALUE,
+    WELL,
+)
+
+MAX_CALLS = 1_000_000
+"""Of one test. Answers decide whether it goes on, so that more are the program's fault."""
+
+_LAST_WORDS = (WELL, FAILED, OWN)
+_MOST_WORDS = 500
+
+
+class Fault(enum.Enum):
+    """Who is to blame for the end of a dialogue."""
+
+    TEST = "test"
+    PROGRAM = "program"
+
+
+class LastWord(enum.Enum):
+    """How a test says that it ended."""
+
+    WELL = WELL
+    FAILED = FAILED
+    OWN = OWN
+    """By naming what is not there: a mistake of its own."""
+
+
+class Dialogue:
+    """One test's calls of one program.
+
+    calls, answers: how many were made and given. asked: the program owes an answer. last_word: how
+    the test has ended; None as long as it has not. fault, why: who has said what can't be, or what
+    can't cross; then it is over.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.answers = 0
+        self.asked = False
+        self.last_word: LastWord | None = None
+        self.fault: Fault | None = None
+        self.why = ""
+        self._from_test = _Frames(MAX_CALL)
+        self._from_program = _Frames(MAX_ANSWER)
+
+    def __repr__(self) -> str:
+        state = f", {self.fault.value} at fault" if self.fault else ""
+        return f"<Dialogue {self.answers} of {self.calls} calls answered{state}>"
+
+    def test_said(self, data: bytes) -> bytes:
+        """Take bytes from the test's end; return what is to be passed on to the program."""
+        found = self._from_test.feed(data)
+        if self._from_test.broken:
+            return self._break(Fault.TEST, "the test said too much at once")
+        if found is None:
+            return b""
+        kind, frame = found
+        if self.asked or self.last_word is not None:
+            return self._break(Fault.TEST, "the test spoke out of turn")
+        if kind == CALL:
+            self.calls += 1
+            if self.calls > MAX_CALLS:
+                return self._break(Fault.PROGRAM, f"the test made more than {MAX_CALLS} calls")
+            self.asked = True
+            return frame
+        words = frame[HEADER.size :][:_MOST_WORDS].decode("utf-8", "replace")
+        if kind in _LAST_WORDS:
+            self.last_word = LastWord(kind)
+            return b""
+        if kind == UNFIT or (kind == TOO_LARGE and not self.answers):
+            return self._break(Fault.TEST, words)
+        if kind == TOO_LARGE:  # which it may be by an answer that it holds
+            return self._break(Fault.PROGRAM, words)
+        if kind == GARBLED and self.answers:
+            return self._break(Fault.PROGRAM, f"its answer can't be read: {words}")
+        return self._break(Fault.TEST, "the test said what makes no sense")
+
+    def program_said(self, data: bytes, *, heard: bool = True) -> bytes:
+        """Take bytes from the program's end; return what is to be passed on to the test. heard: the
+        call has been passed on as a whole.
+        """
+        found = self._from_program.feed(data)
+        if not self.asked or not heard:
+            return self._break(Fault.PROGRAM, "it answered before it was asked")
+        if self._from_program.broken:
+            return self._break(Fault.PROGRAM, "it gave more than one answer, or one too large")
+        if found is None:
+            return b""
+        kind, frame = found
+        if kind in (VALUE, RAISED):
+            self.asked = False
+            self.answers += 1
+            return frame
+        if kind == UNFIT:
+            words = frame[HEADER.size :][:_MOST_WORDS].decode("utf-8", "replace")
+            return self._break(Fault.PROGRAM, f"it returned what can't cross: {words}")
+        return self._break(Fault.PROGRAM, "its answer makes no sense")
+
+    def program_stays_silent(self) -> None:
+        """It has closed its end, and lives on."""
+        self._break(Fault.PROGRAM, "it closed the stream that it should have answered on")
+
+    def _break(self, fault: Fault, why: str) -> bytes:
+        if self.fault is None:
+            self.fault, self.why = fault, why
+        return b""
+
+
+class _Frames:
+    """Bytes that add up to frames, one at a time. broken: they were too large, or more than one."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._pieces = bytearray()
+        self.broken = False
+
+    def feed(self, data: bytes) -> tuple[int, bytes] | None:
+        """Take some bytes; return the kind of the frame that they complete, and the whole of it."""
+        if self._pieces or len(data) < HEADER.size:
+            self._pieces += data
+            if len(self._pieces) < HEADER.size:
+                return None
+        whole = self._pieces or data
+        size, kind = HEADER.unpack_from(whole)
+        missing = HEADER.size + size - len(whole)
+        if size > self._most or missing < 0 or self.broken:
+            self.broken = True
+            self._pieces.clear()
+            return None
+        if missing:
+            if not self._pieces:
+                self._pieces += data
+            return None
+        frame = bytes(whole)
+        self._pieces.clear()
+        return kind, frame

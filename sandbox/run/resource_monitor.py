@@ -1,0 +1,178 @@
+"""Watching what the kernel can't cap here: memory without a cgroup, scratch without a tmpfs."""
+
+import contextlib
+import os
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from ..guest.jail.confine import SPARE_INODES
+from ..limits import Limits
+from ..reasons import ExitReason
+from .process_tree import ProcessTree
+
+if TYPE_CHECKING:
+    import psutil
+
+INTERVAL_S = 0.02
+
+MAX_DEPTH = 100
+"""Folders within folders in a scratch that is watched; what lies deeper could hide from a look."""
+
+SPARE_BYTES = 64 << 10
+"""Of a scratch: folders, and what the file system rounds up."""
+
+
+class ResourceMonitor:
+    """Looks at one run from time to time. `check` says why it must end, or None.
+
+    pid, zygote_pid: the run's process and the zygote's, on the host. scratch: its folder, where
+    its size must be watched; source_bytes: of the program's own file in it, which is ours.
+    members: of a run that may have several processes.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        zygote_pid: int,
+        limits: Limits,
+        *,
+        memory: bool,
+        threads: bool,
+        scratch: str | None,
+        source_bytes: int = 0,
+        process_tree: ProcessTree | None = None,
+    ) -> None:
+        self._process_tree = process_tree
+        self._pid = pid
+        self._zygote_pid = zygote_pid
+        self._memory_bytes = limits.memory_bytes if memory else None
+        self._threads = limits.threads if threads else None
+        self._limits = limits
+        self._scratch = scratch
+        self._spare_bytes = SPARE_BYTES + source_bytes
+        # Looked up at the first check: most runs are over by then.
+        self._process: psutil.Process | None = None
+        self._base = 0
+        self.interval_s = INTERVAL_S
+
+    def check(self) -> tuple[ExitReason, str] | None:
+        import psutil  # most runs are over before a first look
+
+        began = time.monotonic()
+        found = None
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            found = self._check_process()
+        found = found or self._check_scratch()
+        # A tenth of the host's time at most, however much there is to look through.
+        self.interval_s = max(INTERVAL_S, 10 * (time.monotonic() - began))
+        return found
+
+    def _check_process_tree(self, process_tree: ProcessTree) -> tuple[ExitReason, str] | None:
+        pids = process_tree.pids()
+        most = self._limits.processes
+        if most is not None and len(pids) > most:
+            return ExitReason.DENIED, f"ran {len(pids)} of {most} processes"
+        if self._memory_bytes is not None:
+            used = process_tree.held_bytes(pids)
+            if used > self._memory_bytes:
+                return ExitReason.MEMORY, f"held {used} of {self._memory_bytes} bytes"
+        if self._threads is not None and self._limits.tasks is not None:
+            threads = process_tree.threads(pids)
+            if threads > self._limits.tasks:
+                return ExitReason.DENIED, f"ran {threads} threads of {self._limits.tasks} in all"
+        return None
+
+    def _check_process(self) -> tuple[ExitReason, str] | None:
+        if self._process_tree is not None:
+            return self._check_process_tree(self._process_tree)
+        if not self._pid or (self._memory_bytes is self._threads is None):
+            return None
+        if self._process is None:
+            import psutil
+
+            self._process = psutil.Process(self._pid)
+            # The zygote's pages are in every child's count from the beginning.
+            self._base = psutil.Process(self._zygote_pid).memory_info().rss
+        if self._memory_bytes is not None:
+            used = _resident_bytes(self._process) - self._base
+            if used > self._memory_bytes:
+                return ExitReason.MEMORY, f"held {used} of {self._memory_bytes} bytes"
+        if self._threads is not None:
+            threads = self._process.num_threads()
+            if threads > self._threads:
+                return ExitReason.DENIED, f"ran {threads} of {self._threads} threads"
+        return None
+
+    def _check_scratch(self) -> tuple[ExitReason, str] | None:
+        if self._scratch is None or (self._limits.disk_bytes is self._limits.files is None):
+            return None
+        trouble = _look_through(self._scratch, self._limits, self._spare_bytes)
+        return (ExitReason.DENIED, trouble) if trouble else None
+
+
+def _resident_bytes(process: "psutil.Process") -> int:
+    """Resident memory of `process`, also after its main thread has ended before the others: then
+    what /proc shows for the process is that thread's, which has none.
+    """
+    resident: int = process.memory_info().rss
+    if resident:
+        return resident
+    pages = [0]
+    for thread in process.threads():
+        try:
+            with open(f"/proc/{process.pid}/task/{thread.id}/statm", "rb") as statm:
+                pages.append(int(statm.read().split()[1]))
+        except OSError:  # it has just ended
+            continue
+    return max(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _look_through(top: str, limits: Limits, spare_bytes: int) -> str | None:
+    """Add up what lies below the folder `top`; return what is wrong with it, or None.
+
+    Works on descriptors, so that no depth makes a path too long to follow, and stops as soon as
+    something has gone too far. What vanishes meanwhile is passed over; what can't be looked into
+    is as bad as what is too large.
+    """
+    size = files = 0
+    open_: list[tuple[int, list[str]]] = []  # folders from the top down, and what is left in each
+    try:
+        _enter(top, None, open_)
+        while open_:
+            folder, names = open_[-1]
+            if not names:
+                os.close(folder)
+                open_.pop()
+                continue
+            name = names.pop()
+            try:
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                files += 1
+                size += max(status.st_blocks, 1) * 512  # an empty file is something, too
+                if stat.S_ISDIR(status.st_mode):
+                    _enter(name, folder, open_)
+            except PermissionError:
+                return "made a folder that can't be looked into"
+            except OSError:
+                continue
+            if len(open_) > MAX_DEPTH:
+                return f"nested folders deeper than {MAX_DEPTH}"
+            if limits.disk_bytes is not None and size > limits.disk_bytes + spare_bytes:
+                return f"wrote over {limits.disk_bytes} bytes of files"
+            if limits.files is not None and files > limits.files + SPARE_INODES:
+                return f"made over {limits.files} files"
+    finally:
+        for folder, _ in open_:
+            os.close(folder)
+    return None
+
+
+def _enter(name: str, folder: int | None, open_: list[tuple[int, list[str]]]) -> None:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    inner = os.open(name, flags, dir_fd=folder)
+    try:
+        open_.append((inner, os.listdir(inner)))
+    except OSError:
+        os.close(inner)
+        raise

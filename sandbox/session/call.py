@@ -1,0 +1,225 @@
+"""One call of a session, from the host's side: hand over code, watch the clocks, judge the end."""
+
+import contextlib
+import dataclasses
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+from ..guest.jail import wire
+from ..guest.jail.report import MAX_VALUE as MAX_RETURNED
+from ..guest.jail.report import Claim
+from ..guest.session.head import HEADER, JOB, MAX_VALUE, RESULT, pack_job, shortened_value
+from ..jail.jail import JailLost
+from ..reasons import End, ExitReason, decide
+from ..result import GuestException, Result
+from ..run.capture import Capture
+from ..run.job import Job, rlimits_for
+from ..run.resource_monitor import ResourceMonitor
+from ..run.stop import Stop
+from ..run.watchdog import Watchdog
+from .family import Family
+from .state import State
+
+_LONGEST_ANSWER = 8 * MAX_VALUE + MAX_RETURNED
+"""Bytes of what a state may say at the end of a call: a value, and a traceback or what a called
+function returned."""
+
+
+class Call:
+    """Some code on a state that waits for it. `drive` does it all and returns the `Result`.
+
+    After it, `survived` tells whether the state is parked again, with what the code has done to it;
+    else its process is dead, or about to be.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        state: State,
+        job: Job,
+        stop: Stop,
+        *,
+        on_output: Callable[[str, bytes], object] | None = None,
+    ) -> None:
+        self.family = family
+        self.state = state
+        self.job = job
+        self.stop = stop
+        self.survived = False
+        self._on_output = on_output
+        self._watchdog = Watchdog(job.limits, stop)
+        self._answer = bytearray()
+
+    def drive(self, queue_s: float) -> Result:
+        with contextlib.ExitStack() as owned:
+            self.out = owned.enter_context(contextlib.closing(self._capture("stdout")))
+            self.err = owned.enter_context(contextlib.closing(self._capture("stderr")))
+            owned.callback(self.stop.detach)
+            self._hand_over()
+            ended = self._wait()
+            wall_s = time.monotonic() - self._watchdog.began
+            cpu_s = self._watchdog.cpu_s()
+            if not ended:
+                self.state.park()
+            self.out.drain_rest()
+            self.err.drain_rest()
+            if self.out.truncated or self.err.truncated:
+                self.stop(ExitReason.OUTPUT)
+            outcome = self._outcome()
+            status, used_s = self._exit() if ended else (None, None)
+            self.survived = not ended and outcome is not None and self.stop.reason is None
+            end = End(
+                host=self.stop.reason,
+                wait_status=status if ended else outcome.status if outcome else None,
+                out_of_memory=False,
+                memory_limited=self.family.limits.memory_bytes is not None,
+                exception=outcome is not None and outcome.exception is not None,
+                memory_error=outcome is not None and outcome.memory_error,
+            )
+            decision = decide(end)
+            self.survived = self.survived and decision.reason is not ExitReason.MEMORY
+            return Result(
+                reason=decision.reason,
+                exit_code=decision.exit_code,
+                signal=decision.signal,
+                completed=outcome is not None,
+                stdout_bytes=self.out.content(),
+                stderr_bytes=self.err.content(),
+                stdout_truncated=self.out.truncated,
+                stderr_truncated=self.err.truncated,
+                exception=outcome.exception if outcome else None,
+                value=outcome.value if outcome and self.survived else None,
+                returned=outcome.returned if outcome else None,
+                wall_s=wall_s,
+                cpu_s=used_s if used_s is not None else cpu_s,
+                queue_s=queue_s,
+                peak_memory_bytes=None,
+                tier=self.family.fork_server.plan.tier,
+                layers=self.family.fork_server.layers,
+                detail=self._watchdog.detail,
+                id=self.job.id,
+            )
+
+    def _capture(self, name: str) -> Capture:
+        on_output = self._on_output
+        on_data = None if on_output is None else lambda piece: on_output(name, piece)
+        return Capture(self.job.limits.output_bytes, on_data)
+
+    def _hand_over(self) -> None:
+        limits = rlimits_for(self.family.limits, self.family.fork_server, counted=False)
+        payload = pack_job(self.job.source, tuple(limits._replace(cpu=-1)), self.job.call)
+        with self.job.descriptors(self.out.write_end, self.err.write_end) as descriptors:
+            monitor = ResourceMonitor(
+                self.state.pid,
+                self.family.fork_server.zygote_pid,
+                self.family.limits,
+                memory=True,
+                threads=True,
+                scratch=self.family.scratch_of(self.state),
+            )
+            self._watchdog.begin(lambda: self.state.pid, monitor, used_before=True)
+            self.stop.attach(self.state.pidfd)
+            self.state.wake()
+            jobs = self.state.jobs
+            # Of a state that does not take it, the clock has begun all the same.
+            jobs.settimeout(min(10.0, self.job.limits.wall_s or 10.0))
+            with contextlib.suppress(OSError):  # it is gone: what is found from here on tells
+                self.family.tell_home(self.state)
+                socket.send_fds(jobs, [HEADER.pack(JOB, len(payload))], descriptors)
+                jobs.sendall(payload)
+            jobs.setblocking(False)
+        self.out.close_write_end()
+        self.err.close_write_end()
+
+    def _wait(self) -> bool:
+        """Wait until the state has answered, or ended; tell whether it has ended."""
+        poll = select.poll()
+        fds = (self.state.jobs.fileno(), self.state.pidfd, self.out.fd, self.err.fd)
+        for fd in (*fds, *self.family.fds()):
+            poll.register(fd, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll(self._watchdog.until_next_look() * 1e3)}
+            for capture in (self.out, self.err):
+                if capture.fd in ready and not capture.drain():
+                    poll.unregister(capture.fd)
+                    if capture.truncated:
+                        self.stop(ExitReason.OUTPUT)
+            if ready & set(self.family.fds()):
+                self.family.attend()
+            if self.state.jobs.fileno() in ready and self._take_answer():
+                return False
+            if self.state.pidfd in ready:
+                return True
+            self._watchdog.look()
+
+    def _take_answer(self) -> bool:
+        """Take what is there of the answer; tell whether it is whole, or will never be."""
+        with contextlib.suppress(BlockingIOError):
+            try:
+                piece = self.state.jobs.recv(1 << 20)
+            except ConnectionError:
+                piece = b""
+            self._answer += piece
+            if not piece or len(self._answer) > _LONGEST_ANSWER:
+                if piece:  # ended by us, and not by itself
+                    self.stop(ExitReason.DENIED)
+                self.state.signal(signal.SIGKILL)
+                return False
+        if len(self._answer) < HEADER.size:
+            return False
+        _, size = HEADER.unpack_from(self._answer)
+        return len(self._answer) >= HEADER.size + int(size)
+
+    def _outcome(self) -> "_Outcome | None":
+        """What the state says of how its code ended: the program's word."""
+        if len(self._answer) < HEADER.size:
+            return None
+        kind, size = HEADER.unpack_from(self._answer)
+        if kind != RESULT or len(self._answer) != HEADER.size + size:
+            return None
+        with contextlib.suppress(wire.WireError):
+            return _Outcome.of(wire.decode(bytes(self._answer[HEADER.size :]), max_nodes=20))
+        return None
+
+    def _exit(self) -> tuple[int | None, float | None]:
+        """Wait status and CPU time of a state that has ended, from its family init."""
+        deadline = time.monotonic() + 5
+        while self.state.ended is None:
+            if time.monotonic() > deadline:
+                raise JailLost("a family init does not tell how a call ended")
+            poll = select.poll()
+            for fd in self.family.fds():
+                poll.register(fd, select.POLLIN)
+            poll.poll(20)
+            self.family.attend()
+        status, cpu_s = self.state.ended
+        return status, cpu_s - self._watchdog.before_s
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How code ended, by the state's own account."""
+
+    status: int
+    value: str | None = None
+    exception: GuestException | None = None
+    memory_error: bool = False
+    returned: bytes | None = None
+
+    @classmethod
+    def of(cls, found: wire.Value) -> "_Outcome | None":
+        match found:
+            case ("ok", 0, None | str() as value, None, False, None | bytes() as returned):
+                return cls(0, value=value and shortened_value(value), returned=returned)
+            case ("exit", int(code), None, None, False, None) if 0 <= code <= 255:
+                return cls(code << 8)  # as wait(2) would give it
+            case ("exception", 1, None, (str(), str(), str()) as texts, bool(memory), None):
+                kind, message, traceback = texts
+                claim = Claim((kind, message, traceback)).shortened()
+                assert claim.exception is not None
+                exception = GuestException(*claim.exception)
+                return cls(1 << 8, exception=exception, memory_error=memory)
+        return None

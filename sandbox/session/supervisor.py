@@ -1,0 +1,166 @@
+"""Who may do what in a family: answers to the questions that a filter makes its processes ask.
+
+A head's image is the program's. What it may do, beyond what the filter lets through, hangs on what
+the host has ordered at that moment, and on what the kernel says of who asks: never on a word of its
+own.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import weakref
+
+from ..guest.session.head import ARRIVED
+from ..jail.jail import JailLost
+from .notifications import CLONE, KILL, PRCTL, TGKILL, Notification, Notifications
+from .state import Home, State, status_of
+
+_MOST_QUESTIONS = 64
+"""Answered at a time: who asks without end must not keep us from our clocks."""
+
+
+class Order:
+    """A fork that the host has asked for: by whom, with which flags, and what came of it."""
+
+    def __init__(self, state: State, flags: int, home: Home) -> None:
+        self.state = state
+        self.flags = flags
+        self.home = home
+        self.begun = False
+        self.child: State | None = None
+
+
+class Supervisor:
+    """Answers the processes of one family init. Not thread-safe: its family sees to that.
+
+    order: the fork that is wanted now; on_view: the branch that may let itself be looked at.
+    """
+
+    def __init__(self, keeper_pid: int) -> None:
+        self._keeper_pid = keeper_pid
+        self._states: weakref.WeakValueDictionary[int, State] = weakref.WeakValueDictionary()
+        self._notifications: Notifications | None = None
+        self.order: Order | None = None
+        self.on_view: State | None = None
+
+    def listen(self, fd: int) -> None:
+        """Take questions from the listener `fd`, which is its own from now on."""
+        self._notifications = Notifications(fd)
+
+    @property
+    def fd(self) -> int:
+        """Readable when there is something to answer; -1 before `listen`."""
+        return self._notifications.fd if self._notifications is not None else -1
+
+    def know(self, state: State) -> None:
+        """Note a process that has arrived."""
+        self._states[state.inner] = state
+
+    def has_ended(self, inner: int, status: int, cpu_s: float) -> None:
+        """Take a family init's word on a process of its, by its id in there."""
+        state = self._states.pop(inner, None)
+        if state is not None:
+            state.ended = (status, cpu_s)
+
+    def answer(self) -> None:
+        """Answer what is asked, without waiting."""
+        notifications = self._notifications
+        for _ in range(_MOST_QUESTIONS):
+            notification = notifications.take() if notifications is not None else None
+            if notification is None:
+                return
+            self._answer(notification)
+
+    def close(self) -> None:
+        if self._notifications is not None:
+            self._notifications.close()
+
+    def _answer(self, notification: Notification) -> None:
+        assert self._notifications is not None
+        if notification.call == KILL and notification.arguments[0] == ARRIVED:
+            if self._take_in(notification):
+                return
+        elif self._is_right(notification):
+            self._notifications.allow(notification)
+            return
+        self._notifications.refuse(notification)
+
+    def _is_right(self, notification: Notification) -> bool:
+        """Whether the call is one that the host has asked for, or concerns its caller alone."""
+        order = self.order
+        if notification.call == CLONE:
+            if order is None or order.begun or notification.thread != order.state.pid:
+                return False
+            order.begun = notification.arguments[0] == order.flags
+            return order.begun
+        if notification.call == PRCTL:
+            return self.on_view is not None and notification.thread == self.on_view.pid
+        own = _inner_id(notification.thread, "NStgid")
+        return notification.call in (KILL, TGKILL) and notification.arguments[0] == own
+
+    def _take_in(self, notification: Notification) -> bool:
+        """Give the process that was ordered its socket; False for any other."""
+        assert self._notifications is not None
+        order = self.order
+        if order is None or not order.begun or order.child is not None:
+            return False
+        inner = self._new_process(notification.thread)
+        if not inner:
+            return False
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                order.child = State(notification.thread, inner, ours, order.home)
+            except OSError:  # it is gone
+                ours.close()
+                return False
+            self.know(order.child)
+            order.child.knows = order.state.knows
+            self._notifications.hand_over(notification, theirs.fileno())
+        return True
+
+    def _new_process(self, pid: int) -> int:
+        """Its id in its own namespace, if it is a process, not a thread of one, a child of the
+        family init, and not one that has arrived before; else 0. All others have: `end_strangers`.
+        """
+        if any(state.pid == pid for state in self._states.values()):
+            return 0
+        group, parent, ids = status_of(pid, "Tgid", "PPid", "NSpid")
+        if (group, parent) != (str(pid), str(self._keeper_pid)):
+            return 0
+        return int(ids.split()[-1])
+
+    def end_strangers(self) -> None:
+        """Kill what has been forked and did not arrive: nobody would ever stop it. Among what is
+        left, one that arrives is the one that was ordered.
+        """
+        known = {state.pid for state in self._states.values()}
+        for pid in self._children():
+            with contextlib.suppress(OSError):
+                pidfd = os.pidfd_open(pid)
+                try:
+                    if pid not in known and status_of(pid, "PPid") == [str(self._keeper_pid)]:
+                        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                finally:
+                    os.close(pidfd)
+
+    def _children(self) -> list[int]:
+        """The family init's, by their ids on the host; none where it has gone, and they with it."""
+        path = f"/proc/{self._keeper_pid}/task/{self._keeper_pid}/children"
+        try:
+            with open(path, encoding="ascii") as file:
+                return list(map(int, file.read().split()))
+        except (FileNotFoundError, ProcessLookupError):
+            return []
+
+    def host_pid(self, inner: int) -> int:
+        for pid in self._children():
+            if _inner_id(pid, "NSpid") == inner:
+                return pid
+        raise JailLost("a family init's child can't be found")
+
+
+def _inner_id(pid: int, name: str) -> int:
+    """The innermost of a process's ids (NSpid, NStgid); 0 where it is gone."""
+    return int((status_of(pid, name)[0] or "0").split()[-1])

@@ -1,0 +1,1 @@
+"""Snapshots, from the host's side."""
