@@ -1,6 +1,5 @@
 """The pool: what people call, on top of the engine."""
 
-import contextlib
 import dataclasses
 import logging
 import os
@@ -16,7 +15,7 @@ from ..sandbox.jail.runtime import Runtime
 from ..sandbox.limits import Limits
 from ..sandbox.result import Result
 from ..sandbox.run.job import Job
-from .checks import each_of, expiry, names_of, naming, pair_of, require_count, require_seconds
+from .checks import each_of, expiry, names_of, naming, require_count, require_seconds
 from .engine.engine import Engine
 from .engine.flights import in_order
 from .engine.origin import Origin
@@ -36,7 +35,7 @@ if TYPE_CHECKING:  # judging and fuzzing are imported when they are first used
     from .fuzzing.search import OnExample
     from .fuzzing.side import Comparison
     from .judge.cases import Call, Case
-    from .judge.judging import Judging, OnResult
+    from .judge.judging import JudgeOptions, Judging
     from .judge.verdict import Verdict
 
     Strategy = (
@@ -300,69 +299,47 @@ class Pool:
         self,
         source: str | bytes | Program,
         cases: "Iterable[Case]",
-        *,
-        limits: Limits | None = None,
-        timeout: float | None = None,
-        shuffle: bool | int = False,
-        stop_at_first_failure: bool = False,
+        **options: "Unpack[JudgeOptions]",
     ) -> "Verdict":
         """Return the verdict on an untrusted program, by its cases: `Stdio`, `Call`, `Asserts`.
 
         Every case has a fresh process; expected values, tests, checkers and comparisons never are
-        in it.
+        in it. Options:
         timeout: CPU seconds that each case may take; None: as many as the pool's limits give, of
             wall time if they name no CPU time. By the wall, six times as long is allowed.
         limits: in place of both, and of the pool's. A program's own limits win over all.
         shuffle: judge in a random order; a whole number (but no bool): in the same one every time.
         stop_at_first_failure: leave out the cases that come after the first that does not pass.
+        on_result: called with each `CaseResult` as it comes.
 
         A program never makes it raise; ValueError or TypeError are for cases that make no sense.
         Waits where the queue is full. If the wait is interrupted, all that runs is killed.
         """
-        items = [(source, cases)]
-        judging = self._judging(
-            items, limits, timeout, shuffle, stop_at_first_failure, numbered=False
-        )
-        (verdict,) = judging.run()
+        (verdict,) = self._judging([(source, cases)], options, numbered=False).run()
         return verdict
 
     def judge_many(
         self,
         items: "Iterable[tuple[str | bytes | Program, Iterable[Case]]]",
-        *,
-        limits: Limits | None = None,
-        timeout: float | None = None,
-        shuffle: bool | int = False,
-        stop_at_first_failure: bool = False,
-        on_result: "OnResult | None" = None,
+        **options: "Unpack[JudgeOptions]",
     ) -> "list[Verdict]":
         """Return a verdict for each of `items`, pairs of a program and its cases, in their order.
-        The cases of all of them share the pool; arguments as for `judge`. on_result: called with
-        each `CaseResult` as it comes.
+        The cases of all of them share the pool; options as for `judge`.
         """
-        return self._judging(
-            items, limits, timeout, shuffle, stop_at_first_failure, on_result
-        ).run()
+        return self._judging(items, options).run()
 
     async def ajudge(
         self,
         source: str | bytes | Program,
         cases: "Iterable[Case]",
-        *,
-        limits: Limits | None = None,
-        timeout: float | None = None,
-        shuffle: bool | int = False,
-        stop_at_first_failure: bool = False,
+        **options: "Unpack[JudgeOptions]",
     ) -> "Verdict":
         """`judge` for asyncio, in a thread of its own; cancelling the task kills what runs."""
         import asyncio
 
         from .awaited import in_own_thread
 
-        items = [(source, cases)]
-        judging = self._judging(
-            items, limits, timeout, shuffle, stop_at_first_failure, numbered=False
-        )
+        judging = self._judging([(source, cases)], options, numbered=False)
         try:
             (verdict,) = await in_own_thread("judge", judging.run)
         except asyncio.CancelledError:
@@ -373,36 +350,13 @@ class Pool:
     def _judging(
         self,
         items: "Iterable[tuple[str | bytes | Program, Iterable[Case]]]",
-        limits: Limits | None,
-        timeout: float | None = None,
-        shuffle: bool | int = False,
-        stop_at_first_failure: bool = False,
-        on_result: "OnResult | None" = None,
+        options: "JudgeOptions",
         *,
         numbered: bool = True,
     ) -> "Judging":
-        """numbered: whether the caller gave a sequence of items, so that errors tell which."""
-        from .judge.judging import Judging
-        from .judge.plan import Item, judging_limits
+        from .judge.judging import plan
 
-        own = judging_limits(self.limits, limits, timeout)
-        if not isinstance(shuffle, int):
-            raise TypeError(f"shuffle must be True, False or a whole number, not {shuffle!r:.80}")
-        planned = []
-        for number, each in enumerate(each_of("items", items, "pairs of a program and its cases")):
-            place = f"items[{number}]"
-            source, cases = pair_of(place, each, "a program and its cases")
-            with naming(place) if numbered else contextlib.nullcontext():
-                item = Item(
-                    source,
-                    cases,
-                    limits=own,
-                    shuffle=shuffle,
-                    stop_at_first_failure=stop_at_first_failure,
-                )
-                item.require_fit(self.tier)
-            planned.append(item)
-        return Judging(self.engine, planned, on_result)
+        return plan(self.engine, items, numbered=numbered, **options)
 
     def differential(
         self,

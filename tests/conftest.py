@@ -20,7 +20,7 @@ from quick import QUICK
 from interpreter_pool import Asserts, Pool
 from interpreter_pool.sandbox.jail.cgroups import PREFIX, find
 from interpreter_pool.sandbox.jail.layout import GUEST
-from interpreter_pool.sandbox.jail.runtime import _base
+from interpreter_pool.sandbox.jail.runtime import base_folder
 
 # No time is asserted: what a loaded machine does slowly is not wrong.
 settings.register_profile("ours", deadline=None, suppress_health_check=list(HealthCheck))
@@ -214,7 +214,7 @@ def possessions() -> dict[str, object]:
         "processes": sorted(str(each.pid) for each in me.children(recursive=True)),
         "mounts": mounts,
         "cgroups": cgroups(),
-        "folders": sorted(each for each in os.listdir(_base()) if each.startswith(_OURS)),
+        "folders": sorted(each for each in os.listdir(base_folder()) if each.startswith(_OURS)),
     }
 
 

@@ -93,7 +93,7 @@ LEVELS = (
     {"runner", "program", "function", "mailbox", "awaited"},
     {"judge"},
     {"fuzzing"},
-    {"holding", "session", "sessions", "snapshot", "loaded", "pool", "persistent"},
+    {"processes", "session", "sessions", "snapshot", "loaded", "pool", "persistent"},
     {"metrics", "session_ids", "service"},
     {"command"},
 )

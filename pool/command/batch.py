@@ -1,8 +1,8 @@
 """`pool batch`: many programs from a file of lines, their results into another."""
 
 import contextlib
+import functools
 import json
-import queue
 import signal
 import sys
 import time
@@ -17,7 +17,7 @@ from rich.table import Table
 
 from ...sandbox.host.cpus import usable_cpus
 from ...sandbox.result import Result
-from ..engine.task import RunFuture
+from ..engine.flights import Flights
 from ..pool import Pool
 from ..program import Program
 from ..wording import counted, escape
@@ -108,10 +108,8 @@ class Batch:
         self._pool = pool
         self._source = source
         self._results = results
-        self._most = workers * _AHEAD
+        self._flights: Flights[None] = Flights(workers * _AHEAD, pool.engine.when_room)
         self._seen: set[str] = set()
-        self._flying: dict[RunFuture, None] = {}
-        self._landed: queue.SimpleQueue[RunFuture] = queue.SimpleQueue()
         self._stopping = False
         self._began = time.monotonic()
         self.reasons: Counter[str] = Counter()
@@ -127,14 +125,13 @@ class Batch:
             for program in self._programs():
                 if program is not None:
                     self._launch(program)
-                while len(self._flying) >= self._most and not self._stopping:
-                    self._land()
-                while not self._landed.empty():
-                    self._land()
-            while self._flying and not self._stopping:
-                self._land()
-            for future in self._flying:
-                future.cancel()
+                while self._flights.is_full and not self._stopping:
+                    self._land(_LOOK_S)
+                while self._land(0):
+                    pass
+            while self._flights and not self._stopping:
+                self._land(_LOOK_S)
+            self._flights.end()
         self._summary()
         if self._stopping:
             return INTERRUPTED
@@ -180,20 +177,17 @@ class Batch:
     # ---- runs
 
     def _launch(self, program: Program) -> None:
-        future = self._pool.submit(program)
-        self._flying[future] = None
-        future.add_done_callback(lambda done: self._landed.put(done))  # type: ignore[arg-type]
+        self._flights.launch(functools.partial(self._pool.submit, program), None)
 
-    def _land(self) -> None:
-        """Write the next result that comes, if one does within `_LOOK_S`."""
-        try:
-            future = self._landed.get(timeout=_LOOK_S)
-        except queue.Empty:
-            return
-        del self._flying[future]
-        result = future.result()
+    def _land(self, timeout_s: float) -> bool:
+        """Write the next result, if one comes within `timeout_s`; tell whether one did."""
+        landed = self._flights.land(timeout_s=timeout_s)
+        if landed is None:
+            return False
+        result = landed[0].result()
         self._results.write(result.to_dict())
         self._count(result)
+        return True
 
     def _count(self, result: Result) -> None:
         self.reasons[str(result.reason)] += 1

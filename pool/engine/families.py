@@ -24,7 +24,7 @@ class Families:
         self.plan = plan
         self._closing = closing
         self._fork_server: ForkServer | None = None
-        self._lock = threading.Lock()  # guards _nursery
+        self._lock = threading.Lock()  # guards _fork_server
 
     def fork_server(self) -> ForkServer:
         """The jail that lives now."""

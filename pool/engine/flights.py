@@ -52,14 +52,16 @@ class Flights(Generic[_T]):
         future.add_done_callback(lambda _: self._landed.put(future))
         return True
 
-    def land(self, *, wait: bool = True) -> tuple[RunFuture, _T] | None:
-        """Return a run that has ended, waiting for one; None where there may be room for another
-        instead, or, without `wait`, where none has ended. Raises CancelledError once `cancel` was
-        called.
+    def land(
+        self, *, wait: bool = True, timeout_s: float | None = None
+    ) -> tuple[RunFuture, _T] | None:
+        """Return a run that has ended, waiting for one (`timeout_s`, or as long as it takes); None
+        where there may be room for another instead, or where none has ended. Raises CancelledError
+        once `cancel` was called.
         """
         self._require_wanted()
         try:
-            future = self._landed.get(wait)
+            future = self._landed.get(wait, timeout_s)
         except queue.Empty:
             return None
         self._require_wanted()

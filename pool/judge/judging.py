@@ -1,17 +1,33 @@
 """Judging: many cases of many items, under way at once, and what became of them."""
 
+import contextlib
 import functools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
+from typing import TypedDict
 
+from ...sandbox.limits import Limits
+from ..checks import each_of, naming, pair_of
 from ..engine.flights import Flights
+from ..program import Program
 from ..runner import Runner
+from .cases import Case
 from .findings import find
-from .plan import Item
+from .plan import Item, judging_limits
 from .verdict import CaseResult, Verdict
 
 OnResult = Callable[[CaseResult], None]
+
+
+class JudgeOptions(TypedDict, total=False):
+    """What judging may be told besides programs and cases; as for `Pool.judge`."""
+
+    limits: Limits | None
+    timeout: float | None
+    shuffle: bool | int
+    stop_at_first_failure: bool
+    on_result: OnResult | None
 
 
 class Judging:
@@ -80,3 +96,37 @@ class Judging:
         for other, (its, at) in self._flights:
             if its is item and not item.wants(at):
                 other.cancel()
+
+
+def plan(
+    runner: Runner,
+    items: Iterable[tuple[str | bytes | Program, Iterable[Case]]],
+    *,
+    numbered: bool,
+    limits: Limits | None = None,
+    timeout: float | None = None,
+    shuffle: bool | int = False,
+    stop_at_first_failure: bool = False,
+    on_result: OnResult | None = None,
+) -> Judging:
+    """Return the judging of `items`, pairs of a program and its cases; raise for invalid ones.
+    numbered: whether the caller gave a sequence of items, so that errors name which.
+    """
+    own = judging_limits(runner.limits, limits, timeout)
+    if not isinstance(shuffle, int):
+        raise TypeError(f"shuffle must be True, False or a whole number, not {shuffle!r:.80}")
+    planned = []
+    for number, each in enumerate(each_of("items", items, "pairs of a program and its cases")):
+        place = f"items[{number}]"
+        source, cases = pair_of(place, each, "a program and its cases")
+        with naming(place) if numbered else contextlib.nullcontext():
+            item = Item(
+                source,
+                cases,
+                limits=own,
+                shuffle=shuffle,
+                stop_at_first_failure=stop_at_first_failure,
+            )
+            item.require_fit(runner.tier)
+        planned.append(item)
+    return Judging(runner, planned, on_result)

@@ -37,7 +37,7 @@ class Runtime:
 
     def __init__(self) -> None:
         try:
-            base = _base()
+            base = base_folder()
             sweep(base)
             while not self._make(base):
                 pass  # someone swept it between its making and its locking
@@ -114,7 +114,7 @@ class Runtime:
 
 def sweep(base: str | None = None) -> list[str]:
     """Remove what dead owners left below `base`; return the folders removed."""
-    base = base or _base()
+    base = base or base_folder()
     removed = []
     for path in _folders(base):
         with contextlib.suppress(OSError):
@@ -146,7 +146,7 @@ def _is_forsaken(path: str) -> bool:
     return old and not os.path.lexists(os.path.join(path, _LOCK))
 
 
-def _base() -> str:
+def base_folder() -> str:
     path = os.path.join(tempfile.gettempdir(), f"interpreter-pool-{os.geteuid()}")
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)

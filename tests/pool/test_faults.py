@@ -18,7 +18,7 @@ from interpreter_pool.sandbox.jail import jail as jail_module
 from interpreter_pool.sandbox.jail.cgroups import PREFIX
 from interpreter_pool.sandbox.jail.jail import Jail
 from interpreter_pool.sandbox.jail.nsjail import VARIABLE
-from interpreter_pool.sandbox.jail.runtime import _base
+from interpreter_pool.sandbox.jail.runtime import base_folder
 
 SLEEP = "print('begun', flush=True)\nimport time; time.sleep(60)"
 
@@ -84,7 +84,7 @@ def has_begun(pid: int) -> bool:
             where = file.read()
     except OSError:
         return False
-    written = f"{_base()}/{os.getpid()}-*/scratch-*/home/main.py"
+    written = f"{base_folder()}/{os.getpid()}-*/scratch-*/home/main.py"
     return "nanosleep" in where or (where == "0" and bool(glob.glob(written)))
 
 
@@ -97,7 +97,7 @@ def test_an_idle_worker_that_dies_is_replaced(single):
     assert single.stats().runs_by_reason == {"ok": 3}
 
 
-def test_a_spare_that_dies_is_replaced(single):
+def test_a_prewarmed_process_that_dies_is_replaced(single):
     """kill -9 of the child that waits for a job: the next run is fine."""
     for _ in range(3):
         os.kill(child_of(zygote_of(single)), signal.SIGKILL)

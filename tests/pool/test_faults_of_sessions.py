@@ -25,7 +25,7 @@ def single(tier):
         yield pool
 
 
-def nursery_of(pool: Pool) -> psutil.Process:
+def fork_server_of(pool: Pool) -> psutil.Process:
     return psutil.Process(pool.engine.families.fork_server().zygote_pid)
 
 
@@ -48,12 +48,12 @@ def is_whole(pool: Pool) -> bool:
     return worked and pool.run("print(1)").stdout == "1\n"
 
 
-def test_a_nursery_that_dies_takes_its_sessions_and_no_others(single):
+def test_a_fork_server_that_dies_takes_its_sessions_and_no_others(single):
     """kill -9 of the jail of sessions: each says that it is lost; runs go on, `reset` begins anew."""
     with single.session() as one, single.session() as other:
         one.run("x = 1")
         family_inits = [psutil.Process(session.held.family.pid) for session in (one, other)]
-        end(nursery_of(single).pid)
+        end(fork_server_of(single).pid)
         psutil.wait_procs(family_inits, timeout=5)  # the kernel ends them with it, but not at once
         for session in (one, other):
             with pytest.raises(SessionLost, match="reset"):
@@ -64,11 +64,11 @@ def test_a_nursery_that_dies_takes_its_sessions_and_no_others(single):
     assert is_whole(single)
 
 
-def test_a_nursery_that_hangs_is_replaced(single, monkeypatch):
+def test_a_fork_server_that_hangs_is_replaced(single, monkeypatch):
     """SIGSTOP of the jail of sessions: a new session is there after the patience for forks."""
     single.session().close()
     monkeypatch.setattr("interpreter_pool.sandbox.session.fork_server._FORK_PATIENCE_S", 1.0)
-    stopped = nursery_of(single)
+    stopped = fork_server_of(single)
     stopped.suspend()
     began = time.monotonic()
     with single.session() as session:
@@ -78,7 +78,7 @@ def test_a_nursery_that_hangs_is_replaced(single, monkeypatch):
     wait_until(lambda: not stopped.is_running())
 
 
-def test_a_keeper_that_dies_loses_its_family(single):
+def test_a_family_init_that_dies_loses_its_family(single):
     """kill -9 of a family init: its sessions are lost, another family's are not."""
     with single.session() as one, single.session() as other:
         one.run("x = 1")
@@ -94,7 +94,7 @@ def test_a_keeper_that_dies_loses_its_family(single):
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["asked", "answered"])
-def test_a_keeper_that_dies_before_it_has_a_session_leaves_nothing(single, monkeypatch, known):
+def test_a_family_init_that_dies_before_it_has_a_session_leaves_nothing(single, monkeypatch, known):
     """kill -9 of a family init that was just forked, or whose first head has just come: lost, and no
     descriptor of it stays (a socket that the collector has to close fails the test).
     """
@@ -113,7 +113,7 @@ def test_a_keeper_that_dies_before_it_has_a_session_leaves_nothing(single, monke
     assert is_whole(single)
 
 
-def test_strangers_of_a_dead_keeper_are_none(single):
+def test_strangers_of_a_dead_family_init_are_none(single):
     with single.session() as session:
         family = session.held.family
         end(family.pid)
@@ -123,7 +123,7 @@ def test_strangers_of_a_dead_keeper_are_none(single):
 
 
 @pytest.mark.parametrize("code", ["x + 1", "import os; os._exit(3)", "while True: pass"])
-def test_a_keeper_that_hangs_keeps_nobody_waiting(single, code):
+def test_a_family_init_that_hangs_keeps_nobody_waiting(single, code):
     """SIGSTOP of a family init: a call ends by its limit and the patience for family inits, or works."""
     with single.session() as session:
         session.run("x = 1")
@@ -318,7 +318,7 @@ def test_a_long_exception_is_cut(pool):
         assert result.exception.message == "x" * 4096
 
 
-def test_limits_of_sessions_outlive_their_nursery(tier):
+def test_limits_of_sessions_outlive_their_fork_server(tier):
     """What they hold is estimated where its cgroup has gone; idle ones still go."""
     with Pool(1, tier=tier, session_idle_s=0.3, session_memory_bytes=1 << 40) as pool:
         pool.session().run("x = 1")

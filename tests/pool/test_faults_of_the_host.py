@@ -58,7 +58,7 @@ def test_a_run_without_a_limit_does_not_wait_for_ever_for_its_zygote(single, mon
     assert single.run("print(1)", limits=Limits(wall_s=None)).stdout == "1\n"
 
 
-def test_a_spare_that_hangs_does_not_hold_a_run(single, monkeypatch):
+def test_a_prewarmed_process_that_hangs_does_not_hold_a_run(single, monkeypatch):
     """SIGSTOP of the child that waits for a job: the run takes place on another jail."""
     monkeypatch.setattr("interpreter_pool.sandbox.run.watchdog.START_PATIENCE_S", 1.0)
     wait_until(lambda: is_idle(single))

@@ -78,5 +78,6 @@ def test_a_wait_that_is_interrupted_passes_its_turn_on():
             pytest.fail("it had no turn")
     finally:
         signal.signal(signal.SIGALRM, before)
+    assert mailbox.is_busy  # the turn of the one before is not over
     mailbox.done()
     assert mailbox.try_begin()

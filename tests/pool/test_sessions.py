@@ -577,7 +577,7 @@ def test_a_killed_jail_of_sessions_is_noticed_by_a_call_under_way(tier):
         assert pool.run("print(1)").ok
 
 
-def test_when_a_keeper_is_killed_its_family_is_lost_and_no_other(tier):
+def test_when_a_family_init_is_killed_its_family_is_lost_and_no_other(tier):
     """One family's end is nobody else's."""
     with Pool(1, tier=tier) as pool, pool.session() as one, pool.session() as other:
         value(one, "x = 1")

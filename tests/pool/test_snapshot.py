@@ -287,7 +287,7 @@ def gone(pidfd: int) -> bool:
     return False
 
 
-def test_a_killed_nursery_is_made_anew(tier):
+def test_a_killed_fork_server_is_made_anew(tier):
     """Templates and all go with it; the snapshot is set up again."""
     with Pool(1, tier=tier) as pool, pool.snapshot(SETUP) as snapshot:
         assert snapshot.call("count") == 1
@@ -418,7 +418,7 @@ def test_what_a_preloaded_module_made_is_there(tier):
             assert len(draws) == 3
 
 
-def test_an_idle_jail_needs_no_nursery(pool, monkeypatch):
+def test_an_idle_jail_needs_no_fork_server(pool, monkeypatch):
     """Where none can be had at that moment, what waits idle serves all the same; without it the run
     is an infra error.
     """

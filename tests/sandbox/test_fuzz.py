@@ -266,7 +266,7 @@ def family() -> tuple[Family, socket.socket]:
     made._family_init.setblocking(False)
     made._attending = threading.Lock()
     made._words = []
-    made._supervisor = Supervisor(0)
+    made.supervisor = Supervisor(0)
     return made, other
 
 
@@ -275,12 +275,12 @@ def family() -> tuple[Family, socket.socket]:
 @example([wire.encode(("exit", 7, 9, 0))])
 @example([wire.encode(("exit", 7, HUGE, 0))])
 @example([wire.encode(("exit", 7, 0, -1))])
-def test_a_keepers_words_are_kept_or_it_is_lost(sent):
+def test_a_family_inits_words_are_kept_or_it_is_lost(sent):
     """Words of a family init that were not asked for are kept, few of them, or it is lost."""
     made, other = family()
     state = _Ending()
     state.inner = 7
-    made._supervisor.know(state)
+    made.supervisor.know(state)
     for data in sent:
         other.send(data)
     try:
@@ -301,7 +301,7 @@ class _Ending:
     pid = os.getpid()
 
 
-def test_a_keeper_that_talks_without_end_is_lost():
+def test_a_family_init_that_talks_without_end_is_lost():
     """Neither time nor memory is taken without bound by words that nobody asked for."""
     made, other = family()
     other.setblocking(False)

@@ -133,7 +133,7 @@ ROWS: dict[str, Row] = {
         "outlive a host that is killed",
         _each(
             "end of file on the control socket; parent-death signals",
-            "the same; the nursery ends what a keeper leaves",
+            "the same; the fork server ends what a family init leaves",
         ),
         no_control="the test kills a host, and asks first that its processes live",
     ),
@@ -163,7 +163,7 @@ ROWS: dict[str, Row] = {
         no_control="outside there is no worker; tests ask that the next run works",
     ),
     "S1": Row("reach a sibling branch, another session", _SESSIONS),
-    "S2": Row("carry maps, descriptors, timers, locks over a fork", _both("the keeper looks before it runs")),
+    "S2": Row("carry maps, descriptors, timers, locks over a fork", _both("the family init looks before it runs")),
     "S3": Row("fork by the session's machinery, answer for another", _SESSIONS),
     "S4": Row("count calls over forks of one load", _both("each call in a fork; files are copies")),
     "L1": Row("leave builtins, modules, masks, limits behind", _FRESH),

@@ -6,13 +6,10 @@ change of what programs can reach: it belongs into the same commit, and has to b
 
 import errno
 import itertools
-import sys
 from pathlib import Path
 
-import pyseccomp
-
-sys.path.append(str(Path(__file__).parents[1] / "sandbox"))
 import bpf
+import pyseccomp
 
 from interpreter_pool.sandbox.guest.jail.syscall_filter import PID_MARK
 from interpreter_pool.sandbox.jail import seccomp, syscalls

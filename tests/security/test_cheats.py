@@ -262,7 +262,7 @@ def test_w8_on_every_problem_it_is_the_hosts_clock_that_counts(pool, answers):
 
 
 @pytest.mark.parametrize("twin", TWINS)
-def test_w_honest_twins_pass_on_every_problem(pool, answers, checkpoint):
+def test_w_honest_checkpoints_pass_on_every_problem(pool, answers, checkpoint):
     """Who does the same harmless things and is right scores 1."""
     found = verdicts(pool, TWINS[checkpoint], answers)
     assert {name: each for name, each in found.items() if not each.passed} == {}

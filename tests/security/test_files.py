@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from interpreter_pool import sandbox
-from interpreter_pool.sandbox.jail.runtime import _base
+from interpreter_pool.sandbox.jail.runtime import base_folder
 
 OPEN = """
 import glob, json, os, sys
@@ -96,9 +96,9 @@ def test_f4_the_library_and_its_tests_cannot_be_read(attack, outside, pool):
         *(f"{library}/{name}.py" for name in ("jail", "run", "syscalls", "reasons")),
         *(f"{top}/{name}" for name in ("pool", "tests", "pyproject.toml", ".git")),
         __file__,
-        _base(),
-        f"{_base()}/*",
-        f"{_base()}/*/lock",
+        base_folder(),
+        f"{base_folder()}/*",
+        f"{base_folder()}/*/lock",
         sys.prefix if sys.prefix != sys.base_prefix else __file__,
     ]
     assert attack.report(OPEN, args=private) == []

@@ -27,7 +27,7 @@ os._exit(0)
 REFUSALS = {errno.EPERM: "EPERM", errno.ENOSYS: "ENOSYS", errno.ENOTSUP: "ENOTSUP"}
 
 NOT_TRIED = {"vfork", "setsid", "setpgid"}
-"""What `tests/sandbox/test_seccomp.py` asks for, as it shows nothing here: vfork's child would go on
+"""What `tests/sandbox/jail/test_seccomp.py` asks for, as it shows nothing here: vfork's child would go on
 with its parent's stack, through this program; and a leader of a session can begin neither a session nor a group."""
 
 PAST_ANY_FILTER = {335, 336} if MACHINE == "x86_64" else set()

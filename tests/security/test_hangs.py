@@ -189,7 +189,7 @@ def test_h5_nothing_outlives_its_host(tier):
     assert not alive and len(gone) == len(process_tree)
     # What can't end by itself, folders and cgroups, the next pool on this host sweeps up.
     runtime.sweep()
-    left = [name for name in os.listdir(runtime._base()) if name.startswith(f"{host.pid}-")]
+    left = [name for name in os.listdir(runtime.base_folder()) if name.startswith(f"{host.pid}-")]
     assert left == []
 
 

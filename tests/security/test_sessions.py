@@ -757,7 +757,7 @@ time.sleep(60)
 """
 
 
-def test_h5_a_state_that_would_outlive_its_keeper_does_not(parties):
+def test_h5_a_state_that_would_outlive_its_family_init_does_not(parties):
     """H5: one that has left out its parent-death signal ends when its family init is killed, though
     nobody calls it again.
     """

@@ -10,7 +10,7 @@ import platform
 
 import pytest
 
-from interpreter_pool.sandbox.jail.runtime import _base
+from interpreter_pool.sandbox.jail.runtime import base_folder
 
 from . import test_files, test_kernel, test_network, test_processes
 from .syscalls import BAD, program
@@ -43,7 +43,7 @@ def test_files_by_every_way(way, pool, canaries):
     if way is None:
         return
     canary, name = str(canaries.file), f"canary-{canaries.token}"
-    tests = [_base(), f"{_base()}/*", __file__, test_files.__file__]
+    tests = [base_folder(), f"{base_folder()}/*", __file__, test_files.__file__]
     devices = [f"/dev/{name}" for name in ("mem", "kmsg", "kvm", "fuse", "ptmx", "tty", "vda")]
     folders = ["/", "/usr", "/etc", "/sys", "/proc/sys", "/dev", str(canaries.folder)]
     for code, args, what in (

@@ -178,7 +178,7 @@ class Zygote:
         if pid == 0:
             # With a copy of the host's end, this child would never see it close.
             host_end.close()
-            self._be_spare(child_end, profile)
+            self._be_prewarmed(child_end, profile)
         pidfd = os.pidfd_open(pid)
         rights = array.array("i", (host_end.fileno(), pidfd))
         self.control.sendmsg([ready], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
@@ -248,7 +248,7 @@ class Zygote:
             os.close(folder)
         return None
 
-    def _be_spare(self, jobs: socket.socket, profile: protocol.Profile) -> NoReturn:
+    def _be_prewarmed(self, jobs: socket.socket, profile: protocol.Profile) -> NoReturn:
         """In the child: be confined, wait for the job, run it."""
         try:
             self.confinement.prewarmed(profile)

@@ -27,7 +27,7 @@ sys.stdin.read()
 @pytest.fixture
 def base(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return runtime._base()
+    return runtime.base_folder()
 
 
 @pytest.fixture

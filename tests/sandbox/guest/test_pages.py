@@ -7,7 +7,7 @@ import pytest
 
 REGION = """
 import ctypes, mmap, zlib
-from interpreter_pool.sandbox.guest import kernel, pages
+from interpreter_pool.sandbox.guest.jail import kernel, pages
 
 HUGE = pages._HUGE_PAGE
 

@@ -8,7 +8,7 @@ import os, select, socket, sys
 from interpreter_pool.sandbox.guest.jail.zygote import Zygote
 
 class Confinement:
-    def prewarmed process(self, shape):
+    def prewarmed(self, profile):
         # Where a real one asks for the death signal, the parent is gone already.
         select.select([gate], [], [])
 
@@ -21,7 +21,7 @@ if pid == 0:  # the zygote: forks a child and is killed at once
     host_end, child_end = socket.socketpair()
     if os.fork() == 0:
         os.close(held)
-        zygote._be_spare(child_end, None)
+        zygote._be_prewarmed(child_end, None)
     os.kill(os.getpid(), 9)
 os.close(held)
 os.waitpid(pid, 0)

@@ -133,7 +133,7 @@ def test_files_that_can_not_be_collected_keep_nothing(tmp_path):
     assert found == {"a/b/c/file": b"x"}
 
 
-def test_a_keeper_that_can_not_copy_files_keeps_nothing(tmp_path):
+def test_a_family_init_that_can_not_copy_files_keeps_nothing(tmp_path):
     """It lives on, and is asked for more branches: it must not run out of descriptors."""
     (tmp_path / "old").mkdir()
     folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)

@@ -44,7 +44,7 @@ def test_a_tier_below_what_is_required_is_refused(tier, require):
 
 
 @pytest.mark.parametrize(
-    "wish, tiers",
+    "requirements, tiers",
     [
         (Requirements(), ("namespaces", "landlock")),
         (Requirements(require="namespaces"), ("namespaces",)),
