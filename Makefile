@@ -69,6 +69,8 @@ $(STAMP): pyproject.toml
 	  || { echo "this Python has no venv; install it (apt install python3-venv) or name another: make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) .
+	@# Once, for those whose Python keeps no bytecode: every start would compile it all again.
+	@$(VENV)/bin/python -m compileall -q src sandbox pool registry transforms
 	@touch $(STAMP)
 
 $(QUICK_STAMP): $(STAMP)

@@ -17,18 +17,14 @@ from ..sandbox.result import Result
 from ..sandbox.run.job import Job
 from .checks import each_of, expiry, names_of, naming, require_count, require_seconds
 from .engine.engine import Engine
-from .engine.flights import in_order
-from .engine.origin import Origin
 from .engine.stats import Stats
 from .engine.task import OnOutput, RunFuture
 from .function import Function, check_name
 from .processes import SessionProcesses
 from .program import Options, Program, limits_for
-from .session import Session
 from .sessions import SessionPolicy, Sessions
-from .snapshot import Snapshot
 
-if TYPE_CHECKING:  # judging and fuzzing are imported when they are first used
+if TYPE_CHECKING:  # what not every pool needs is imported when it is first used
     from hypothesis.strategies import SearchStrategy
 
     from .fuzzing.difference import Difference
@@ -37,6 +33,8 @@ if TYPE_CHECKING:  # judging and fuzzing are imported when they are first used
     from .judge.cases import Call, Case
     from .judge.judging import JudgeOptions, Judging
     from .judge.verdict import Verdict
+    from .session import Session
+    from .snapshot import Snapshot
 
     Strategy = (
         SearchStrategy[Any] | Sequence[SearchStrategy[Any]] | Mapping[str, SearchStrategy[Any]]
@@ -217,6 +215,8 @@ class Pool:
             number, code = program
             with naming(f"programs[{number}]"):
                 return self.submit(code, **options)
+
+        from .engine.flights import in_order
 
         return in_order(submit, numbered, self.engine.ahead, self.engine.when_room)
 
@@ -453,7 +453,7 @@ class Pool:
 
     def session(
         self, *, limits: Limits | None = None, history: int = 16, rollback: bool = True
-    ) -> Session:
+    ) -> "Session":
         """Return a new session: an interpreter whose state persists from call to call.
 
         limits: instead of the pool's, for the session as a whole, its times for each call.
@@ -463,6 +463,8 @@ class Pool:
 
         Raises `PoolFull` where `max_sessions` are in use.
         """
+        from .session import Session
+
         require_count("history", history, 0, 1000)
         limits = self.limits if limits is None else limits
         if not isinstance(limits, Limits):
@@ -490,7 +492,7 @@ class Pool:
             rollback=rollback,
         )
 
-    def snapshot(self, setup: str | bytes, *, timeout: float | None = 60.0) -> Snapshot:
+    def snapshot(self, setup: str | bytes, *, timeout: float | None = 60.0) -> "Snapshot":
         """Run **trusted** code once, and return what it made, to fork runs from.
 
         setup: imports, data, a harness; what it defines is there in the `__main__` of every run. It
@@ -504,6 +506,9 @@ class Pool:
         ...     snapshot.run("base += 2; print(base)").stdout, snapshot.run("print(base)").stdout
         ('42\\n', '40\\n')
         """
+        from .engine.origin import Origin
+        from .snapshot import Snapshot
+
         if self.tier == "none":
             raise PolicyError('snapshot: tier="none" has no snapshots; use another tier')
         require_seconds("timeout", timeout)

@@ -3,10 +3,13 @@
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ..sandbox.session.family import Family
-from ..sandbox.session.state import State
 from .mailbox import Mailbox
+
+if TYPE_CHECKING:  # what only sessions need is not imported by those who run programs
+    from ..sandbox.session.family import Family
+    from ..sandbox.session.state import State
 
 
 class SessionProcesses:
@@ -18,14 +21,14 @@ class SessionProcesses:
     """
 
     def __init__(
-        self, family: Family, head: State, on_drop: "Callable[[SessionProcesses], object]"
+        self, family: "Family", head: "State", on_drop: "Callable[[SessionProcesses], object]"
     ) -> None:
         self.turns = Mailbox()
         self.past: deque[State] = deque()  # earlier states, the last one at the end
         self._on_drop = on_drop
         self.take(family, head)
 
-    def take(self, family: Family, head: State) -> None:
+    def take(self, family: "Family", head: "State") -> None:
         """Begin with the first state of a family."""
         family.use()
         self.family = family
@@ -37,7 +40,7 @@ class SessionProcesses:
         """Seconds since the last call; 0 while one is made."""
         return 0.0 if self.turns.is_busy else time.monotonic() - self.used_at
 
-    def states(self) -> list[State]:
+    def states(self) -> "list[State]":
         """Its processes, as they are now."""
         head = self.head
         return [] if head is None else [*self.past, head]

@@ -209,13 +209,22 @@ def possessions() -> dict[str, object]:
     with open("/proc/self/mountinfo", encoding="utf-8") as file:
         mounts = sum(1 for _ in file)
     return {
-        "descriptors": len(os.listdir("/proc/self/fd")),
+        "descriptors": descriptors(),
         "threads": threads(),
         "processes": sorted(str(each.pid) for each in me.children(recursive=True)),
         "mounts": mounts,
         "cgroups": cgroups(),
         "folders": sorted(each for each in os.listdir(base_folder()) if each.startswith(_OURS)),
     }
+
+
+def descriptors() -> list[str]:
+    """What this process's descriptors lead to; some are closed while they are counted."""
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return sorted(found)
 
 
 def threads() -> list[str]:

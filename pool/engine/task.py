@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
 from ...sandbox.run.job import Job
-from ...sandbox.run.pair import Record
 from ...sandbox.run.stop import Stop
 from .retry import Attempts
 
 if TYPE_CHECKING:
+    from ...sandbox.run.record import Record
     from .jails import Source
     from .timer import Alarm
 
@@ -119,7 +119,7 @@ class Task:
             return True  # claimed before
         return self.future.set_running_or_notify_cancel()
 
-    def answer(self, result: Result, record: Record | None = None) -> None:
+    def answer(self, result: Result, record: "Record | None" = None) -> None:
         """Resolve the future. What a callback of the caller's raises goes no further."""
         self.future.record = record
         if self._failure is not None:

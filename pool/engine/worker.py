@@ -9,6 +9,7 @@ import dataclasses
 import logging
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ...sandbox.errors import SandboxError, SetupError
 from ...sandbox.guest.jail.protocol import Profile
@@ -17,9 +18,7 @@ from ...sandbox.jail.plan import Plan, profile_of
 from ...sandbox.limits import Limits
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
-from ...sandbox.run.dialogue import Fault
 from ...sandbox.run.job import Job
-from ...sandbox.run.pair import Pair, Record
 from ...sandbox.run.run import NotStarted, Run, RunLost
 from ...sandbox.run.run_jail import RunJail
 from ..errors import PoolClosed
@@ -28,6 +27,11 @@ from .lifecycle import Lifecycle, State
 from .queue import Queue
 from .stats import Counters
 from .task import Task
+
+if TYPE_CHECKING:
+    from ...sandbox.run.dialogue import Fault
+    from ...sandbox.run.pair import Pair
+    from ...sandbox.run.record import Record
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +203,7 @@ class Worker:
             result = run.drive(task.queue_s())
         except RunLost as error:
             lost = str(error)
-            self._retry_lost(task, error, run.lost if isinstance(run, Pair) else None)
+            self._retry_lost(task, error, run.lost if run is not None else None)
         except (NotStarted, JailLost, SetupError) as error:
             lost = str(error)
             self._retry_unstarted(task, lost)
@@ -212,21 +216,22 @@ class Worker:
             self._answer(task, self._internal(task, lost))
         else:
             lost = result.detail if run.jail_lost else None
-            record = run.record if isinstance(run, Pair) else None
-            if record is not None:
-                self._counters.ended(record.test)
-            self._answer(task, result, record)
+            if run.record is not None:
+                self._counters.ended(run.record.test)
+            self._answer(task, result, run.record)
         for jail in used:
             if jail is not own:
                 self._jails.give_back(jail) if lost is None else self._jails.discard(jail)
         if lost is not None and own in used:
             raise JailLost(lost)
 
-    def _prepare(self, task: Task, own: RunJail, used: list[RunJail]) -> Run | Pair:
+    def _prepare(self, task: Task, own: RunJail, used: list[RunJail]) -> "Run | Pair":
         """What is to be driven for a task: a run, or, where a test calls it, a pair of them. The
         jails that it takes place in are added to `used`.
         """
         if task.test is not None:
+            from ...sandbox.run.pair import Pair  # not needed by those who only run programs
+
             # First: to make the second jail may take a while, and fail.
             second = self._lease(self._jails.own, task.test, used)
             theirs = second.take(self._profile_of(task.test))
@@ -265,7 +270,7 @@ class Worker:
         else:
             self._answer(task, result)
 
-    def _retry_lost(self, task: Task, lost: RunLost, whose: Fault | None) -> None:
+    def _retry_lost(self, task: Task, lost: RunLost, whose: "Fault | None") -> None:
         """Try a lost run once more; the second jail that it brings down is charged to it, or to the
         test if that was `whose` run it was.
         """
@@ -275,7 +280,11 @@ class Worker:
             return
         detail = f"brought down its worker twice: {lost}"
         result = dataclasses.replace(lost.so_far, reason=ExitReason.DENIED, detail=detail)
-        record = None if task.test is None else Record(result, lost=whose)
+        record = None
+        if task.test is not None:
+            from ...sandbox.run.record import Record
+
+            record = Record(result, lost=whose)
         self._answer(task, result, record)
 
     def _retry_unstarted(self, task: Task, why: str) -> None:
@@ -284,7 +293,7 @@ class Worker:
         else:
             self._answer(task, self._internal(task, f"could not be started: {why}"))
 
-    def _answer(self, task: Task, result: Result, record: Record | None = None) -> None:
+    def _answer(self, task: Task, result: Result, record: "Record | None" = None) -> None:
         self._counters.ended(result)
         task.answer(result, record)
 

@@ -9,7 +9,7 @@ exception are names that the test's own text uses, and that nobody has defined o
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
 from ...sandbox.run.dialogue import Fault, LastWord
-from ...sandbox.run.pair import Record
+from ...sandbox.run.record import Record
 from .finding import PASSED, Finding, ending
 from .verdict import Outcome
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
-from ...sandbox.run.pair import Record
+from ...sandbox.run.record import Record
 from ..errors import LimitExceeded, PoolError, ProgramError
 from ..function import value_of
 from . import asserts, text, values

@@ -6,13 +6,16 @@ import fcntl
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from ..guest.jail import protocol
-from ..guest.run.dialogue import Role
 from ..jail import descriptors
 from ..jail.jail import Jail
 from ..limits import Limits
 from .files import Pattern
+
+if TYPE_CHECKING:
+    from ..guest.run.dialogue import Role
 
 _NUMERIC_BUFFER_BYTES = 16 * (32 << 20)
 """What numeric libraries reserve without filling it: OpenBLAS maps 32 MiB for each thread that is
@@ -48,7 +51,7 @@ class Job:
     seed: int | None = None
     id: str | None = None
     call: bytes | None = None
-    role: Role | None = None
+    role: "Role | None" = None
 
     def pack(self, limits: protocol.JobLimits) -> bytes:
         """The job's first message, less its descriptors."""

@@ -20,8 +20,9 @@ from ..jail.jail import JailLost
 from ..reasons import ExitReason
 from ..result import Result
 from .capture import Capture
-from .dialogue import Dialogue, Fault, LastWord
+from .dialogue import Dialogue, Fault
 from .job import Job
+from .record import Record
 from .run import Run
 from .run_jail import Prewarmed, RunJail
 from .stop import Stop
@@ -33,26 +34,6 @@ _GRACE_S = 1.0
 """What a program may take to end when it has closed its stream: by then it does not mean to."""
 
 _READ = 1 << 18
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Record:
-    """What is known of a pair beside the program's result.
-
-    test: the result of the test's run. The others are those of the `Dialogue`; let_go: the program
-    was there to the test's end, and ended because the host then said so (its result is then "ok").
-    lost: who has brought down the jail, twice; nothing else is known then.
-    """
-
-    test: Result
-    calls: int = 0
-    answers: int = 0
-    asked: bool = False
-    last_word: LastWord | None = None
-    fault: Fault | None = None
-    why: str = ""
-    let_go: bool = False
-    lost: Fault | None = None
 
 
 class Pair:

@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..guest.jail import protocol, wire
 from ..jail.jail import START_PATIENCE_S, JailLost
@@ -22,6 +23,10 @@ from .resource_monitor import ResourceMonitor
 from .run_jail import Prewarmed, RunJail
 from .stop import Stop
 from .watchdog import Watchdog
+
+if TYPE_CHECKING:  # of pairs only
+    from .dialogue import Fault
+    from .record import Record
 
 _FIRST_QUIET_S, _QUIET_S = 0.003, 0.002
 """How long the pipes are not looked at, at first and between two looks, unless one was full: a pipe
@@ -52,7 +57,11 @@ class Run:
     on_output: called from here with "stdout" or "stderr" and each piece of output as it comes; it
     must not raise.
     stream: of a job that has a role, its end of the stream to the host; the caller closes it.
+    record, lost: of a pair of runs (`Pair`), which has the same methods, more is known.
     """
+
+    record: "Record | None" = None
+    lost: "Fault | None" = None
 
     def __init__(
         self,
