@@ -27,9 +27,10 @@ from rich.console import Console
 from interpreter_pool import Limits
 from interpreter_pool.sandbox.guest.jail import protocol, wire
 from interpreter_pool.sandbox.host.probe import Requirements, probe_host
-from interpreter_pool.sandbox.jail.jail import Jail, understood
+from interpreter_pool.sandbox.jail.jail import Jail
 from interpreter_pool.sandbox.jail.launch import Launcher
 from interpreter_pool.sandbox.jail.layout import Mounts
+from interpreter_pool.sandbox.jail.messages import understood
 from interpreter_pool.sandbox.jail.plan import Plan, profile_of
 from interpreter_pool.sandbox.jail.runtime import Runtime
 from interpreter_pool.sandbox.run.job import Job, rlimits_for

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypedDict, Unpack, overload
 
 from ..sandbox.errors import PolicyError
 from ..sandbox.jail import descriptors
-from ..sandbox.jail.jail import JailLost
+from ..sandbox.jail.messages import JailLost
 from ..sandbox.limits import Limits, require_limit
 from ..sandbox.reasons import ExitReason
 from ..sandbox.result import Result

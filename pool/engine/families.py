@@ -4,7 +4,7 @@ import logging
 import threading
 
 from ...sandbox.jail import descriptors
-from ...sandbox.jail.jail import JailLost
+from ...sandbox.jail.messages import JailLost
 from ...sandbox.jail.plan import Plan
 from ...sandbox.limits import Limits
 from ...sandbox.session.family import Family

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ...sandbox.errors import PolicyError, SetupError
 from ...sandbox.guest.jail.protocol import Profile
 from ...sandbox.jail import descriptors
-from ...sandbox.jail.jail import JailLost
+from ...sandbox.jail.messages import JailLost
 from ...sandbox.result import Result
 from ...sandbox.run.run_jail import RunJail
 from ...sandbox.snapshot.template import (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...sandbox.errors import SandboxError, SetupError
 from ...sandbox.guest.jail.protocol import Profile
-from ...sandbox.jail.jail import JailLost
+from ...sandbox.jail.messages import JailLost
 from ...sandbox.jail.plan import Plan, profile_of
 from ...sandbox.limits import Limits
 from ...sandbox.reasons import ExitReason

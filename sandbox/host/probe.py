@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from ..errors import PolicyError, SetupError
 from ..guest.jail import capabilities, landlock
 from ..jail import cgroups, layout, seccomp
-from ..jail.jail import HIDDEN, JailLost
+from ..jail.jail import HIDDEN
 from ..jail.launch import Launcher, is_reachable, is_readable
+from ..jail.messages import JailLost
 from ..jail.plan import Plan, profile_of
 from ..jail.runtime import Runtime
 from ..limits import Limits

@@ -16,8 +16,8 @@ forked.
 
 Who owns what: `Jail` owns the launcher process (nsjail, or the zygote itself in the landlock
 tier), the control socket, the pidfd of the zygote, the report, the cgroup and the scratch
-folder; `close` gives all of them back, whatever state they are in. `Prewarmed` (prewarmed
-processes.py) owns the job socket and the child's pidfd.
+folder; `close` gives all of them back, whatever state they are in. `Prewarmed` (in
+run_jail.py) owns the job socket and the child's pidfd.
 
 Who kills whom: the host kills a run by its pidfd; the zygote then kills whatever else the run
 started (in a pid namespace, by one kill(-1)). The host kills a zygote by its pidfd, and with
@@ -39,12 +39,10 @@ The last two are `RunJail`'s.
 import contextlib
 import itertools
 import os
-import select
 import signal
 import socket
 import subprocess
 import threading
-import time
 import weakref
 from collections import deque
 from typing import Any
@@ -53,6 +51,9 @@ from ..errors import SetupError
 from ..guest.jail import protocol, wire
 from ..guest.jail.report import REGION, Report
 from . import cgroups, layout, nsjail, seccomp
+from .launch import end, end_group
+from .messages import JailLost, close_all, credentials_pid, descriptors_in, quoted, understood
+from .pidfd import Pidfd
 from .plan import Plan
 
 START_PATIENCE_S = 60.0
@@ -80,10 +81,6 @@ _numbers = itertools.count()
 _open: "weakref.WeakSet[Jail]" = weakref.WeakSet()
 
 
-class JailLost(Exception):
-    """The jail has died, does not answer, or breaks the protocol. Only `close` is left."""
-
-
 class Jail:
     """One jail with its zygote: how it is made and how it ends. What it is for, a kind of jail adds
     (`RunJail` in run_jail.py). `close` frees everything; all is for one thread, but for
@@ -100,12 +97,11 @@ class Jail:
         self.layers: dict[str, str] = {}
         self.scratch: str | None = None
         self.group: cgroups.Group | None = None
-        self.zygote_pid = 0
         self.address_bytes = self.data_bytes = 0
         self.landlock_abi = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._zygote_pidfd = -1
+        self._zygote: Pidfd | None = None
         self._log = self.report_fd = -1
         self._slot: int | None = None
         self._lock = threading.Lock()
@@ -125,8 +121,13 @@ class Jail:
         _open.add(self)
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "open" if self._zygote_pidfd >= 0 else "unstarted"
+        state = "closed" if self._closed else "open" if self._zygote is not None else "unstarted"
         return f"<Jail {self.number} {self.plan.tier} {state}>"
+
+    @property
+    def zygote_pid(self) -> int:
+        """The zygote's process id on the host; 0 before it has said hello."""
+        return 0 if self._zygote is None else self._zygote.pid
 
     # ---- starting
 
@@ -246,9 +247,8 @@ class Jail:
         self.landlock_abi = self._take_hello(data)
         if not pid:
             raise JailLost("the kernel did not tell the zygote's process id")
-        self.zygote_pid = pid
         try:
-            self._zygote_pidfd = os.pidfd_open(pid)
+            self._zygote = Pidfd.of(pid)
         except OSError as error:
             raise JailLost(f"the zygote is gone ({error})") from None
         if not os.path.exists(f"/proc/{pid}/status") and self.is_alive():
@@ -289,11 +289,7 @@ class Jail:
     # ---- living
 
     def is_alive(self) -> bool:
-        if self._zygote_pidfd < 0 or self._killed:
-            return False
-        poll = select.poll()
-        poll.register(self._zygote_pidfd, select.POLLIN)
-        return not poll.poll(0)
+        return self._zygote is not None and not self._killed and not self._zygote.has_ended()
 
     def log(self) -> str:
         """What nsjail and the zygote wrote to stderr, its end."""
@@ -311,9 +307,8 @@ class Jail:
             if self._control is not None:
                 with contextlib.suppress(OSError):
                     self._control.shutdown(socket.SHUT_RDWR)
-            if self._zygote_pidfd >= 0:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self._zygote_pidfd, signal.SIGKILL)
+            if self._zygote is not None:
+                self._zygote.send(signal.SIGKILL)
             elif self._process is not None:
                 self._process.kill()
 
@@ -328,14 +323,11 @@ class Jail:
             self._control.close()
         if self._process is not None:
             if self._process.pid == self.zygote_pid:
-                _end_group(self._process)
-            _end(self._process)
-        if self._zygote_pidfd >= 0:
-            poll = select.poll()
-            poll.register(self._zygote_pidfd, select.POLLIN)
-            poll.poll(KILL_PATIENCE_S * 1e3)
-            os.close(self._zygote_pidfd)
-            self._zygote_pidfd = -1
+                end_group(self._process)
+            end(self._process, KILL_PATIENCE_S)
+        if self._zygote is not None:
+            self._zygote.has_ended(KILL_PATIENCE_S)
+            self._zygote.close()
         if self.group is not None:
             self.group.remove()
         if self.scratch is not None:
@@ -399,72 +391,6 @@ def step(name: str) -> Any:
         yield
     except OSError as error:
         raise SetupError(name, str(error)) from error
-
-
-def _end_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the group that a zygote leads: a child of its that somebody has stopped before it could
-    leave the group, and ask to die with its parent, would stay for ever.
-    """
-    if process.returncode is None:  # until it is reaped, nobody else can have its number
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Wait for a process whose work is over; kill it where it does not leave by itself."""
-    deadline = time.monotonic() + KILL_PATIENCE_S
-    try:
-        process.wait(0.2)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(max(deadline - time.monotonic(), 0.1))
-
-
-def descriptors_in(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    found: list[int] = []
-    for level, kind, data in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            found += memoryview(data[: len(data) - len(data) % 4]).cast("i").tolist()
-    return found
-
-
-def close_all(descriptors: list[int]) -> None:
-    for fd in descriptors:
-        os.close(fd)
-
-
-def understood(data: bytes, max_nodes: int = 1000) -> wire.Value:
-    """What a process of ours in a jail says; raise `JailLost` for what is no value."""
-    try:
-        return wire.decode(data, max_nodes=max_nodes)
-    except wire.WireError as error:
-        raise JailLost(f"what a process of the jail says can't be read: {error}") from None
-
-
-def quoted(message: wire.Value) -> str:
-    """What came from a jail, for people. Numbers can be too long for Python to write them out."""
-    try:
-        return f"{message!r:.200}"
-    except ValueError:
-        return "something too long to show"
-
-
-def pid_of(pidfd: int) -> int:
-    """The process id behind a pidfd, 0 if the process is gone; `JailLost` if it is no pidfd."""
-    with open(f"/proc/self/fdinfo/{pidfd}", "rb", buffering=0) as file:
-        fields = file.read(512).split()
-    if b"Pid:" not in fields:
-        raise JailLost("a process of the jail sent a descriptor of something else")
-    return max(int(fields[fields.index(b"Pid:") + 1]), 0)
-
-
-def credentials_pid(item: tuple[int, int, bytes]) -> int:
-    """The process id in an SCM_CREDENTIALS message (struct ucred), which the kernel vouches for."""
-    level, kind, data = item
-    if (level, kind) != (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-        return 0
-    return int.from_bytes(data[:4], "little")
 
 
 def _after_fork_in_child() -> None:

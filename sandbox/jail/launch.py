@@ -8,9 +8,12 @@ mounts nor anyone else's are touched.
 """
 
 import concurrent.futures
+import contextlib
 import os
+import signal
 import stat
 import subprocess
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -71,6 +74,26 @@ class Launcher:
             else:
                 os.close(os.open(place, os.O_CREAT | os.O_WRONLY, 0o644))
             kernel.mount(source.encode(), place.encode(), b"none", _MS_BIND | _MS_REC, None)
+
+
+def end_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kill the group that a zygote leads: a child of its that somebody has stopped before it could
+    leave the group, and ask to die with its parent, would stay for ever.
+    """
+    if process.returncode is None:  # until it is reaped, nobody else can have its number
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def end(process: "subprocess.Popen[bytes]", patience_s: float) -> None:
+    """Wait for a process whose work is over; kill it where it does not leave by itself."""
+    deadline = time.monotonic() + patience_s
+    try:
+        process.wait(0.2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(deadline - time.monotonic(), 0.1))
 
 
 def is_reachable(path: str) -> bool:

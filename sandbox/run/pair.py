@@ -16,7 +16,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from ..jail.jail import JailLost
+from ..jail.messages import JailLost
 from ..reasons import ExitReason
 from ..result import Result
 from .capture import Capture

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..guest.jail import protocol, wire
-from ..jail.jail import START_PATIENCE_S, JailLost
+from ..jail.jail import START_PATIENCE_S
+from ..jail.messages import JailLost
 from ..limits import Limits
 from ..reasons import End, ExitReason, decide
 from ..result import GuestException, Result
@@ -81,7 +82,7 @@ class Run:
         self.detail = ""
         self.jail_lost = False
         self.process_tree: ProcessTree | None = None  # of a run that may have several processes
-        self.watchdog = Watchdog(job.limits, stop, self._has_started, self._has_ended)
+        self.watchdog = Watchdog(job.limits, stop, self._has_started, prewarmed.process.has_ended)
 
     def drive(self, queue_s: float = 0.0) -> Result:
         with contextlib.ExitStack() as owned:
@@ -94,7 +95,7 @@ class Run:
         owned.callback(self.prewarmed.close)
         self.out = owned.enter_context(contextlib.closing(self._capture("stdout")))
         self.err = owned.enter_context(contextlib.closing(self._capture("stderr")))
-        owned.callback(self.stop.detach)  # first of all: it holds the prewarmed process's pidfd
+        owned.callback(self.stop.detach)  # first of all: it holds the prewarmed process
         self._folder = self._hold(owned) if self.job.collect else None
         self._begin()
 
@@ -161,7 +162,7 @@ class Run:
         monitor = None
         if jail.group is None or jail.scratch is not None or self.process_tree is not None:
             monitor = _monitor(
-                jail, self.prewarmed.pid, limits, len(self.job.source), self.process_tree
+                jail, self.prewarmed.process.pid, limits, len(self.job.source), self.process_tree
             )
         self._hand_over(monitor)
 
@@ -172,8 +173,8 @@ class Run:
             if self.stream is not None:
                 descriptors.append(self.stream)
             of_all = None if self.process_tree is None else self.process_tree.cpu_s
-            self.watchdog.begin(lambda: self.prewarmed.pid, monitor, of_all=of_all)
-            self.stop.attach(self.prewarmed.pidfd)
+            self.watchdog.begin(lambda: self.prewarmed.process.pid, monitor, of_all=of_all)
+            self.stop.attach(self.prewarmed.process)
             self._send(data, descriptors)
         self.out.close_write_end()
         self.err.close_write_end()
@@ -297,12 +298,6 @@ class Run:
             return self.prewarmed.jobs.recv(len(protocol.STARTED), flags) == protocol.STARTED
         except OSError:
             return False
-
-    def _has_ended(self) -> bool:
-        """Whether the child's process has ended, as the kernel says, not the zygote."""
-        poll = select.poll()
-        poll.register(self.prewarmed.pidfd, select.POLLIN)
-        return bool(poll.poll(0))
 
     def _fault(self) -> str | None:
         """What kept the child from starting the program; None if it did start it."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import os
 import select
 import socket
@@ -10,7 +9,9 @@ import stat
 
 from ..guest.jail import protocol
 from ..guest.jail.protocol import Profile
-from ..jail.jail import START_PATIENCE_S, Jail, JailLost, close_all, pid_of
+from ..jail.jail import START_PATIENCE_S, Jail
+from ..jail.messages import JailLost, close_all
+from ..jail.pidfd import Pidfd
 from ..jail.plan import Plan, describe_layers
 
 
@@ -20,19 +21,14 @@ class Prewarmed:
 
     serial: int
     jobs: socket.socket
-    pidfd: int
-
-    @functools.cached_property
-    def pid(self) -> int:
-        """The child's id on the host, 0 if it is gone already."""
-        return pid_of(self.pidfd)
+    process: Pidfd
 
     def die_first(self) -> None:
         """Have the kernel choose the run when its cgroup is out of memory, not the zygote: the
         verdict would be the same, but the worker would have to be replaced.
         """
         with contextlib.suppress(OSError):
-            adjust = os.open(f"/proc/{self.pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+            adjust = os.open(f"/proc/{self.process.pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
             try:
                 os.write(adjust, b"1000")
             finally:
@@ -40,23 +36,21 @@ class Prewarmed:
 
     def close(self) -> None:
         self.jobs.close()
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
+        self.process.close()
 
 
 def _prewarmed(serial: int, jobs: int, pidfd: int) -> Prewarmed:
     """Take descriptors that a zygote says are a prewarmed process's; `JailLost` if they can't
-    be.
+    be, and then both are closed.
     """
-    try:
+    with contextlib.ExitStack() as owned:
+        owned.callback(os.close, jobs)
+        process = owned.enter_context(contextlib.closing(Pidfd(pidfd)))
         if not stat.S_ISSOCK(os.fstat(jobs).st_mode):
             raise JailLost("the zygote sent a prewarmed process without a socket")
-        pid_of(pidfd)
-        return Prewarmed(serial, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, jobs), pidfd)
-    except BaseException:
-        close_all([jobs, pidfd])
-        raise
+        taken = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, jobs)
+        owned.pop_all()
+        return Prewarmed(serial, taken, process)
 
 
 class RunJail(Jail):

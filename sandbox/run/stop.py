@@ -1,9 +1,9 @@
 """Ending one run from any thread."""
 
-import contextlib
 import signal
 import threading
 
+from ..jail.pidfd import Pidfd
 from ..reasons import ExitReason
 
 
@@ -16,7 +16,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pidfd = -1  # guarded by _lock: it must not be closed while a signal is sent
+        self._process: Pidfd | None = None  # guarded by _lock: after `detach`, no signal is sent
         self.reason: ExitReason | None = None
         self._branches: list[Stop] = []  # guarded by _lock
 
@@ -34,18 +34,18 @@ class Stop:
             branches = tuple(self._branches)
             if self.reason is None:
                 self.reason = reason
-            if self._pidfd >= 0:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            if self._process is not None:
+                self._process.send(signal.SIGKILL)
         for branch in branches:
             branch(reason)
 
-    def attach(self, pidfd: int) -> None:
+    def attach(self, process: Pidfd) -> None:
+        """Have the run's process killed from now on, also for a reason that has waited for it."""
         with self._lock:
-            self._pidfd = pidfd
+            self._process = process
         if self.reason is not None:
             self(self.reason)
 
     def detach(self) -> None:
         with self._lock:
-            self._pidfd = -1
+            self._process = None

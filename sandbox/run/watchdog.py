@@ -5,7 +5,8 @@ import os
 import time
 from collections.abc import Callable
 
-from ..jail.jail import KILL_PATIENCE_S, START_PATIENCE_S, JailLost
+from ..jail.jail import KILL_PATIENCE_S, START_PATIENCE_S
+from ..jail.messages import JailLost
 from ..limits import Limits
 from ..reasons import ExitReason
 from .resource_monitor import ResourceMonitor

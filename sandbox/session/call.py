@@ -12,7 +12,7 @@ from ..guest.jail import wire
 from ..guest.jail.report import MAX_VALUE as MAX_RETURNED
 from ..guest.jail.report import Claim
 from ..guest.session.head import HEADER, JOB, MAX_VALUE, RESULT, pack_job, shortened_value
-from ..jail.jail import JailLost
+from ..jail.messages import JailLost
 from ..reasons import End, ExitReason, decide
 from ..result import GuestException, Result
 from ..run.capture import Capture
@@ -121,7 +121,7 @@ class Call:
                 scratch=self.family.scratch_of(self.state),
             )
             self._watchdog.begin(lambda: self.state.pid, monitor, used_before=True)
-            self.stop.attach(self.state.pidfd)
+            self.stop.attach(self.state.process)
             self.state.wake()
             jobs = self.state.jobs
             # Of a state that does not take it, the clock has begun all the same.
@@ -137,7 +137,7 @@ class Call:
     def _wait(self) -> bool:
         """Wait until the state has answered, or ended; tell whether it has ended."""
         poll = select.poll()
-        fds = (self.state.jobs.fileno(), self.state.pidfd, self.out.fd, self.err.fd)
+        fds = (self.state.jobs.fileno(), self.state.process.fileno(), self.out.fd, self.err.fd)
         for fd in (*fds, *self.family.fds()):
             poll.register(fd, select.POLLIN)
         while True:
@@ -151,7 +151,7 @@ class Call:
                 self.family.attend()
             if self.state.jobs.fileno() in ready and self._take_answer():
                 return False
-            if self.state.pidfd in ready:
+            if self.state.process.fileno() in ready:
                 return True
             self._watchdog.look()
 
@@ -166,7 +166,7 @@ class Call:
             if not piece or len(self._answer) > _LONGEST_ANSWER:
                 if piece:  # ended by us, and not by itself
                     self.stop(ExitReason.DENIED)
-                self.state.signal(signal.SIGKILL)
+                self.state.process.send(signal.SIGKILL)
                 return False
         if len(self._answer) < HEADER.size:
             return False

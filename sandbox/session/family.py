@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from ..guest.jail import kernel, wire
 from ..guest.jail.scratch import wipe
 from ..guest.session.head import BRANCH, FAULT, FORK, HEADER, HELLO, MOVED, PLACED, SETTLED
-from ..jail.jail import JailLost, close_all, pid_of, quoted, understood
+from ..jail.jail import KILL_PATIENCE_S
+from ..jail.messages import JailLost, close_all, quoted, understood
 from ..limits import Limits
 from .fork_server import ForkServer
 from .patience import Patience
@@ -60,16 +61,14 @@ class Family:
         self._users = 0
         try:
             with theirs:
-                self._pidfd = fork_server.fork_family_init(theirs, folder, self._home.name, limits)
-            try:
-                self.pid = pid_of(self._pidfd)
-                self.supervisor = Supervisor(self.pid)
-            except BaseException:
-                os.close(self._pidfd)
-                raise
+                self._process = fork_server.fork_family_init(
+                    theirs, folder, self._home.name, limits
+                )
         except BaseException:
             ours.close()  # of which the family init learns that it has nothing to keep
             raise
+        self.pid = self._process.pid
+        self.supervisor = Supervisor(self.pid)
         ours.setblocking(False)
 
     def use(self) -> None:
@@ -142,11 +141,8 @@ class Family:
         try:
             yield
         except StateLost as error:
-            poll = select.poll()
-            poll.register(self._pidfd, select.POLLIN)
-            if poll.poll(
-                _LAST_WORDS_S * 1e3
-            ):  # who ends a fork server ends all below it, not at once
+            # Who ends a fork server ends all below it, not at once.
+            if self._process.has_ended(_LAST_WORDS_S):
                 raise JailLost(f"a family init is gone ({error})") from None
             raise
 
@@ -248,13 +244,10 @@ class Family:
             # Not by closing alone: a process that the host has forked may have a copy of it.
             self._family_init.shutdown(socket.SHUT_RDWR)
         self._family_init.close()
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        if not poll.poll(2000):
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            poll.poll(2000)
-        os.close(self._pidfd)
+        if not self._process.has_ended(KILL_PATIENCE_S):
+            self._process.send(signal.SIGKILL)
+            self._process.has_ended(KILL_PATIENCE_S)
+        self._process.close()
         self.supervisor.close()
         if self._scratch is not None:
             with contextlib.suppress(OSError):
@@ -291,7 +284,7 @@ class Family:
         """Attend to the family until `done`; `StateLost` where `state` says a fault, or goes."""
         patience = Patience(state.pid)
         poll = select.poll()
-        for fd in (*self.fds(), state.pidfd, state.jobs.fileno()):
+        for fd in (*self.fds(), state.process.fileno(), state.jobs.fileno()):
             poll.register(fd, select.POLLIN)
         while not done():
             ready = dict(poll.poll(_GLANCE_S * 1e3))
@@ -300,7 +293,7 @@ class Family:
                 return
             if state.jobs.fileno() in ready:
                 raise StateLost(f"it was not forked: {_fault(state.jobs)}")
-            if state.pidfd in ready or patience.is_over():
+            if state.process.fileno() in ready or patience.is_over():
                 raise StateLost("it was not forked: it is gone, or does not answer")
 
     def _expect(self, state: State, kind: bytes) -> None:

@@ -6,7 +6,9 @@ import threading
 from ..errors import SetupError
 from ..guest.jail import landlock, wire
 from ..guest.jail.confine import SPARE_INODES
-from ..jail.jail import Jail, JailLost, close_all, descriptors_in
+from ..jail.jail import Jail
+from ..jail.messages import JailLost, close_all, descriptors_in
+from ..jail.pidfd import Pidfd
 from ..jail.plan import Plan, describe_layers
 from ..limits import Limits
 
@@ -57,8 +59,8 @@ class ForkServer(Jail):
 
     def fork_family_init(
         self, control: socket.socket, folder: str, home: str, limits: Limits
-    ) -> int:
-        """Have a family init forked that serves the other end of `control`; return its pidfd.
+    ) -> Pidfd:
+        """Have a family init forked that serves the other end of `control`; the caller closes it.
         folder: a name for its scratch, where families have theirs side by side, and home for its
         first session's files there.
         """
@@ -71,13 +73,13 @@ class ForkServer(Jail):
         }
         return self._fork(message, control.fileno())
 
-    def fork_template(self, control: socket.socket, setup: int, folder: str) -> int:
+    def fork_template(self, control: socket.socket, setup: int, folder: str) -> Pidfd:
         """Have a template forked that serves the other end of `control` when it has run the code in
-        the file `setup`; return its pidfd. folder: as for a family init.
+        the file `setup`; the caller closes it. folder: as for a family init.
         """
         return self._fork({"folder": folder}, control.fileno(), setup)
 
-    def _fork(self, message: wire.Value, *descriptors: int) -> int:
+    def _fork(self, message: wire.Value, *descriptors: int) -> Pidfd:
         with self._forking:
             try:
                 self._say(wire.encode(message), *descriptors)
@@ -86,7 +88,7 @@ class ForkServer(Jail):
                 if len(found) != 1:
                     close_all(found)
                     raise JailLost(f"the fork server said {data!r:.80} instead of a process")
+                return Pidfd(found[0])
             except JailLost:
                 self.kill()  # or whoever wants a session next would wait as long, for ever
                 raise
-        return found[0]

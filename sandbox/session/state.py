@@ -1,12 +1,12 @@
 """A parked process that holds a session's state, from the host's side."""
 
-import contextlib
 import os
 import signal
 import socket
 import time
 
 from ..errors import PolicyError
+from ..jail.pidfd import Pidfd
 
 _REST_S = 5.0
 """In which whoever is told to stop does, on any machine."""
@@ -54,7 +54,7 @@ class State:
         self.jobs = jobs
         self.home = home
         self.knows = home.name
-        self.pidfd = os.pidfd_open(pid)
+        self.process = Pidfd.of(pid)
         self.inner = inner
         self.settled = True
         self.ended: tuple[int, float] | None = None
@@ -64,22 +64,17 @@ class State:
 
     def park(self) -> None:
         """Stop it whole: no thread of it runs, no timer of it is seen to."""
-        self.signal(signal.SIGSTOP)
+        self.process.send(signal.SIGSTOP)
 
     def wake(self) -> None:
-        self.signal(signal.SIGCONT)
-
-    def signal(self, number: int) -> None:
-        if self.pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, number)
+        self.process.send(signal.SIGCONT)
 
     def is_at_rest(self) -> bool:
         """Whether it is stopped, as it was told to be, waiting until it is; not where it has ended
         first.
         """
         deadline = time.monotonic() + _REST_S
-        while self.pidfd >= 0 and time.monotonic() < deadline:
+        while self.process.fileno() >= 0 and time.monotonic() < deadline:
             found = status_of(self.pid, "State")[0][:1]
             if found == "T":
                 return True
@@ -96,11 +91,9 @@ class State:
 
     def close(self) -> None:
         """End the process."""
-        if self.pidfd >= 0:
-            self.signal(signal.SIGKILL)
-            self.jobs.close()
-            os.close(self.pidfd)
-            self.pidfd = -1
+        self.process.send(signal.SIGKILL)
+        self.jobs.close()
+        self.process.close()
 
 
 def status_of(pid: int, *names: str) -> list[str]:

@@ -6,13 +6,13 @@ own.
 """
 
 import contextlib
-import os
 import signal
 import socket
 import weakref
 
 from ..guest.session.head import ARRIVED
-from ..jail.jail import JailLost
+from ..jail.messages import JailLost
+from ..jail.pidfd import Pidfd
 from .notifications import CLONE, KILL, PRCTL, TGKILL, Notification, Notifications
 from .state import Home, State, status_of
 
@@ -137,13 +137,9 @@ class Supervisor:
         """
         known = {state.pid for state in self._states.values()}
         for pid in self._children():
-            with contextlib.suppress(OSError):
-                pidfd = os.pidfd_open(pid)
-                try:
-                    if pid not in known and status_of(pid, "PPid") == [str(self._keeper_pid)]:
-                        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                finally:
-                    os.close(pidfd)
+            with contextlib.suppress(OSError), contextlib.closing(Pidfd.of(pid)) as process:
+                if pid not in known and status_of(pid, "PPid") == [str(self._keeper_pid)]:
+                    process.send(signal.SIGKILL)
 
     def _children(self) -> list[int]:
         """The family init's, by their ids on the host; none where it has gone, and they with it."""

@@ -2,21 +2,14 @@
 
 import contextlib
 import os
-import select
 import signal
 import socket
 
 from ..guest.jail import wire
 from ..guest.jail.scratch import wipe
-from ..jail.jail import (
-    START_PATIENCE_S,
-    JailLost,
-    close_all,
-    descriptors_in,
-    pid_of,
-    quoted,
-    understood,
-)
+from ..jail.jail import KILL_PATIENCE_S, START_PATIENCE_S
+from ..jail.messages import JailLost, close_all, descriptors_in, quoted, understood
+from ..jail.pidfd import Pidfd
 from ..result import GuestException
 from ..run.job import in_memory
 from ..run.run_jail import RunJail
@@ -53,19 +46,16 @@ class Template:
         self.fork_server = fork_server
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
-        self.pidfd = -1
-        self._pid = 0
+        self.process: Pidfd | None = None
         folder = os.urandom(8).hex()
         self._scratch = None if fork_server.scratch is None else f"{fork_server.scratch}/{folder}"
         try:
             with theirs:
                 file = in_memory("setup", [setup])
                 try:
-                    self.pidfd = fork_server.fork_template(theirs, file, folder)
+                    self.process = fork_server.fork_template(theirs, file, folder)
                 finally:
                     os.close(file)
-            # Now, and not at the end: a host without descriptors could not ask for it then.
-            self._pid = pid_of(self.pidfd)
             self._meet(timeout_s)
         except BaseException:
             self.close()
@@ -89,8 +79,8 @@ class Template:
             case _:
                 raise JailLost(f"a template said {quoted(word)}; {self.fork_server.log()}")
 
-    def fork_zygote(self, control: socket.socket, report: int, folder: str) -> int:
-        """Have a zygote forked that serves the other end of `control`; return its pidfd."""
+    def fork_zygote(self, control: socket.socket, report: int, folder: str) -> Pidfd:
+        """Have a zygote forked that serves the other end of `control`; the caller closes it."""
         try:
             message = wire.encode(("zygote", folder))
             socket.send_fds(self._control, [message], [control.fileno(), report])
@@ -100,7 +90,7 @@ class Template:
         if word != ("zygote",) or len(descriptors) != 1:
             close_all(descriptors)
             raise JailLost(f"a template said {quoted(word)}")
-        return descriptors[0]
+        return Pidfd(descriptors[0])
 
     def _receive(self) -> tuple[wire.Value, list[int]]:
         try:
@@ -120,19 +110,15 @@ class Template:
 
     def close(self) -> None:
         self._control.close()
-        if self.pidfd >= 0:
-            poll = select.poll()
-            poll.register(self.pidfd, select.POLLIN)
-            if self._pid and not poll.poll(0):
+        if self.process is not None:
+            if self.process.pid and not self.process.has_ended():
                 # It leads a group, of what its set-up code has started and its zygotes; while it
                 # lives, nobody else can have its number.
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._pid, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-            poll.poll(2000)
-            os.close(self.pidfd)
-            self.pidfd = -1
+                    os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.send(signal.SIGKILL)
+            self.process.has_ended(KILL_PATIENCE_S)
+            self.process.close()
         if self._scratch is not None:
             with contextlib.suppress(OSError):
                 wipe(self._scratch)
@@ -155,12 +141,11 @@ class TemplateJail(RunJail):
         if self.plan.tier != "namespaces":
             self.scratch = f"{self._template.fork_server.scratch}/{folder}"
         with theirs:
-            pidfd = self._template.fork_zygote(theirs, self.report_fd, folder)
+            zygote = self._template.fork_zygote(theirs, self.report_fd, folder)
         with self._lock:
-            self._zygote_pidfd = pidfd
+            self._zygote = zygote
             if self._killed:
                 raise JailLost("killed while it was started")
-        self.zygote_pid = pid_of(pidfd)
         data, ancillary = self._receive(START_PATIENCE_S)
         close_all(descriptors_in(ancillary))
         self._take_hello(data)

@@ -11,7 +11,8 @@ import pytest
 from conftest import grown, is_idle, possessions, wait_until
 
 from interpreter_pool import Limits, PolicyError, Pool, SessionLost, SetupError, Snapshot
-from interpreter_pool.sandbox.jail.jail import Jail, JailLost, pid_of
+from interpreter_pool.sandbox.jail.jail import Jail
+from interpreter_pool.sandbox.jail.messages import JailLost
 from interpreter_pool.sandbox.session.family import Family
 
 SETUP = "table = list(range(10))\ndef total(): return sum(table)"
@@ -173,7 +174,7 @@ def test_a_template_that_dies_or_hangs_is_made_anew(single, monkeypatch, number)
     monkeypatch.setattr("interpreter_pool.sandbox.snapshot.template.START_PATIENCE_S", 1.0)
     with single.snapshot(SETUP) as snapshot:
         assert snapshot.call("total") == 45
-        os.kill(pid_of(snapshot.origin.template.pidfd), number)
+        os.kill(snapshot.origin.template.process.pid, number)
         drop_idle(single, snapshot)
         began = time.monotonic()
         assert snapshot.call("total") == 45
@@ -338,7 +339,7 @@ def test_a_pool_is_closed_while_a_snapshot_is_made_again(tier):
     with Pool(1, tier=tier) as pool:
         snapshot = pool.snapshot("import time; time.sleep(2)", timeout=None)
         template = snapshot.origin.template
-        end(pid_of(template.pidfd))
+        end(template.process.pid)
         snapshot.origin.setup = b"import time; time.sleep(60)"
         future = snapshot.submit("print(1)", timeout=60)
         wait_until(lambda: snapshot.origin.is_making)

@@ -22,7 +22,8 @@ from interpreter_pool.sandbox.guest.jail.scratch import wipe
 from interpreter_pool.sandbox.guest.jail.tree import copy_tree
 from interpreter_pool.sandbox.guest.session.head import FAULT, HEADER, RESULT
 from interpreter_pool.sandbox.host.probe import Requirements, probe_host
-from interpreter_pool.sandbox.jail.jail import JailLost, quoted, understood
+from interpreter_pool.sandbox.jail.messages import JailLost, quoted, understood
+from interpreter_pool.sandbox.jail.pidfd import Pidfd
 from interpreter_pool.sandbox.jail.runtime import Runtime
 from interpreter_pool.sandbox.reasons import End, decide
 from interpreter_pool.sandbox.run.files import Pattern, collect
@@ -95,9 +96,8 @@ class Zygote:
     def __exit__(self, *_: object) -> None:
         self.socket.close()
         # Its "process id" may be our own: there is nothing to kill.
-        if self.jail._zygote_pidfd >= 0:
-            os.close(self.jail._zygote_pidfd)
-            self.jail._zygote_pidfd = -1
+        if self.jail._zygote is not None:
+            self.jail._zygote.close()
         self.jail.close()
 
     def say(self, data: bytes, kinds: tuple[str, ...] = ()) -> None:
@@ -182,7 +182,7 @@ def test_events_are_taken_or_the_jail_is_lost(plan, sent, notification):
     before = descriptors()
     with Zygote(plan) as zygote:
         ours, theirs = socket.socketpair()
-        prewarmed = Prewarmed(1, ours, os.pidfd_open(os.getpid()))
+        prewarmed = Prewarmed(1, ours, Pidfd.of(os.getpid()))
         for data, with_these in sent:
             zygote.say(data, with_these)
         zygote.socket.shutdown(socket.SHUT_WR)
@@ -190,7 +190,7 @@ def test_events_are_taken_or_the_jail_is_lost(plan, sent, notification):
             match notification:
                 case "spare":
                     found = zygote.jail.next_prewarmed()
-                    assert found.pid == os.getpid()
+                    assert found.process.pid == os.getpid()
                     found.close()
                 case "exit":
                     while True:
@@ -229,7 +229,7 @@ def test_a_templates_words_are_understood_or_it_is_lost(sent):
     before = descriptors()
     template = Template.__new__(Template)
     template._control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    template.pidfd = -1
+    template.process = None
     template._scratch = None
     template.fork_server = _Silent()
     for data, with_these in sent:
@@ -240,8 +240,7 @@ def test_a_templates_words_are_understood_or_it_is_lost(sent):
     other.shutdown(socket.SHUT_WR)
     try:
         template._meet(5.0)
-        for fd in (template.fork_zygote(other, 0, "x"),):
-            os.close(fd)
+        template.fork_zygote(other, 0, "x").close()
     except (JailLost, SetupFailed, SetupRefused):
         pass
     finally:

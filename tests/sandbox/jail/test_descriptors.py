@@ -12,6 +12,7 @@ import pytest
 
 from interpreter_pool.sandbox import Limits, SetupError
 from interpreter_pool.sandbox.guest.session.family_init import FamilyInit
+from interpreter_pool.sandbox.jail.pidfd import Pidfd
 from interpreter_pool.sandbox.jail.runtime import Runtime
 from interpreter_pool.sandbox.run import files
 from interpreter_pool.sandbox.run.capture import Capture
@@ -62,7 +63,7 @@ def prewarmed() -> Prewarmed:
     """Descriptors as a prewarmed process has them; of this process, which must not be harmed."""
     jobs, other = socket.socketpair()
     other.close()
-    return Prewarmed(1, jobs, os.pidfd_open(os.getpid()))
+    return Prewarmed(1, jobs, Pidfd.of(os.getpid()))
 
 
 def test_a_pair_that_can_not_be_had_keeps_nothing():
