@@ -118,7 +118,7 @@ class Call:
                 self.family.limits,
                 memory=True,
                 threads=True,
-                scratch=self.family.scratch_of(self.state),
+                scratch=self.state.home.path,
             )
             self._watchdog.begin(lambda: self.state.pid, monitor, used_before=True)
             self.stop.attach(self.state.process)
@@ -127,7 +127,7 @@ class Call:
             # Of a state that does not take it, the clock has begun all the same.
             jobs.settimeout(min(10.0, self.job.limits.wall_s or 10.0))
             with contextlib.suppress(OSError):  # it is gone: what is found from here on tells
-                self.family.tell_home(self.state)
+                self.state.tell_home()
                 socket.send_fds(jobs, [HEADER.pack(JOB, len(payload))], descriptors)
                 jobs.sendall(payload)
             jobs.setblocking(False)
@@ -137,8 +137,9 @@ class Call:
     def _wait(self) -> bool:
         """Wait until the state has answered, or ended; tell whether it has ended."""
         poll = select.poll()
+        channel = self.family.channel
         fds = (self.state.jobs.fileno(), self.state.process.fileno(), self.out.fd, self.err.fd)
-        for fd in (*fds, *self.family.fds()):
+        for fd in (*fds, *channel.fds()):
             poll.register(fd, select.POLLIN)
         while True:
             ready = {fd for fd, _ in poll.poll(self._watchdog.until_next_look() * 1e3)}
@@ -147,8 +148,8 @@ class Call:
                     poll.unregister(capture.fd)
                     if capture.truncated:
                         self.stop(ExitReason.OUTPUT)
-            if ready & set(self.family.fds()):
-                self.family.attend()
+            if ready & set(channel.fds()):
+                channel.attend()
             if self.state.jobs.fileno() in ready and self._take_answer():
                 return False
             if self.state.process.fileno() in ready:
@@ -191,10 +192,10 @@ class Call:
             if time.monotonic() > deadline:
                 raise JailLost("a family init does not tell how a call ended")
             poll = select.poll()
-            for fd in self.family.fds():
+            for fd in self.family.channel.fds():
                 poll.register(fd, select.POLLIN)
             poll.poll(20)
-            self.family.attend()
+            self.family.channel.attend()
         status, cpu_s = self.state.ended
         return status, cpu_s - self._watchdog.before_s
 

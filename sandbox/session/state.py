@@ -1,11 +1,16 @@
 """A parked process that holds a session's state, from the host's side."""
 
+import contextlib
 import os
 import signal
 import socket
 import time
 
 from ..errors import PolicyError
+from ..guest.jail import wire
+from ..guest.session.branching import Walk
+from ..guest.session.head import FAULT, HEADER, MOVED
+from ..jail.messages import quoted
 from ..jail.pidfd import Pidfd
 
 _REST_S = 5.0
@@ -31,32 +36,41 @@ class Home:
 
     name: of its folder in the family's; it changes when branches come off, so that they can't find
     it any more (landlock tier; elsewhere every session has the same path, and "" stands for it).
+    family: the family's folder on the host; None where there is none.
     """
 
-    def __init__(self, name: str = "") -> None:
+    def __init__(self, family: str | None = None, name: str = "") -> None:
+        self.family = family
         self.name = name
 
     def __repr__(self) -> str:
         return f"<Home {self.name}>"
+
+    @property
+    def path(self) -> str | None:
+        """The folder on the host that holds the files; None where no folder does."""
+        return None if self.family is None else f"{self.family}/{self.name}"
 
 
 class State:
     """A process that holds a session's state; `jobs` is the socket it serves.
 
     pid: on the host; inner: in its own pid namespace; home: its files; knows: the name that it
-    knows its home by. settled: it has said HELLO; a checkpoint is stopped before that, and most are
-    never needed. ended: wait status and CPU seconds, once its family init has said so. Whoever has
-    a state closes it.
+    knows its home by. walk: how far its fork has come; None for a first head, which is no fork.
+    ended: wait status and CPU seconds, once its family init has said so. Whoever has a state closes
+    it.
     """
 
-    def __init__(self, pid: int, inner: int, jobs: socket.socket, home: Home) -> None:
+    def __init__(
+        self, pid: int, inner: int, jobs: socket.socket, home: Home, walk: Walk | None = None
+    ) -> None:
         self.pid = pid
         self.jobs = jobs
         self.home = home
         self.knows = home.name
         self.process = Pidfd.of(pid)
         self.inner = inner
-        self.settled = True
+        self.walk = walk
         self.ended: tuple[int, float] | None = None
 
     def __repr__(self) -> str:
@@ -68,6 +82,17 @@ class State:
 
     def wake(self) -> None:
         self.process.send(signal.SIGCONT)
+
+    def say(self, word: bytes, *value: wire.Value) -> None:
+        """Say a word that it knows, with a value where one belongs to it. Raises `OSError`."""
+        payload = wire.encode(value[0]) if value else b""
+        self.jobs.sendall(HEADER.pack(word, len(payload)) + payload)
+
+    def tell_home(self) -> None:
+        """Have it know where its files are, while it is awake. Raises `OSError`."""
+        if self.home.path is not None and self.knows != self.home.name:
+            self.say(MOVED, self.home.path)
+            self.knows = self.home.name
 
     def is_at_rest(self) -> bool:
         """Whether it is stopped, as it was told to be, waiting until it is; not where it has ended
@@ -94,6 +119,19 @@ class State:
         self.process.send(signal.SIGKILL)
         self.jobs.close()
         self.process.close()
+
+
+def fault_of(jobs: socket.socket, data: bytes | None = None) -> str:
+    """What a state says is wrong: its own word, for people."""
+    jobs.settimeout(1)
+    with contextlib.suppress(OSError, wire.WireError):
+        data = jobs.recv(HEADER.size) if data is None else data
+        if len(data) == HEADER.size:
+            kind, size = HEADER.unpack(data)
+            if kind == FAULT and size < 4096:
+                text = wire.decode(jobs.recv(size))
+                return text if isinstance(text, str) else quoted(text)
+    return "it does not say why"
 
 
 def status_of(pid: int, *names: str) -> list[str]:

@@ -10,6 +10,8 @@ import signal
 import socket
 import weakref
 
+from ..guest.session import branching as table
+from ..guest.session.branching import At, Walk
 from ..guest.session.head import ARRIVED
 from ..jail.messages import JailLost
 from ..jail.pidfd import Pidfd
@@ -21,13 +23,16 @@ _MOST_QUESTIONS = 64
 
 
 class Order:
-    """A fork that the host has asked for: by whom, with which flags, and what came of it."""
+    """A fork that the host has asked for: of which state, with which flags, and what came of it.
 
-    def __init__(self, state: State, flags: int, home: Home) -> None:
+    home: of what is forked; walk: how far it has come, which the supervisor goes by.
+    """
+
+    def __init__(self, state: State, flags: int, home: Home, walk: Walk) -> None:
         self.state = state
         self.flags = flags
         self.home = home
-        self.begun = False
+        self.walk = walk
         self.child: State | None = None
 
 
@@ -90,10 +95,14 @@ class Supervisor:
         """Whether the call is one that the host has asked for, or concerns its caller alone."""
         order = self.order
         if notification.call == CLONE:
-            if order is None or order.begun or notification.thread != order.state.pid:
+            if order is None or (
+                order.walk.at is not At.ORDERED
+                or notification.thread != order.state.pid
+                or notification.arguments[0] != order.flags
+            ):
                 return False
-            order.begun = notification.arguments[0] == order.flags
-            return order.begun
+            order.walk.take(table.CLONE)
+            return True
         if notification.call == PRCTL:
             return self.on_view is not None and notification.thread == self.on_view.pid
         own = _inner_id(notification.thread, "NStgid")
@@ -103,7 +112,7 @@ class Supervisor:
         """Give the process that was ordered its socket; False for any other."""
         assert self._notifications is not None
         order = self.order
-        if order is None or not order.begun or order.child is not None:
+        if order is None or order.walk.at is not At.FORKED:
             return False
         inner = self._new_process(notification.thread)
         if not inner:
@@ -111,12 +120,14 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                order.child = State(notification.thread, inner, ours, order.home)
+                child = State(notification.thread, inner, ours, order.home, order.walk)
             except OSError:  # it is gone
                 ours.close()
                 return False
-            self.know(order.child)
-            order.child.knows = order.state.knows
+            self.know(child)
+            child.knows = order.state.knows
+            order.child = child
+            order.walk.take(table.ARRIVE)
             self._notifications.hand_over(notification, theirs.fileno())
         return True
 
@@ -130,6 +141,16 @@ class Supervisor:
         if (group, parent) != (str(pid), str(self._keeper_pid)):
             return 0
         return int(ids.split()[-1])
+
+    def withdraw(self) -> None:
+        """Take an order back that was not carried out, and with it what has come of it."""
+        order, self.order = self.order, None
+        if order is None:
+            return
+        if order.child is not None:
+            order.child.close()
+        elif order.walk.at is At.FORKED:
+            self.end_strangers()
 
     def end_strangers(self) -> None:
         """Kill what has been forked and did not arrive: nobody would ever stop it. Among what is

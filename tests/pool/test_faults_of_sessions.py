@@ -105,8 +105,9 @@ def test_a_family_init_that_dies_before_it_has_a_session_leaves_nothing(single, 
     if known:
         end(family.pid)
     else:
-        listen = family.supervisor.listen
-        monkeypatch.setattr(family.supervisor, "listen", lambda fd: (listen(fd), end(family.pid)))
+        supervisor = family.channel.supervisor
+        listen = supervisor.listen
+        monkeypatch.setattr(supervisor, "listen", lambda fd: (listen(fd), end(family.pid)))
     with pytest.raises(JailLost):
         family.first()
     family.close()
@@ -118,7 +119,7 @@ def test_strangers_of_a_dead_family_init_are_none(single):
     with single.session() as session:
         family = session.held.family
         end(family.pid)
-        family.supervisor.end_strangers()
+        family.channel.supervisor.end_strangers()
         with pytest.raises(SessionLost):
             session.run("1")
 
@@ -283,6 +284,35 @@ def test_a_branch_of_such_an_interpreter_is_refused(ruined):
     """`fork` says that the state can't be."""
     with pytest.raises(PolicyError, match="can't be forked"):
         ruined.fork(3)
+
+
+@pytest.mark.parametrize(
+    "settling",
+    [
+        "lambda: None",  # says HELLO where SETTLED is its turn
+        "lambda: head._send(b's', b'')",  # and where it is to be let go
+        "lambda: (head._receive(), head._send(b's', b''), head._send(b's', b''))",
+        "lambda: (head._receive(), head._send(b'?', b'x' * 100))",
+        "lambda: os._exit(0)",
+        "lambda: time.sleep(60)",
+    ],
+)
+def test_a_branch_that_speaks_out_of_turn_is_refused(pool, settling):
+    """Whatever a new process says, or not, where it is to settle: it is given up, and no other."""
+    with pool.session() as session:
+        session.run("x = 20")
+        before = {state.pid for state in session.held.states()}
+        assert session.run(OF_ITS_HEAD + f"head._settle = {settling}").ok
+        with pytest.raises(PolicyError, match="can't be forked"):
+            session.fork(2)
+        family_init = psutil.Process(session.held.family.pid)
+        kept = {state.pid for state in session.held.states()}
+        assert before < kept
+        wait_until(lambda: {each.pid for each in family_init.children()} == kept)
+        session.rollback()
+        branch = session.fork()
+        assert branch.run("x + 1").value == session.run("x + 1").value == "21"
+        branch.close()
 
 
 def test_without_an_earlier_state_it_is_denied_and_begins_anew(pool):

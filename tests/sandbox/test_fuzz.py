@@ -30,8 +30,8 @@ from interpreter_pool.sandbox.run.files import Pattern, collect
 from interpreter_pool.sandbox.run.resource_monitor import _look_through
 from interpreter_pool.sandbox.run.run_jail import Prewarmed, RunJail
 from interpreter_pool.sandbox.session.call import Call, _Outcome
-from interpreter_pool.sandbox.session.family import Family, _fault
-from interpreter_pool.sandbox.session.state import StateLost
+from interpreter_pool.sandbox.session.channel import Channel
+from interpreter_pool.sandbox.session.state import StateLost, fault_of
 from interpreter_pool.sandbox.session.supervisor import Supervisor
 from interpreter_pool.sandbox.snapshot.template import SetupFailed, SetupRefused, Template
 
@@ -256,17 +256,10 @@ class _Silent:
         return ""
 
 
-def family() -> tuple[Family, socket.socket]:
-    """A family as far as it listens to its family init, and the family init's end."""
-    import threading
-
-    made = Family.__new__(Family)
-    made._family_init, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    made._family_init.setblocking(False)
-    made._attending = threading.Lock()
-    made._words = []
-    made.supervisor = Supervisor(0)
-    return made, other
+def channel() -> tuple[Channel, socket.socket]:
+    """A family's channel, and the family init's end of it."""
+    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return Channel(ours, Supervisor(0)), other
 
 
 @fuzz
@@ -276,7 +269,7 @@ def family() -> tuple[Family, socket.socket]:
 @example([wire.encode(("exit", 7, 0, -1))])
 def test_a_family_inits_words_are_kept_or_it_is_lost(sent):
     """Words of a family init that were not asked for are kept, few of them, or it is lost."""
-    made, other = family()
+    made, other = channel()
     state = _Ending()
     state.inner = 7
     made.supervisor.know(state)
@@ -287,7 +280,7 @@ def test_a_family_inits_words_are_kept_or_it_is_lost(sent):
     except JailLost:
         pass
     finally:
-        made._family_init.close()
+        made.close()
         other.close()
     if state.ended is not None:
         decide(_end(state.ended[0]))
@@ -302,7 +295,7 @@ class _Ending:
 
 def test_a_family_init_that_talks_without_end_is_lost():
     """Neither time nor memory is taken without bound by words that nobody asked for."""
-    made, other = family()
+    made, other = channel()
     other.setblocking(False)
     word = wire.encode("x" * 1000)
     began = time.monotonic()
@@ -315,7 +308,7 @@ def test_a_family_init_that_talks_without_end_is_lost():
                 pass
             made.attend()
             assert time.monotonic() < began + 10
-    made._family_init.close()
+    made.close()
     other.close()
 
 
@@ -336,7 +329,7 @@ def test_a_states_fault_is_a_text(data, at_once):
     theirs.close()
     before = time.monotonic()
     first = ours.recv(HEADER.size) if at_once else None
-    assert isinstance(_fault(ours, first), str)
+    assert isinstance(fault_of(ours, first), str)
     assert time.monotonic() < before + 3
     ours.close()
 
@@ -495,13 +488,13 @@ def test_any_tree_is_taken_out_watched_copied_and_wiped(tree):
 def test_a_new_state_that_goes_is_lost():
     """A state that leaves, resets its socket or says too little while it settles is `StateLost`."""
     for said in (b"", b"h", b"\xff" * HEADER.size, HEADER.pack(FAULT, 1 << 60)):
-        made, other = family()
+        made, other = channel()
         ours, theirs = socket.socketpair()
         theirs.sendall(said)
         theirs.close()
         state = _Ending()
         state.jobs = ours
         with pytest.raises(StateLost):
-            made._expect(state, b"h")
-        for each in (ours, made._family_init, other):
+            made.expect(state, b"h")
+        for each in (ours, made, other):
             each.close()

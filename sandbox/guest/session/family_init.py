@@ -5,19 +5,19 @@ whatever a head forks when the host asks: with CLONE_PARENT, so that they are th
 children too, and it learns from the kernel how each of them ends, however long its forerunners
 live.
 
-Messages on the family's socket (SOCK_SEQPACKET, wire values):
+Messages on the family's socket (SOCK_SEQPACKET, wire values; `branching.py` has their order):
 
-==========================================  ====================================================
+===============================================  =============================================
 host -> family init  ("first",) + socket         fork the first head, with that socket
-                ("place", pid)              a branch: give it files of its own (namespaces tier)
-                ("copy", name, new)         files for a branch, next to its forerunner's (landlock)
-                ("rename", name, new)       of a session's files (landlock tier)
-                ("settled?", pid, name)     has it given up what it had to, and stands in its files?
-                ("hidden?", pid)            can nobody look at it any more? (landlock tier)
+                     (PLACE, pid)                a branch: files of its own (namespaces tier)
+                     (COPY, name, new)           files for a branch, next to its forerunner's
+                     (RENAME, name, new)         of a session's files (landlock tier, as COPY)
+                     (CHECK, pid, name)          does it share nothing, and stand in its files?
+                     (HIDDEN, pid)               can nobody look at it any more? (landlock tier)
 family init -> host  ("first", pid)              its id in here
-                ("placed",) and so on       done, or yes; or ("refused", why)
-                ("exit", pid, status, cpu)  a process has ended: wait status, CPU in microseconds
-==========================================  ====================================================
+                     (ANSWERS[...],)             done, or yes; or ("refused", why)
+                     ("exit", pid, status, cpu)  a process has ended: wait status, CPU in µs
+===============================================  =============================================
 """
 
 import functools
@@ -34,7 +34,7 @@ from ..jail.confine import Confinement
 from ..jail.scratch import wipe
 from ..jail.tree import copy_tree
 from ..run.program import Program
-from . import privacy
+from . import branching, privacy
 from .head import Head
 from .privacy import Refused
 
@@ -99,26 +99,26 @@ class FamilyInit:
         match wire.decode(data):
             case ("first",):
                 self._say(("first", self._fork_first(fds[0])))
-            case ("place", int(pid)):
-                self._answer(lambda: self._place(pid), "placed")
-            case ("copy", str(name), str(new)):
-                self._answer(lambda: self._copy(name, new), "copied")
-            case ("rename", str(name), str(new)):
-                self._answer(lambda: self._rename(name, new), "renamed")
-            case ("settled?", int(pid), str(name)):
-                self._answer(lambda: self._require_settled(pid, name), "settled")
-            case ("hidden?", int(pid)):
-                self._answer(lambda: privacy.require_hidden(pid), "hidden")
+            case (branching.PLACE, int(pid)):
+                self._answer(branching.PLACE, lambda: self._place(pid))
+            case (branching.COPY, str(name), str(new)):
+                self._answer(branching.COPY, lambda: self._copy(name, new))
+            case (branching.RENAME, str(name), str(new)):
+                self._answer(branching.RENAME, lambda: self._rename(name, new))
+            case (branching.CHECK, int(pid), str(name)):
+                self._answer(branching.CHECK, lambda: self._require_settled(pid, name))
+            case (branching.HIDDEN, int(pid)):
+                self._answer(branching.HIDDEN, lambda: privacy.require_hidden(pid))
             case other:
                 raise ValueError(f"the host said {other!r:.80}")
 
-    def _answer(self, step: Callable[[], object], word: str) -> None:
+    def _answer(self, question: str, step: Callable[[], object]) -> None:
         try:
             step()
         except (Refused, OSError, RecursionError) as error:
             self._say(("refused", str(error)))
         else:
-            self._say((word,))
+            self._say((branching.ANSWERS[question],))
 
     def _say(self, message: wire.Value) -> None:
         self.control.send(wire.encode(message))

@@ -9,13 +9,10 @@ On a head's socket (a stream): a letter, the size of what follows, and that; des
 the letter.
 
 =====================  =========================================================================
-FORK                   fork; the child asks for a socket of its own, and says HELLO there
-BRANCH                 the same, for a state that shares nothing with this one (namespaces tier:
-                       in namespaces of its own); it is told by PLACED where its files are, has
-                       SETTLED there, and is looked at until PLACED comes again
+FORK, BRANCH           fork, as a checkpoint or a branch: `branching.py` has what follows
 MOVED                  wire: where the files are now
 JOB + three files      `pack_job`: run it; answer RESULT
-HELLO                  from a new process; the first one's brings the listener for questions
+HELLO                  from a new process; the first one's brings the listener for notifications
 RESULT                 wire: (kind, exit code, value, exception, memory error, returned)
 FAULT                  wire: why something could not be done
 =====================  =========================================================================
@@ -39,14 +36,26 @@ from typing import Any, NoReturn
 
 from ..jail import capabilities, kernel, rlimits, wire
 from ..jail.confine import Confinement
-from ..run import furnishing as furnishing
-from ..run import program, uncaught
+from ..run import furnishing, program, uncaught
 from ..run.program import Program
+from .branching import (
+    ARRIVE,
+    BRANCH,
+    FORK,
+    GO,
+    HELLO,
+    IN_NAMESPACES,
+    NEW,
+    SETTLE,
+    SETTLED,
+    SIDE_BY_SIDE,
+    Walk,
+)
 
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
-FORK, BRANCH, JOB, PLACED, MOVED = b"f", b"b", b"j", b"p", b"m"
-HELLO, RESULT, FAULT, SETTLED = b"h", b"r", b"x", b"s"
+JOB, MOVED = b"j", b"m"
+RESULT, FAULT = b"r", b"x"
 HEADER = struct.Struct("<cQ")
 _JOB = struct.Struct("<?qqqqq")
 
@@ -157,7 +166,9 @@ class Head:
         family init look at it, and draw its own random numbers.
         """
         _silence()  # anew: the family init knows /dev/null by the mounts that are the branch's own
-        where: Any = wire.decode(self._receive()[1])
+        walk = Walk(IN_NAMESPACES if self._confinement.has_namespaces else SIDE_BY_SIDE, NEW)
+        walk.take(ARRIVE)
+        where: Any = wire.decode(self._expect(walk, SETTLE))
         here, old = os.getcwd(), self._confinement.scratch
         if where is not None:
             self._move(where)
@@ -167,12 +178,19 @@ class Head:
         os.chdir(program.moved(here, old, where or old))
         if where is not None:
             kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+        walk.take(SETTLED)
         self._send(SETTLED, b"")
-        self._receive()
+        self._expect(walk, GO)
         if where is not None:
             kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         for seed in program.seeders():
             seed()
+
+    def _expect(self, walk: Walk, word: bytes) -> bytes:
+        kind, payload, _ = self._receive()
+        walk.take(kind)
+        assert kind == word
+        return payload
 
     def _move(self, new: str, old: str | None = None) -> None:
         old = old or self._confinement.scratch

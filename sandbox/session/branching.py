@@ -1,0 +1,134 @@
+"""Forks of states, made by the host: it walks the table of guest/session/branching.py."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
+from ..guest.jail import kernel
+from ..guest.session import branching as table
+from ..guest.session.branching import CHECKPOINT, IN_NAMESPACES, SIDE_BY_SIDE, At, Walk
+from .channel import Channel
+from .state import Home, NotForkable, State, StateLost
+from .supervisor import Order
+
+_CLONE_FLAGS = signal.SIGCHLD | kernel.CLONE_PARENT | kernel.CLONE_SETS_TID
+_FLAGS = {
+    CHECKPOINT: _CLONE_FLAGS,
+    IN_NAMESPACES: _CLONE_FLAGS | kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS,
+    SIDE_BY_SIDE: _CLONE_FLAGS,
+}
+
+
+class Forking:
+    """One fork of a parked state, from its beginning to where its process is parked.
+
+    `checkpoint` and `branch` return it; they raise `StateLost` where it is the state that is lost,
+    `NotForkable` where it goes on, and can't be forked as it is. home: of what is forked.
+    """
+
+    def __init__(self, channel: Channel, state: State, way: str, home: Home) -> None:
+        self._channel = channel
+        self._state = state
+        self._walk = Walk(way)
+        self._order = Order(state, _FLAGS[way], home, self._walk)
+
+    def checkpoint(self) -> State:
+        """Make an earlier state of the same session. The one that is forked is awake afterwards."""
+        with self._losing():
+            wake_up(self._channel, self._state)
+            self._state.wake()
+            return self._parked(self._channel.order(self._order, table.FORK))
+
+    def branch(self) -> State:
+        """Make a state that shares nothing with the one that is forked."""
+        home, supervisor = self._order.home, self._channel.supervisor
+        side_by_side = self._walk.way == SIDE_BY_SIDE
+        with self._losing():
+            if side_by_side:
+                self._ask(table.COPY, self._state.home.name, home.name)
+            branch = self._ordered()
+            if not side_by_side:
+                self._ask(table.PLACE, branch.inner)
+            try:
+                # Looked at without a capability, it must let itself be looked at for that long.
+                supervisor.on_view = branch if side_by_side else None
+                self._say(branch, table.SETTLE, home.path)
+                self._hear(branch, table.SETTLED)
+                self._ask(table.CHECK, branch.inner, home.name)
+            finally:
+                supervisor.on_view = None
+            self._say(branch, table.GO)
+            self._hear(branch, table.HELLO)
+            if not side_by_side:
+                return self._parked(branch)
+            self._ask(table.HIDDEN, branch.inner)
+            self._parked(branch)
+            # It could be looked at for a moment, and could have been seen where it was.
+            name = new_name()
+            self._ask(table.RENAME, home.name, name)
+            home.name = name
+            return branch
+
+    def _ordered(self) -> State:
+        wake_up(self._channel, self._state)
+        self._state.wake()
+        try:
+            return self._channel.order(self._order, table.BRANCH)
+        finally:
+            self._state.park()
+
+    @contextlib.contextmanager
+    def _losing(self) -> Iterator[None]:
+        """Where a step fails: end what was being made, and say whose fault it is."""
+        try:
+            yield
+        except BaseException as error:
+            lost = self._walk.lose()
+            if self._order.child is not None:
+                self._order.child.close()
+            if lost != table.FORERUNNER and isinstance(error, (OSError, StateLost)):
+                raise NotForkable(f"a branch of it did not settle ({error})") from None
+            raise
+
+    # ---- steps
+
+    def _ask(self, word: str, *arguments: str | int) -> None:
+        self._walk.take(word)
+        self._channel.ask(word, *arguments)
+        self._walk.take(table.ANSWERS[word])
+
+    def _say(self, new: State, word: bytes, *value: str | None) -> None:
+        self._walk.take(word)
+        new.say(word, *value)
+
+    def _hear(self, new: State, word: bytes) -> None:
+        self._channel.expect(new, word)
+        self._walk.take(word)
+
+    def _parked(self, new: State) -> State:
+        new.park()
+        self._walk.take(table.STOP)
+        return new
+
+
+def wake_up(channel: Channel, state: State) -> None:
+    """Have a checkpoint that is asleep come to where it waits for commands, and park it there."""
+    walk = state.walk
+    if walk is None or walk.at is not At.ASLEEP:
+        return
+    state.wake()
+    walk.take(table.WAKE)
+    try:
+        channel.expect(state, table.HELLO)
+    except BaseException:
+        walk.lose()
+        raise
+    walk.take(table.HELLO)
+    state.park()
+    walk.take(table.STOP)
+
+
+def new_name() -> str:
+    """A folder's name that nobody can guess: who knows it has the files."""
+    return os.urandom(16).hex()
