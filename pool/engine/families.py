@@ -2,15 +2,18 @@
 
 import logging
 import threading
+from typing import TYPE_CHECKING
 
 from ...sandbox.jail import descriptors
 from ...sandbox.jail.messages import JailLost
 from ...sandbox.jail.plan import Plan
 from ...sandbox.limits import Limits
-from ...sandbox.session.family import Family
-from ...sandbox.session.fork_server import ForkServer
-from ...sandbox.session.state import State
 from ..errors import PoolClosed, PoolError
+
+if TYPE_CHECKING:  # what only sessions need is not imported by those who run programs
+    from ...sandbox.session.family import Family
+    from ...sandbox.session.fork_server import ForkServer
+    from ...sandbox.session.state import State
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +29,7 @@ class Families:
         self._fork_server: ForkServer | None = None
         self._lock = threading.Lock()  # guards _fork_server
 
-    def fork_server(self) -> ForkServer:
+    def fork_server(self) -> "ForkServer":
         """The jail that lives now."""
         with self._lock:
             if self._closing.is_set():
@@ -36,12 +39,14 @@ class Families:
                 self._fork_server.close()
                 self._fork_server = None
             if self._fork_server is None:
+                from ...sandbox.session.fork_server import ForkServer
+
                 fork_server = ForkServer(self.plan)
                 fork_server.start()
                 self._fork_server = fork_server
             return self._fork_server
 
-    def new_family(self, limits: Limits) -> tuple[Family, State]:
+    def new_family(self, limits: Limits) -> "tuple[Family, State]":
         """Return a family, and a first head of it, which is parked. Raises `PoolError`."""
         for last in (False, True):  # the first try may find that the jail of sessions is dead
             try:
@@ -51,8 +56,10 @@ class Families:
                     raise PoolError(f"a session could not be made: {lost}") from None
         raise AssertionError
 
-    def _try_new_family(self, limits: Limits) -> tuple[Family, State]:
+    def _try_new_family(self, limits: Limits) -> "tuple[Family, State]":
         descriptors.require()
+        from ...sandbox.session.family import Family
+
         family = Family(self.fork_server(), limits)
         try:
             head = family.first()

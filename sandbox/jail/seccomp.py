@@ -30,7 +30,7 @@ def build(
     for sessions, or for runs that may have several processes.
 
     Foreign architectures, x32 among them, kill the process: no library falls back from there.
-    `PID_MARK` stands wherever the process's own id belongs (see `guest/syscall_filter.py`).
+    `PID_MARK` stands wherever the process's own id belongs (see `guest/jail/syscall_filter.py`).
     Raises `SetupError` where libseccomp is missing or this machine is unknown.
     """
     machine = machine or os.uname().machine

@@ -1,8 +1,8 @@
 """What a test and a program say to each other, as the host sees it: bytes in, decisions out.
 
 No I/O here. `Dialogue` is given what was read from either end, and says what is to be passed on,
-and when it is over. Which frames there are, `guest/dialogue.py` says. Bodies are passed on unread:
-the test's process reads answers as carefully as the host would, and is charged for it.
+and when it is over. Which frames there are, `guest/run/dialogue.py` says. Bodies are passed on
+unread: the test's process reads answers as carefully as the host would, and is charged for it.
 """
 
 import enum

@@ -42,8 +42,8 @@ class Supervisor:
     order: the fork that is wanted now; on_view: the branch that may let itself be looked at.
     """
 
-    def __init__(self, keeper_pid: int) -> None:
-        self._keeper_pid = keeper_pid
+    def __init__(self, family_init_pid: int) -> None:
+        self._family_init_pid = family_init_pid
         self._states: weakref.WeakValueDictionary[int, State] = weakref.WeakValueDictionary()
         self._notifications: Notifications | None = None
         self.order: Order | None = None
@@ -138,7 +138,7 @@ class Supervisor:
         if any(state.pid == pid for state in self._states.values()):
             return 0
         group, parent, ids = status_of(pid, "Tgid", "PPid", "NSpid")
-        if (group, parent) != (str(pid), str(self._keeper_pid)):
+        if (group, parent) != (str(pid), str(self._family_init_pid)):
             return 0
         return int(ids.split()[-1])
 
@@ -159,12 +159,12 @@ class Supervisor:
         known = {state.pid for state in self._states.values()}
         for pid in self._children():
             with contextlib.suppress(OSError), contextlib.closing(Pidfd.of(pid)) as process:
-                if pid not in known and status_of(pid, "PPid") == [str(self._keeper_pid)]:
+                if pid not in known and status_of(pid, "PPid") == [str(self._family_init_pid)]:
                     process.send(signal.SIGKILL)
 
     def _children(self) -> list[int]:
         """The family init's, by their ids on the host; none where it has gone, and they with it."""
-        path = f"/proc/{self._keeper_pid}/task/{self._keeper_pid}/children"
+        path = f"/proc/{self._family_init_pid}/task/{self._family_init_pid}/children"
         try:
             with open(path, encoding="ascii") as file:
                 return list(map(int, file.read().split()))

@@ -421,7 +421,7 @@ def test_an_idle_jail_needs_no_fork_server(pool, monkeypatch):
             raise SetupError("hello", "killed while it was started")
 
         with monkeypatch.context() as changed:
-            changed.setattr(pool.engine.families, "nursery", none)
+            changed.setattr(pool.engine.families, "fork_server", none)
             wait_until(lambda: pool.engine.jails.idle(snapshot.origin))
             assert snapshot.run("print(x)").stdout == "1\n"
             wait_until(lambda: pool.engine.jails.idle(snapshot.origin))

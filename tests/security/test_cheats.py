@@ -1,6 +1,6 @@
 """W1 to W9: programs that want to pass without being right, on every problem of HumanEval.
 
-Each has an honest checkpoint, which does the same harmless things and is right. Controls show that the
+Each has an honest twin, which does the same harmless things and is right. Controls show that the
 cheats work where program and test share a process.
 """
 
@@ -262,9 +262,9 @@ def test_w8_on_every_problem_it_is_the_hosts_clock_that_counts(pool, answers):
 
 
 @pytest.mark.parametrize("twin", TWINS)
-def test_w_honest_checkpoints_pass_on_every_problem(pool, answers, checkpoint):
+def test_w_honest_twins_pass_on_every_problem(pool, answers, twin):
     """Who does the same harmless things and is right scores 1."""
-    found = verdicts(pool, TWINS[checkpoint], answers)
+    found = verdicts(pool, TWINS[twin], answers)
     assert {name: each for name, each in found.items() if not each.passed} == {}
 
 

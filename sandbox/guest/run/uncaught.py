@@ -10,7 +10,7 @@ from ..jail.report import Claim
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 """As in `program.py`: a program that takes away its own builtins keeps these."""
 
-_OURS = os.path.dirname(__file__) + "/"
+_OURS = os.path.dirname(os.path.dirname(__file__)) + "/"
 
 
 def strip(error: BaseException) -> None:

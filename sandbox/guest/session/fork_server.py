@@ -64,7 +64,7 @@ def _serve(
                 if len(fds) > 1:
                     make = functools.partial(Template, served, confinement, program, be_zygote)
                     _live(served, _be_template, make, data, fds[1])
-                _live(served, _be_keeper, served, confinement, program, data)
+                _live(served, _be_family_init, served, confinement, program, data)
             for each in fds:
                 os.close(each)
             pidfd = os.pidfd_open(pid)
@@ -106,7 +106,7 @@ def _live(control: socket.socket, be: Callable[..., NoReturn], *arguments: Any) 
         os._exit(0)  # and everything in its pid namespace with it
 
 
-def _be_keeper(
+def _be_family_init(
     control: socket.socket, confinement: Confinement, program: Program, data: bytes
 ) -> NoReturn:
     limits: Any = wire.decode(data)
