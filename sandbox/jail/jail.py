@@ -15,9 +15,9 @@ run's data, and nothing of the host's memory is in a jail, because the zygote is
 forked.
 
 Who owns what: `Jail` owns the launcher process (nsjail, or the zygote itself in the landlock
-tier), the control socket, the pidfd of the zygote, the report, the cgroup and the scratch
-folder; `close` gives all of them back, whatever state they are in. `Prewarmed` (in
-run_jail.py) owns the job socket and the child's pidfd.
+tier), the control socket, the zygote's `Pidfd`, the report, the cgroup and the scratch folder;
+`close` gives all of them back, whatever state they are in. `Prewarmed` (in run_jail.py) owns
+the job socket and the child's `Pidfd`.
 
 Who kills whom: the host kills a run by its pidfd; the zygote then kills whatever else the run
 started (in a pid namespace, by one kill(-1)). The host kills a zygote by its pidfd, and with
@@ -31,9 +31,7 @@ Starting, step by step; a `SetupError` names the step that failed:
     3. configure  what the zygote must know, and the report's memory
     4. hello      the zygote has loaded everything, has one thread, and is confined
     5. cgroup     from here on, memory is charged to the worker's group
-    6. prewarmed process      the first child is forked; "ready" follows
-
-The last two are `RunJail`'s.
+    6. prewarmed  the first child is forked; "ready" follows (`RunJail`)
 """
 
 import contextlib

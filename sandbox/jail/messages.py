@@ -1,4 +1,4 @@
-"""What processes of a jail send to the host, taken apart with suspicion."""
+"""Messages and descriptors from a jail, checked before they are used."""
 
 import os
 import socket

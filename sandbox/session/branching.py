@@ -30,24 +30,26 @@ class Forking:
     def __init__(self, channel: Channel, state: State, way: str, home: Home) -> None:
         self._channel = channel
         self._state = state
+        self._home = home
         self._walk = Walk(way)
-        self._order = Order(state, _FLAGS[way], home, self._walk)
+        self._order: Order | None = None
 
     def checkpoint(self) -> State:
         """Make an earlier state of the same session. The one that is forked is awake afterwards."""
         with self._losing():
-            wake_up(self._channel, self._state)
-            self._state.wake()
-            return self._parked(self._channel.order(self._order, table.FORK))
+            return self._parked(self._ordered(table.FORK))
 
     def branch(self) -> State:
         """Make a state that shares nothing with the one that is forked."""
-        home, supervisor = self._order.home, self._channel.supervisor
+        home, supervisor = self._home, self._channel.supervisor
         side_by_side = self._walk.way == SIDE_BY_SIDE
         with self._losing():
             if side_by_side:
                 self._ask(table.COPY, self._state.home.name, home.name)
-            branch = self._ordered()
+            try:
+                branch = self._ordered(table.BRANCH)
+            finally:
+                self._state.park()
             if not side_by_side:
                 self._ask(table.PLACE, branch.inner)
             try:
@@ -70,13 +72,13 @@ class Forking:
             home.name = name
             return branch
 
-    def _ordered(self) -> State:
-        wake_up(self._channel, self._state)
-        self._state.wake()
-        try:
-            return self._channel.order(self._order, table.BRANCH)
-        finally:
-            self._state.park()
+    def _ordered(self, word: bytes) -> State:
+        wake_up(self._state)
+        order = Order(self._state, _FLAGS[self._walk.way], self._home, self._walk)
+        with contextlib.closing(order):
+            self._state.wake()
+            self._order = order
+            return self._channel.order(order, word)
 
     @contextlib.contextmanager
     def _losing(self) -> Iterator[None]:
@@ -84,9 +86,10 @@ class Forking:
         try:
             yield
         except BaseException as error:
-            lost = self._walk.lose()
-            if self._order.child is not None:
+            if self._order is not None and self._order.child is not None:
                 self._order.child.close()
+            # It may have been interrupted on its last way out.
+            lost = table.NEW if self._walk.at is At.PARKED else self._walk.lose()
             if lost != table.FORERUNNER and isinstance(error, (OSError, StateLost)):
                 raise NotForkable(f"a branch of it did not settle ({error})") from None
             raise
@@ -103,7 +106,7 @@ class Forking:
         new.say(word, *value)
 
     def _hear(self, new: State, word: bytes) -> None:
-        self._channel.expect(new, word)
+        new.expect(word)
         self._walk.take(word)
 
     def _parked(self, new: State) -> State:
@@ -112,7 +115,7 @@ class Forking:
         return new
 
 
-def wake_up(channel: Channel, state: State) -> None:
+def wake_up(state: State) -> None:
     """Have a checkpoint that is asleep come to where it waits for commands, and park it there."""
     walk = state.walk
     if walk is None or walk.at is not At.ASLEEP:
@@ -120,7 +123,7 @@ def wake_up(channel: Channel, state: State) -> None:
     state.wake()
     walk.take(table.WAKE)
     try:
-        channel.expect(state, table.HELLO)
+        state.expect(table.HELLO)
     except BaseException:
         walk.lose()
         raise

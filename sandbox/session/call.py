@@ -12,7 +12,6 @@ from ..guest.jail import wire
 from ..guest.jail.report import MAX_VALUE as MAX_RETURNED
 from ..guest.jail.report import Claim
 from ..guest.session.head import HEADER, JOB, MAX_VALUE, RESULT, pack_job, shortened_value
-from ..jail.messages import JailLost
 from ..reasons import End, ExitReason, decide
 from ..result import GuestException, Result
 from ..run.capture import Capture
@@ -137,9 +136,8 @@ class Call:
     def _wait(self) -> bool:
         """Wait until the state has answered, or ended; tell whether it has ended."""
         poll = select.poll()
-        channel = self.family.channel
         fds = (self.state.jobs.fileno(), self.state.process.fileno(), self.out.fd, self.err.fd)
-        for fd in (*fds, *channel.fds()):
+        for fd in fds:
             poll.register(fd, select.POLLIN)
         while True:
             ready = {fd for fd, _ in poll.poll(self._watchdog.until_next_look() * 1e3)}
@@ -148,12 +146,11 @@ class Call:
                     poll.unregister(capture.fd)
                     if capture.truncated:
                         self.stop(ExitReason.OUTPUT)
-            if ready & set(channel.fds()):
-                channel.attend()
             if self.state.jobs.fileno() in ready and self._take_answer():
                 return False
             if self.state.process.fileno() in ready:
                 return True
+            self.family.channel.require()
             self._watchdog.look()
 
     def _take_answer(self) -> bool:
@@ -185,18 +182,9 @@ class Call:
             return _Outcome.of(wire.decode(bytes(self._answer[HEADER.size :]), max_nodes=20))
         return None
 
-    def _exit(self) -> tuple[int | None, float | None]:
-        """Wait status and CPU time of a state that has ended, from its family init."""
-        deadline = time.monotonic() + 5
-        while self.state.ended is None:
-            if time.monotonic() > deadline:
-                raise JailLost("a family init does not tell how a call ended")
-            poll = select.poll()
-            for fd in self.family.channel.fds():
-                poll.register(fd, select.POLLIN)
-            poll.poll(20)
-            self.family.channel.attend()
-        status, cpu_s = self.state.ended
+    def _exit(self) -> tuple[int, float]:
+        """Wait status and CPU time of a state that has ended."""
+        status, cpu_s = self.family.channel.end_of(self.state)
         return status, cpu_s - self._watchdog.before_s
 
 

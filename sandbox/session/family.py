@@ -47,7 +47,11 @@ class Family:
             ours.close()  # of which the family init learns that it has nothing to keep
             raise
         self.pid = self._process.pid
-        self.channel = Channel(ours, Supervisor(self.pid))
+        try:
+            self.channel = Channel(fork_server.monitor, ours, Supervisor(self.pid))
+        except BaseException:
+            self._end()
+            raise
 
     def use(self) -> None:
         """Count a session that needs the family."""
@@ -90,7 +94,7 @@ class Family:
             close_all(fds)
             raise JailLost(f"the first head was not confined: {fault_of(jobs, data)}")
         supervisor = self.channel.supervisor
-        supervisor.listen(fds[0])
+        self.channel.listen(fds[0])
         try:
             head = State(supervisor.host_pid(inner), inner, jobs, self._home)
         except OSError as error:
@@ -144,11 +148,15 @@ class Family:
     def close(self) -> None:
         """End every process of the family."""
         self.channel.close()
+        self._end()
+        self.channel.supervisor.close()
+
+    def _end(self) -> None:
+        """Wait for the family init, whose socket is closed; take away what it leaves."""
         if not self._process.has_ended(KILL_PATIENCE_S):
             self._process.send(signal.SIGKILL)
             self._process.has_ended(KILL_PATIENCE_S)
         self._process.close()
-        self.channel.supervisor.close()
         if self._scratch is not None:
             with contextlib.suppress(OSError):
                 os.chmod(self._scratch, 0o700)

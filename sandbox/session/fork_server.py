@@ -11,6 +11,7 @@ from ..jail.messages import JailLost, close_all, descriptors_in
 from ..jail.pidfd import Pidfd
 from ..jail.plan import Plan, describe_layers
 from ..limits import Limits
+from .monitor import Monitor
 
 _FORK_PATIENCE_S = 10.0
 """It only forks: what has not come by then never will."""
@@ -24,6 +25,13 @@ class ForkServer(Jail):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self._forking = threading.Lock()
+        self._monitor: Monitor | None = None
+
+    @property
+    def monitor(self) -> Monitor:
+        """The thread that attends to its families."""
+        assert self._monitor is not None
+        return self._monitor
 
     def is_alive(self) -> bool:
         return not self._killed and super().is_alive()
@@ -45,6 +53,11 @@ class ForkServer(Jail):
                 "that can be is kept from another; mount /proc without, or run as root",
             )
         self._make()
+        try:
+            self._monitor = Monitor()
+        except (OSError, RuntimeError) as error:  # no more descriptors, or threads
+            self.close()
+            raise SetupError("monitor", str(error)) from error
         self.layers = describe_layers(self.plan, self.landlock_abi, None)
         self.layers["system calls"] += "; forks and signals are asked for at the host"
         self.layers["branches"] = (
@@ -52,6 +65,17 @@ class ForkServer(Jail):
             if self.plan.tier == "namespaces"
             else "files under names that only they know, checked before they run"
         )
+
+    def close(self) -> None:
+        self.kill()
+        if self._monitor is not None:  # before their files go, all families are known to be lost
+            self._monitor.close()
+        super().close()
+
+    def release_after_fork(self) -> None:
+        super().release_after_fork()
+        if self._monitor is not None:
+            self._monitor.release_after_fork()
 
     def _more_rules(self) -> list[tuple[str, int]]:
         # For family inits, which look at branches there; the states are not given it.

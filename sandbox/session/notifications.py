@@ -41,20 +41,25 @@ class Notifications:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        self.is_over = False  # no process is left that could ask, or come to be
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
 
     def take(self) -> Notification | None:
-        """Return a call that waits; None where none does."""
-        while any(events & select.POLLIN for _, events in self._poll.poll(0)):
-            notice = bytearray(_NOTICE.size)
-            try:
-                fcntl.ioctl(self.fd, _RECEIVE, notice)
-            except OSError:  # whoever asked is gone
-                continue
-            serial, thread, _, call, _, _, *arguments = _NOTICE.unpack(notice)
-            return Notification(serial, thread, call, tuple(arguments))
-        return None
+        """Return a call that waits, without waiting: the kernel counts at least one for each that
+        makes the listener readable. None where there is none, or its process has just gone.
+        """
+        ready = self._poll.poll(0)
+        if not ready or not ready[0][1] & select.POLLIN:
+            self.is_over = bool(ready)  # hung up
+            return None
+        notice = bytearray(_NOTICE.size)
+        try:
+            fcntl.ioctl(self.fd, _RECEIVE, notice)
+        except OSError:
+            return None
+        serial, thread, _, call, _, _, *arguments = _NOTICE.unpack(notice)
+        return Notification(serial, thread, call, tuple(arguments))
 
     def allow(self, notification: Notification) -> None:
         self._send(notification, 0, _CONTINUE)

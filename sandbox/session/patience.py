@@ -5,6 +5,9 @@ import time
 LONGEST_S = 10.0
 """An answer that takes longer will never come, whatever the load."""
 
+LOOK_S = 0.1
+"""How often to ask whether it `is_over`, where nothing else happens."""
+
 _FIRST_LOOK_S, _BETWEEN_LOOKS_S = 0.3, 0.15
 _MOST_OWN_S = 0.5
 """A fork of 10 GB takes a fifth of that."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import time
@@ -12,6 +13,7 @@ from ..guest.session.branching import Walk
 from ..guest.session.head import FAULT, HEADER, MOVED
 from ..jail.messages import quoted
 from ..jail.pidfd import Pidfd
+from .patience import LOOK_S, Patience
 
 _REST_S = 5.0
 """In which whoever is told to stop does, on any machine."""
@@ -87,6 +89,21 @@ class State:
         """Say a word that it knows, with a value where one belongs to it. Raises `OSError`."""
         payload = wire.encode(value[0]) if value else b""
         self.jobs.sendall(HEADER.pack(word, len(payload)) + payload)
+
+    def expect(self, word: bytes) -> None:
+        """Wait for one word of it; `StateLost` where it says another, ends, or is silent."""
+        poll = select.poll()
+        poll.register(self.jobs, select.POLLIN)
+        patience = Patience(self.pid)
+        while not poll.poll(LOOK_S * 1e3):
+            if patience.is_over():
+                raise StateLost("a new state does not answer")
+        try:
+            data = self.jobs.recv(HEADER.size)
+        except OSError as error:
+            raise StateLost(f"a new state is gone ({error})") from None
+        if data != HEADER.pack(word, 0):
+            raise StateLost(f"a new state did not settle: {fault_of(self.jobs, data)}")
 
     def tell_home(self) -> None:
         """Have it know where its files are, while it is awake. Raises `OSError`."""

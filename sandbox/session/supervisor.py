@@ -6,6 +6,7 @@ own.
 """
 
 import contextlib
+import os
 import signal
 import socket
 import weakref
@@ -18,14 +19,16 @@ from ..jail.pidfd import Pidfd
 from .notifications import CLONE, KILL, PRCTL, TGKILL, Notification, Notifications
 from .state import Home, State, status_of
 
-_MOST_QUESTIONS = 64
-"""Answered at a time: who asks without end must not keep us from our clocks."""
+_MOST_AT_ONCE = 16
+"""Answered before other families are served: one that asks without end must not keep them waiting.
+"""
 
 
 class Order:
     """A fork that the host has asked for: of which state, with which flags, and what came of it.
 
-    home: of what is forked; walk: how far it has come, which the supervisor goes by.
+    home: of what is forked; walk: how far it has come, which the supervisor goes by. `fileno()` is
+    readable when there is news: `child`, or the family is lost. Whoever makes an order closes it.
     """
 
     def __init__(self, state: State, flags: int, home: Home, walk: Walk) -> None:
@@ -34,10 +37,31 @@ class Order:
         self.home = home
         self.walk = walk
         self.child: State | None = None
+        self.question: Notification | None = None  # the child's, which asks for `theirs`
+        self.ours, self.theirs = socket.socketpair()  # ours is the child's, if there is one
+        try:
+            self._news = os.eventfd(0, os.EFD_CLOEXEC)
+        except BaseException:
+            self.ours.close()
+            self.theirs.close()
+            raise
+
+    def fileno(self) -> int:
+        return self._news
+
+    def wake(self) -> None:
+        os.eventfd_write(self._news, 1)
+
+    def close(self) -> None:
+        os.close(self._news)
+        self.theirs.close()
+        if self.child is None:
+            self.ours.close()
 
 
 class Supervisor:
-    """Answers the processes of one family init. Not thread-safe: its family sees to that.
+    """Answers the processes of one family init. Not thread-safe: its channel sees to that, but for
+    `hand_over`.
 
     order: the fork that is wanted now; on_view: the branch that may let itself be looked at.
     """
@@ -58,20 +82,25 @@ class Supervisor:
         """Readable when there is something to answer; -1 before `listen`."""
         return self._notifications.fd if self._notifications is not None else -1
 
+    @property
+    def is_over(self) -> bool:
+        """Whether `answer` has found that no process is left that could ask."""
+        return self._notifications is not None and self._notifications.is_over
+
     def know(self, state: State) -> None:
         """Note a process that has arrived."""
         self._states[state.inner] = state
 
     def has_ended(self, inner: int, status: int, cpu_s: float) -> None:
         """Take a family init's word on a process of its, by its id in there."""
-        state = self._states.pop(inner, None)
+        state = self._states.get(inner)
         if state is not None:
             state.ended = (status, cpu_s)
 
     def answer(self) -> None:
         """Answer what is asked, without waiting."""
         notifications = self._notifications
-        for _ in range(_MOST_QUESTIONS):
+        for _ in range(_MOST_AT_ONCE):
             notification = notifications.take() if notifications is not None else None
             if notification is None:
                 return
@@ -85,7 +114,7 @@ class Supervisor:
         assert self._notifications is not None
         if notification.call == KILL and notification.arguments[0] == ARRIVED:
             if self._take_in(notification):
-                return
+                return  # the answer is who made the order's to give
         elif self._is_right(notification):
             self._notifications.allow(notification)
             return
@@ -109,33 +138,37 @@ class Supervisor:
         return notification.call in (KILL, TGKILL) and notification.arguments[0] == own
 
     def _take_in(self, notification: Notification) -> bool:
-        """Give the process that was ordered its socket; False for any other."""
-        assert self._notifications is not None
+        """Take in the process that was ordered; False for any other."""
         order = self.order
         if order is None or order.walk.at is not At.FORKED:
             return False
         inner = self._new_process(notification.thread)
         if not inner:
             return False
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                child = State(notification.thread, inner, ours, order.home, order.walk)
-            except OSError:  # it is gone
-                ours.close()
-                return False
-            self.know(child)
-            child.knows = order.state.knows
-            order.child = child
-            order.walk.take(table.ARRIVE)
-            self._notifications.hand_over(notification, theirs.fileno())
+        try:
+            child = State(notification.thread, inner, order.ours, order.home, order.walk)
+        except OSError:  # it is gone
+            return False
+        self.know(child)
+        child.knows = order.state.knows
+        order.child, order.question = child, notification
+        order.walk.take(table.ARRIVE)
+        order.wake()
         return True
+
+    def hand_over(self, order: Order) -> State:
+        """Give the child of an order its socket, and return it. By who made the order: the kernel
+        has us wait until the child has taken it, and its program may have it wait for a CPU.
+        """
+        assert self._notifications and order.child and order.question
+        self._notifications.hand_over(order.question, order.theirs.fileno())
+        return order.child
 
     def _new_process(self, pid: int) -> int:
         """Its id in its own namespace, if it is a process, not a thread of one, a child of the
         family init, and not one that has arrived before; else 0. All others have: `end_strangers`.
         """
-        if any(state.pid == pid for state in self._states.values()):
+        if self._is_known(pid):
             return 0
         group, parent, ids = status_of(pid, "Tgid", "PPid", "NSpid")
         if (group, parent) != (str(pid), str(self._family_init_pid)):
@@ -152,14 +185,18 @@ class Supervisor:
         elif order.walk.at is At.FORKED:
             self.end_strangers()
 
+    def _is_known(self, pid: int) -> bool:
+        """Whether it has arrived; the id of a state that has ended may be another's by now."""
+        states = self._states.values()
+        return any(state.pid == pid and not state.process.has_ended() for state in states)
+
     def end_strangers(self) -> None:
         """Kill what has been forked and did not arrive: nobody would ever stop it. Among what is
         left, one that arrives is the one that was ordered.
         """
-        known = {state.pid for state in self._states.values()}
         for pid in self._children():
             with contextlib.suppress(OSError), contextlib.closing(Pidfd.of(pid)) as process:
-                if pid not in known and status_of(pid, "PPid") == [str(self._family_init_pid)]:
+                if not self._is_known(pid) and status_of(pid, "PPid") == [str(self._family_init_pid)]:
                     process.send(signal.SIGKILL)
 
     def _children(self) -> list[int]:

@@ -4,11 +4,12 @@ import contextlib
 import dataclasses
 import os
 import signal
+import threading
 import time
 
 import psutil
 import pytest
-from conftest import grown, is_idle, possessions, wait_until
+from conftest import SOON_S, grown, is_idle, possessions, wait_until
 
 from interpreter_pool import Limits, PolicyError, Pool, SessionLost, SetupError, Snapshot
 from interpreter_pool.sandbox.jail.jail import Jail
@@ -221,6 +222,84 @@ def test_closing_with_everything_stopped(tier):
         _, alive = psutil.wait_procs(processes, timeout=5)
         assert not alive
         assert repr(session) and repr(branch)
+
+
+def test_a_program_that_asks_without_end_keeps_no_other_family_waiting(pool):
+    """Each signal to itself is asked for at the host; other sessions are called, forked and made."""
+    code = (
+        "import os, threading\n"
+        "def ask():\n    while True: os.kill(os.getpid(), 0)\n"
+        "for _ in range(8): threading.Thread(target=ask, daemon=True).start()\n"
+        "print('begun', flush=True)\nask()"
+    )
+    begun = threading.Event()
+    with pool.session() as asking, pool.session() as other:
+        future = asking.submit(code, timeout=60, on_output=lambda *_: begun.set())
+        assert begun.wait(SOON_S)
+        for number in range(5):
+            assert other.run(f"x = {number}\nx").value == str(number)
+            with other.fork() as branch, pool.session() as new:
+                assert branch.run("x").value == str(number)
+                assert new.run("1").value == "1"
+        assert not future.done()
+        future.cancel()
+
+
+def test_a_fork_that_is_interrupted_leaves_nothing(pool):
+    """Ctrl-C while a branch is waited for: the branch is ended, and the session goes on."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pool.session() as session:
+            session.run("x = 20")
+            assert session.run(OF_ITS_HEAD + "head._settle = lambda: time.sleep(60)").ok
+            kept = {state.pid for state in session.held.states()}
+            signal.setitimer(signal.ITIMER_REAL, 0.15)
+            with pytest.raises(KeyboardInterrupt):
+                session.fork()
+            family_init = psutil.Process(session.held.family.pid)
+            wait_until(lambda: {each.pid for each in family_init.children()} == kept)
+            session.rollback()
+            with session.fork() as branch:
+                assert branch.run("x + 1").value == session.run("x + 1").value == "21"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_host_without_a_thread_for_sessions_says_so(single, monkeypatch):
+    """The step is named, nothing is left, and the next session is made when there is one again."""
+    start = threading.Thread.start
+    wait_until(lambda: is_idle(single))
+    before = possessions()
+
+    def no_more(thread: threading.Thread) -> None:
+        if thread.name == "monitor":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("threading.Thread.start", no_more)
+        for _ in range(2):
+            with pytest.raises(SetupError, match="monitor: can't start new thread"):
+                single.session()
+        wait_until(lambda: not grown(before))
+    assert is_whole(single)
+
+
+def test_a_family_whose_states_are_all_dead_keeps_no_thread_busy(single):
+    """Its listener, which is ready for ever from then on, is watched no longer."""
+    with single.session(rollback=False) as session:
+        session.run("x = 1")
+        monitor = single.engine.families.fork_server().monitor
+        assert repr(monitor) == "<Monitor 2 watched>"
+        end(session.held.head.pid)
+        wait_until(lambda: repr(monitor) == "<Monitor 1 watched>")
+        assert not session.run("x").ok
+    assert repr(monitor) == "<Monitor 0 watched>"
 
 
 # ---- what a program does to its own interpreter

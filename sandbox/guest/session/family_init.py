@@ -9,6 +9,7 @@ Messages on the family's socket (SOCK_SEQPACKET, wire values; `branching.py` has
 
 ===============================================  =============================================
 host -> family init  ("first",) + socket         fork the first head, with that socket
+                     ("end", pid)                how has it ended? (The host knows that it has.)
                      (PLACE, pid)                a branch: files of its own (namespaces tier)
                      (COPY, name, new)           files for a branch, next to its forerunner's
                      (RENAME, name, new)         of a session's files (landlock tier, as COPY)
@@ -16,7 +17,7 @@ host -> family init  ("first",) + socket         fork the first head, with that 
                      (HIDDEN, pid)               can nobody look at it any more? (landlock tier)
 family init -> host  ("first", pid)              its id in here
                      (ANSWERS[...],)             done, or yes; or ("refused", why)
-                     ("exit", pid, status, cpu)  a process has ended: wait status, CPU in µs
+                     ("exit", pid, status, cpu)  how it has ended: wait status, CPU in µs
 ===============================================  =============================================
 """
 
@@ -38,6 +39,9 @@ from . import branching, privacy
 from .head import Head
 from .privacy import Refused
 
+_MOST_ENDS = 1000
+"""How many of the last ends are remembered; most are never asked for."""
+
 _SWEEP_S = 2.0
 """Of a family's folder: who fills it faster than it is swept ends the family."""
 
@@ -58,6 +62,7 @@ class FamilyInit:
         self.confinement = confinement
         self.program = program
         self.limits = limits
+        self._ends: dict[int, tuple[int, int]] = {}  # wait status, CPU in µs; the last at the end
         self.group = 0  # the process group of all heads: theirs can't be changed
         self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -99,6 +104,10 @@ class FamilyInit:
         match wire.decode(data):
             case ("first",):
                 self._say(("first", self._fork_first(fds[0])))
+            case ("end", int(pid)):
+                self._reap()  # it may have ended just now, and an earlier one had its id
+                if pid in self._ends:
+                    self._say(("exit", pid, *self._ends.pop(pid)))
             case (branching.PLACE, int(pid)):
                 self._answer(branching.PLACE, lambda: self._place(pid))
             case (branching.COPY, str(name), str(new)):
@@ -149,7 +158,10 @@ class FamilyInit:
             if not pid:
                 return
             cpu_us = round((usage.ru_utime + usage.ru_stime) * 1e6)
-            self._say(("exit", pid, status, cpu_us))
+            self._ends.pop(pid, None)
+            self._ends[pid] = (status, cpu_us)
+            if len(self._ends) > _MOST_ENDS:
+                del self._ends[next(iter(self._ends))]
 
     # ---- branches, in the namespaces tier
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from interpreter_pool.sandbox import Limits, SetupError
+from interpreter_pool.sandbox.guest.session.branching import CHECKPOINT, Walk
 from interpreter_pool.sandbox.guest.session.family_init import FamilyInit
 from interpreter_pool.sandbox.jail.pidfd import Pidfd
 from interpreter_pool.sandbox.jail.runtime import Runtime
@@ -20,6 +21,9 @@ from interpreter_pool.sandbox.run.job import Job
 from interpreter_pool.sandbox.run.pair import Pair
 from interpreter_pool.sandbox.run.run_jail import Prewarmed
 from interpreter_pool.sandbox.run.stop import Stop
+from interpreter_pool.sandbox.session.monitor import Monitor
+from interpreter_pool.sandbox.session.state import Home
+from interpreter_pool.sandbox.session.supervisor import Order
 
 JOB = Job(b"", (), b"input", Limits(), files={"name": b"content"})
 
@@ -85,6 +89,13 @@ def test_pipes_and_files_of_a_job_that_can_not_be_had_keep_nothing():
 
     assert fails_without_leaks(lambda: Capture(None)) == 2
     assert fails_without_leaks(descriptors) > 2
+
+
+def test_a_monitor_and_an_order_that_can_not_be_had_keep_nothing():
+    """The thread that attends to families, and a fork that is to be ordered."""
+    state = SimpleNamespace()
+    assert fails_without_leaks(Monitor) == 2
+    assert fails_without_leaks(lambda: Order(state, 0, Home(), Walk(CHECKPOINT))) == 3
 
 
 def test_a_runtime_folder_that_can_not_be_had_keeps_nothing(tmp_path, monkeypatch):
