@@ -196,7 +196,9 @@ class Supervisor:
         """
         for pid in self._children():
             with contextlib.suppress(OSError), contextlib.closing(Pidfd.of(pid)) as process:
-                if not self._is_known(pid) and status_of(pid, "PPid") == [str(self._family_init_pid)]:
+                if not self._is_known(pid) and status_of(pid, "PPid") == [
+                    str(self._family_init_pid)
+                ]:
                     process.send(signal.SIGKILL)
 
     def _children(self) -> list[int]:
