@@ -1,4 +1,4 @@
-"""Installing the seccomp filter that the host built (`sandbox/seccomp.py`)."""
+"""Installing the seccomp filter that the host built (`sandbox/jail/seccomp.py`)."""
 
 import ctypes
 import struct
