@@ -94,7 +94,9 @@ class RunJail(Jail):
         """Whether `settle` would not wait; from any thread."""
         if self._ready is not None or self._control is None:
             return True
-        return bool(select.select([self._control], [], [], 0)[0])
+        poll = select.poll()  # its own: the jail's may be in use
+        poll.register(self._control, select.POLLIN)
+        return bool(poll.poll(0))
 
     def take(self, profile: Profile) -> Prewarmed:
         """Return a prewarmed process of `profile`, which is the caller's to close. Raises
