@@ -28,7 +28,7 @@ class ResourceMonitor:
 
     pid, zygote_pid: the run's process and the zygote's, on the host. scratch: its folder, where
     its size must be watched; source_bytes: of the program's own file in it, which is ours.
-    members: of a run that may have several processes.
+    process_tree: of a run that may have several processes.
     """
 
     def __init__(

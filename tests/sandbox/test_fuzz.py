@@ -172,11 +172,13 @@ def _end(wait_status: int) -> End:
 
 
 @fuzz
-@given(st.lists(st.tuples(events, kinds), max_size=4), st.sampled_from(["spare", "exit", "hold"]))
+@given(
+    st.lists(st.tuples(events, kinds), max_size=4), st.sampled_from(["prewarmed", "exit", "hold"])
+)
 @example([(protocol.EVENT.pack(b"x", 1, 9, 0), ())], "exit")
-@example([(protocol.EVENT.pack(b"r", 1, 0, 0), ("file", "pidfd"))], "spare")
-@example([(protocol.EVENT.pack(b"r", 1, 0, 0), ("socket", "file"))], "spare")
-@example([(protocol.EVENT.pack(b"r", 1, 0, 0), ("socket", "pidfd", "file"))], "spare")
+@example([(protocol.EVENT.pack(b"r", 1, 0, 0), ("file", "pidfd"))], "prewarmed")
+@example([(protocol.EVENT.pack(b"r", 1, 0, 0), ("socket", "file"))], "prewarmed")
+@example([(protocol.EVENT.pack(b"r", 1, 0, 0), ("socket", "pidfd", "file"))], "prewarmed")
 @example([(protocol.EVENT.pack(b"h", 1, 0, 0), ("file", "file"))], "hold")
 def test_events_are_taken_or_the_jail_is_lost(plan, sent, notification):
     """Whatever a zygote says of prewarmed processes, ends and scratches: an answer of that kind, or `JailLost`."""
@@ -189,7 +191,7 @@ def test_events_are_taken_or_the_jail_is_lost(plan, sent, notification):
         zygote.socket.shutdown(socket.SHUT_WR)
         try:
             match notification:
-                case "spare":
+                case "prewarmed":
                     found = zygote.jail.next_prewarmed()
                     assert found.process.pid == os.getpid()
                     found.close()

@@ -772,7 +772,7 @@ def test_h5_a_state_that_would_outlive_its_family_init_does_not(parties):
 
 
 @pytest.mark.skipif(
-    "landlock" not in TIERS, reason="elsewhere a pid namespace ends with its keeper"
+    "landlock" not in TIERS, reason="elsewhere a pid namespace ends with its family init"
 )
 def test_h5_a_state_that_would_outlive_its_host_does_not():
     """H5: nor when the host is killed, without namespaces, and its family init does not see it go."""
