@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from quick import QUICK
 
 from interpreter_pool import Asserts, Pool
+from interpreter_pool.pool.engine.timer import Timer
 from interpreter_pool.sandbox.jail.cgroups import PREFIX, find
 from interpreter_pool.sandbox.jail.layout import GUEST
 from interpreter_pool.sandbox.jail.runtime import base_folder
@@ -140,6 +141,14 @@ def complete(pool: Pool) -> None:
     if len(jails.idle(jails.own)) < pool.stats().workers:
         both_at_once = [("def f(): pass", [Asserts("f()\nimport time; time.sleep(0.4)", "f")])] * 2
         assert all(verdict.passed for verdict in pool.judge_many(both_at_once))
+
+
+@pytest.fixture
+def timer() -> Iterator[Timer]:
+    timer = Timer()
+    timer.start()
+    yield timer
+    timer.close()
 
 
 @pytest.fixture(autouse=True)

@@ -75,19 +75,13 @@ def batch(
     cpu_time: str,
     memory: str,
     processes: int,
-    with_: tuple[str, ...],
-    preload: tuple[str, ...],
-    python: str | None,
-    tier: str,
-    require: str | None,
+    jails: options.Jails,
 ) -> None:
     workers = usable_cpus() if workers is None else workers
     limits = options.limits(timeout, cpu_time, memory, processes)
     with contextlib.ExitStack() as opened:
         source = opened.enter_context(open_source(programs, out))
-        pool = opened.enter_context(
-            options.make_pool(workers, limits, with_, preload, python, tier, require)
-        )
+        pool = opened.enter_context(jails.pool(workers, limits))
         opened.enter_context(printing())
         results = opened.enter_context(contextlib.closing(ResultsFile(out, overwrite=overwrite)))
         if results.done or results.dropped:

@@ -71,11 +71,7 @@ class Report:
 @options.of_jails
 def bench(
     as_json: bool,
-    with_: tuple[str, ...],
-    preload: tuple[str, ...],
-    python: str | None,
-    tier: str,
-    require: str | None,
+    jails: options.Jails,
 ) -> None:
     cpus = usable_cpus()
     began = time.monotonic()
@@ -85,7 +81,7 @@ def bench(
         if sizes and time.monotonic() - began > _NO_LATER_S:
             break
         at = time.monotonic()
-        with options.make_pool(workers, None, with_, preload, python, tier, require) as pool:
+        with jails.pool(workers, None) as pool:
             first_s = time.monotonic() - at
             _wait_for_all(pool, workers)
             ready_s = time.monotonic() - at

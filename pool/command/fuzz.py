@@ -77,11 +77,7 @@ def fuzz(
     database: str | None,
     shared_load: bool,
     as_json: bool,
-    with_: tuple[str, ...],
-    preload: tuple[str, ...],
-    python: str | None,
-    tier: str,
-    require: str | None,
+    jails: options.Jails,
 ) -> None:
     try:
         require_hypothesis()
@@ -101,9 +97,7 @@ def fuzz(
                 tried = count
                 show(count, last)
 
-            with options.make_pool(
-                min(2, usable_cpus()), limits, with_, preload, python, tier, require
-            ) as pool:
+            with jails.pool(min(2, usable_cpus()), limits) as pool:
                 found = pool.differential(
                     candidate,
                     trusted,

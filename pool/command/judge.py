@@ -62,11 +62,7 @@ def judge(
     timeout: str | None,
     memory: str,
     as_json: bool,
-    with_: tuple[str, ...],
-    preload: tuple[str, ...],
-    python: str | None,
-    tier: str,
-    require: str | None,
+    jails: options.Jails,
 ) -> None:
     if humaneval == (file is not None) or humaneval == (cases is not None):
         raise ValueError("judge what? Give FILE and --cases CASES, or --humaneval")
@@ -78,7 +74,7 @@ def judge(
         assert file is not None and cases is not None
         judged = [(_name_of(file), options.read(file), _read_cases(cases))]
     limits = options.judging_limits(timeout, cpu_time, memory)
-    with options.make_pool(workers, limits, with_, preload, python, tier, require) as pool:
+    with jails.pool(workers, limits) as pool:
         verdicts = _verdicts(pool, judged, limits=limits, stop_at_first_failure=stop)
     names = [name for name, _, _ in judged]
     with printing():

@@ -1,10 +1,11 @@
 """Options that several commands share, and what they come to."""
 
 import contextlib
+import dataclasses
+import functools
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import click
 
@@ -58,14 +59,48 @@ _OF_JAILS = (
     click.option("--require", metavar="T", help="Refuse anything weaker than this tier."),
 )
 
-Command = TypeVar("Command", bound=Callable[..., object])
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Jails:
+    """What a command's options say of its jails: what they hold, and how they confine."""
+
+    packages: tuple[str, ...]
+    preload: tuple[str, ...]
+    python: str | None
+    tier: str
+    require: str | None
+
+    def pool(self, workers: int | None, limits: Limits | None) -> Pool:
+        """Return the pool that is asked for; None: what `Pool` has by itself."""
+        return Pool(
+            workers,
+            limits=limits,
+            packages=self.packages,
+            preload=self.preload,
+            python=self.python,
+            tier=self.tier,
+            require=self.require,
+        )
 
 
-def of_jails(command: Command) -> Command:
-    """Give `command` the options of what its jails hold, and how they confine."""
+def of_jails(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` these options; it gets them as one argument, `jails`."""
+
+    @functools.wraps(command)
+    def collected(
+        *,
+        with_: Sequence[str],
+        preload: Sequence[str],
+        python: str | None,
+        tier: str,
+        require: str | None,
+        **others: object,
+    ) -> None:
+        command(jails=Jails(names(with_), names(preload), python, tier, require), **others)
+
     for option in reversed(_OF_JAILS):
-        command = option(command)
-    return command
+        collected = option(collected)
+    return collected
 
 
 def limits(timeout: str, cpu_time: str, memory: str, processes: int = 1) -> Limits:
@@ -87,27 +122,6 @@ def judging_limits(
     cpu_s = parse_seconds(cpu_option, cpu_time)
     wall_s = wall_for(cpu_s) if timeout is None else parse_seconds("--timeout", timeout)
     return Limits(cpu_s=cpu_s, wall_s=wall_s, memory_bytes=parse_size("--memory", memory))
-
-
-def make_pool(
-    workers: int | None,
-    limits: Limits | None,
-    with_: Sequence[str],
-    preload: Sequence[str],
-    python: str | None,
-    tier: str,
-    require: str | None,
-) -> Pool:
-    """Return the pool that a command's options ask for; None: what `Pool` has by itself."""
-    return Pool(
-        workers,
-        limits=limits,
-        packages=names(with_),
-        preload=names(preload),
-        python=python,
-        tier=tier,
-        require=require,
-    )
 
 
 def names(options: Sequence[str]) -> tuple[str, ...]:

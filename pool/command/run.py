@@ -91,11 +91,7 @@ def run(
     env: tuple[str, ...],
     seed: int | None,
     as_json: bool,
-    with_: tuple[str, ...],
-    preload: tuple[str, ...],
-    python: str | None,
-    tier: str,
-    require: str | None,
+    jails: options.Jails,
 ) -> None:
     if file == "-" and stdin == "-":
         raise ValueError("the program and its input can't both be read from standard input")
@@ -116,14 +112,14 @@ def run(
         seed=seed,
     )
     shown = None if as_json else live.Live()
-    pool = options.make_pool(1, limits, with_, preload, python, tier, require)
+    pool = jails.pool(1, limits)
     with pool, printing():
         result = _result(pool.submit(program, on_output=shown))
     hint = None
     if result.exception is not None:
         from .hints import missing_package  # reads metadata, for which it imports a lot
 
-        hint = missing_package(result, python, options.names(with_))
+        hint = missing_package(result, jails.python, jails.packages)
     unwritten: OSError | None = None
     if out is not None:
         try:

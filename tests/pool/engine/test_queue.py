@@ -10,7 +10,6 @@ from conftest import is_idle, wait_until
 from interpreter_pool import Limits, Pool, PoolError, PoolFull, SetupError
 from interpreter_pool.pool.engine.queue import Queue
 from interpreter_pool.pool.engine.task import Task
-from interpreter_pool.pool.engine.timer import Timer
 from interpreter_pool.sandbox import Result
 from interpreter_pool.sandbox.run.job import Job
 
@@ -18,14 +17,6 @@ from interpreter_pool.sandbox.run.job import Job
 def make_task(timeout_s: float | None = None) -> Task:
     expires_at = None if timeout_s is None else time.monotonic() + timeout_s
     return Task(Job(b"", (), b"", Limits()), expires_at=expires_at)
-
-
-@pytest.fixture
-def timer():
-    timer = Timer()
-    timer.start()
-    yield timer
-    timer.close()
 
 
 def test_a_wait_that_was_won_does_not_expire(timer):

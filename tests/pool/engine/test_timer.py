@@ -10,14 +10,6 @@ from hypothesis import strategies as st
 from interpreter_pool.pool.engine.timer import Timer
 
 
-@pytest.fixture
-def timer():
-    timer = Timer()
-    timer.start()
-    yield timer
-    timer.close()
-
-
 def test_alarms_ring_in_the_order_of_their_times(timer):
     """Not in that of their setting."""
     rung, done = [], threading.Event()
