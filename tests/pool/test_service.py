@@ -234,7 +234,7 @@ def test_cleanup_ends_everything():
         service.execute_in(session, "1")
 
 
-def test_a_service_that_nobody_has_any_more_is_freed(tier):
+def test_a_service_that_nobody_has_any_more_is_freed_with_its_sessions(tier):
     """Without `cleanup`, sessions or not: its pool is closed, and nothing stays (leak check)."""
     service = PythonExecutorService(1, tier=tier)
     service.execute_in(service.open_session(), "1")
