@@ -182,7 +182,7 @@ def test_o8_all_output_arrives(attack, outside):
     assert result.stdout_bytes == outside(long).stdout
 
 
-def test_o8_writes_that_are_kept_apart_are_output_like_any_other(attack, outside, pool):
+def test_o8_writes_that_are_kept_apart_are_output_in_runs_and_sessions(attack, outside, pool):
     """O8: a pipe of packets (O_DIRECT) gives one a read: nothing is lost, capped or judged less."""
     packets = "import fcntl, os\nfcntl.fcntl(1, fcntl.F_SETFL, os.O_DIRECT)\n"
     code = packets + "for number in range(8): print(number)"
