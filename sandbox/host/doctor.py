@@ -231,12 +231,12 @@ def _brief(tier: str, layers: Mapping[str, str]) -> str:
     """How the tiers differ, and from host to host.
 
     >>> _brief("landlock", {"identity": "the host's user id", "memory": "RLIMIT_DATA; watched"})
-    "files by rules, no network; host's user id; no cgroup"
+    "files by rules, no network; host's user; no cgroup"
     """
     what = {
         "namespaces": "own root, processes, network",
         "landlock": "files by rules, no network",
     }[tier]
-    identity = "own user id" if "its own" in layers["identity"] else "host's user id"
+    identity = "own user" if "its own" in layers["identity"] else "host's user"
     memory = "cgroup" if "cgroup" in layers["memory"] else "no cgroup"
     return f"{what}; {identity}; {memory}"

@@ -577,7 +577,7 @@ def test_a_run_imports_only_what_it_needs(tmp_path):
         "try:\n"
         "    main()\n"
         "finally:\n"
-        "    heavy = {'asyncio', 'email', 'importlib.metadata', 'packaging', 'psutil', 'rich'}\n"
+        "    heavy = {'asyncio', 'email', 'importlib.metadata', 'packaging', 'rich'}\n"
         "    print(sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run(

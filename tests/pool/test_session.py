@@ -409,7 +409,8 @@ def test_nothing_outlives_a_host_that_is_killed(tier):
     host.wait()
     host.stdout.close()
     _, alive = psutil.wait_procs(family, timeout=2)
-    assert not alive
+    # Who was orphaned waits for process 1 to reap it, which on a loaded machine takes a while.
+    assert [each for each in alive if each.is_running() and each.status() != "zombie"] == []
 
 
 def test_what_nobody_closes_is_closed_with_the_pool(tier):
