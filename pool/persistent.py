@@ -47,11 +47,14 @@ class PersistentPythonProcess:
         """Run `code` where the last call left off; return `Result.to_dict()`, of which `success`,
         `stdout`, `stderr` and `returncode` are TorchRL's.
 
-        State with live threads can't be rolled back: a call on it that is ended takes the state
-        with it, and the next one begins anew. Raises `SessionLost` after `cleanup`, and where the
-        state was taken away by the pool (`max_sessions` and its like).
+        Where threads were alive from the first call on, there is no earlier state: a call that is
+        ended then takes the state with it, and the next one begins anew. Raises `SessionLost` after
+        `cleanup`, and where the state was taken away by the pool (`max_sessions` and its like).
         """
-        return self._session.run_anyway(code).to_dict()
+        result = self._session.run(code)
+        if self._session.is_lost():
+            self._session.reset()
+        return result.to_dict()
 
     def cleanup(self) -> None:
         """End it, a call under way included, and give back all that it holds. Idempotent."""

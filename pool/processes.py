@@ -3,13 +3,20 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .mailbox import Mailbox
 
 if TYPE_CHECKING:  # what only sessions need is not imported by those who run programs
     from ..sandbox.session.family import Family
     from ..sandbox.session.state import State
+
+
+class Checkpoint(NamedTuple):
+    """An earlier state of a session. calls: how many of its calls had been made then."""
+
+    state: "State"
+    calls: int
 
 
 class SessionProcesses:
@@ -24,7 +31,7 @@ class SessionProcesses:
         self, family: "Family", head: "State", on_drop: "Callable[[SessionProcesses], object]"
     ) -> None:
         self.turns = Mailbox()
-        self.past: deque[State] = deque()  # earlier states, the last one at the end
+        self.past: deque[Checkpoint] = deque()  # the last one at the end
         self._on_drop = on_drop
         self.take(family, head)
 
@@ -33,6 +40,7 @@ class SessionProcesses:
         family.use()
         self.family = family
         self.head: State | None = head
+        self.calls = 0  # that the head has in it
         self.why_lost = ""
         self.used_at = time.monotonic()
 
@@ -43,11 +51,22 @@ class SessionProcesses:
     def states(self) -> "list[State]":
         """Its processes, as they are now."""
         head = self.head
-        return [] if head is None else [*self.past, head]
+        return [] if head is None else [*(each.state for each in self.past), head]
 
     def zygote_pid(self) -> int:
         """The process that all of them have their first pages from."""
         return self.family.fork_server.zygote_pid
+
+    def go_back(self, checkpoint: Checkpoint) -> int:
+        """Have the head be what it was at `checkpoint`, which is not of the past any more; return
+        how many calls that undoes. Whoever calls has the turn.
+        """
+        undone = self.calls - checkpoint.calls
+        if self.head is not None:
+            self.head.close()
+        self.head = checkpoint.state
+        self.calls = checkpoint.calls
+        return undone
 
     def evict(self, why: str) -> bool:
         """Take away what it holds, unless it is in use; tell whether that was done."""
@@ -69,7 +88,7 @@ class SessionProcesses:
         """End its processes. Whoever calls has the turn."""
         if self.head is None:
             return
-        for state in (*self.past, self.head):
+        for state in self.states():
             state.close()
         self.past.clear()
         self.head = None

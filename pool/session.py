@@ -23,7 +23,7 @@ from .engine.engine import Engine
 from .engine.task import OnOutput, RunFuture, Task
 from .errors import PoolClosed, PoolError, SessionLost
 from .function import check_name, pack_call, value_of
-from .processes import SessionProcesses
+from .processes import Checkpoint, SessionProcesses
 from .program import Program
 
 _OF_A_CALL = ("wall_s", "cpu_s", "output_bytes")
@@ -55,11 +55,16 @@ class Room(Protocol):
 class Session:
     """An interpreter whose state persists from call to call. Made by `Pool.session`, and by `fork`.
 
-    Before a call the state is forked, and the fork parked. If the call ends by itself, the fork is
-    an earlier state, which `rollback` can go back to. If a limit or a signal ends it, the fork
-    takes its place, and the state is as before the call. Memory is rolled back; files are not. With
+    Before a call the state is forked, and the fork parked: a checkpoint. If the call ends by
+    itself, `rollback` can go back to it. If a limit or a signal ends it, the checkpoint takes its
+    place, and the state is as before the call. Memory is rolled back; files are not. With
     `rollback=False` nothing is forked: a call is quicker, and one that is ended takes the session
     with it. Calls of one session are made one at a time. Thread-safe; a context manager.
+
+    A fork copies one thread. Numeric libraries have one thread here, unless more are asked for, and
+    those that they keep idle are ended before a fork. Where a program has others alive, such as an
+    executor's, a call is made without a checkpoint (`Result.checkpointed`); if it is ended, the
+    session goes back to the last checkpoint that there is.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Session:
         *,
         history: int,
         rollback: bool,
+        numeric_threads: int,
     ) -> None:
         self._pool = pool  # which is not collected, and so not closed, before this is
         self.engine = engine
@@ -79,6 +85,7 @@ class Session:
         self.limits = held.family.limits
         self._history = history
         self._keeps = rollback
+        self._numeric_threads = numeric_threads
         self._closed = False
         self.current: RunFuture | None = None  # of the call whose turn it is, or was
 
@@ -103,10 +110,10 @@ class Session:
             output, for this call (what else is in them must be as the session's).
 
         A trailing expression's repr is `Result.value`. SystemExit ends the call, not the session.
-        `Result.rolled_back` tells that a limit or a signal ended it, and nothing of it has stayed.
-        What a call does to the interpreter so that it can't be forked ends the next one: `denied`,
-        and both are undone. Raises `SessionLost` where the state is gone, `PolicyError` for a state
-        that can't be forked (its live threads would be lost).
+        If a limit or a signal ended it, `Result.rolled_back` is the number of calls that are
+        undone: this one, and those that were made since the last checkpoint. A call that breaks
+        the interpreter so that it can't be forked ends the next one: `denied`, and both are undone.
+        Raises `SessionLost` where the state is gone.
         """
         return self.submit(code, **options).wait()
 
@@ -140,21 +147,31 @@ class Session:
         return await asyncio.wrap_future(self.submit(code, **options))
 
     def rollback(self, steps: int = 1) -> None:
-        """Go back to the state before the last `steps` calls that ended by themselves."""
+        """Go back to the state before the last `steps` calls that ended by themselves. Raises
+        `ValueError` for more than are kept, `PolicyError` for a state that was not kept, because
+        threads were alive.
+        """
         self._require_open()
         with self.held.turns.turn():
             self._require_head()
             past = self.held.past
             if isinstance(steps, bool) or not isinstance(steps, int):
                 raise TypeError(f"steps must be a whole number, not {steps!r}")
-            if not 1 <= steps <= len(past):
+            kept = [self.held.calls - each.calls for each in past] if self._history else []
+            if not 1 <= steps <= max(kept, default=0):
                 raise ValueError(
-                    f"steps={steps!r}: {len(past)} earlier states are kept "
+                    f"steps={steps!r}: {len(kept)} earlier states are kept "
                     f"(history={self._history if self._keeps else 0})"
                 )
-            for _ in range(steps):
-                self._require_head().close()
-                self.held.head = past.pop()
+            if steps not in kept:
+                possible = ", ".join(map(str, sorted(kept)))
+                raise PolicyError(
+                    f"steps={steps}: that state was not kept, because threads were alive in it; "
+                    f"those that were kept are {possible} calls back"
+                )
+            while self.held.calls - past[-1].calls < steps:
+                past.pop().state.close()
+            self.held.go_back(past.pop())
 
     @overload
     def fork(self, n: None = None) -> "Session": ...
@@ -164,8 +181,9 @@ class Session:
         """Return `n` sessions that go on from this state, each on its own; without `n`, one.
 
         Each has its own memory, randomness, and copy of the files, and none of the history. Raises
-        `PolicyError` for a state that can't be forked as it is: with live threads, shared memory,
-        or open files; `PoolFull` where there is no room for more sessions.
+        `PolicyError` for a state that can't be forked as it is: with live threads (idle ones of
+        numeric libraries are ended), shared memory, or open files; `PoolFull` where there is no
+        room for more sessions.
         """
         count = 1 if n is None else n
         if isinstance(count, bool) or not isinstance(count, int):
@@ -188,9 +206,9 @@ class Session:
                 if isinstance(error, NotForkable):
                     raise error.as_policy() from None
                 if isinstance(error, StateLost):
-                    self._set_back(error)
+                    undone = self._set_back(error)
                     raise PolicyError(
-                        f"this state can't be forked: {error}; what its last call did is undone"
+                        f"this state can't be forked: {error}; {_undone(undone)}"
                     ) from None
                 if isinstance(error, JailLost):
                     raise self._lose(str(error)) from None
@@ -203,7 +221,7 @@ class Session:
         with self.held.turns.turn():
             self._require_open()
             with self._room.room(0 if self._head is not None else 1) as adopt:
-                family, head = self.engine.families.new_family(self.limits)
+                family, head = self.engine.families.new_family(self.limits, self._numeric_threads)
                 self.held.drop("it is reset")
                 self.held.take(family, head)
                 adopt(self.held)
@@ -231,6 +249,10 @@ class Session:
     ) -> None:
         self.close()
 
+    def is_lost(self) -> bool:
+        """Whether its state is gone, though it was not closed: only `reset` goes on with it."""
+        return self._head is None and not self._closed
+
     def states(self) -> list[State]:
         """Its processes, as they are now."""
         return self.held.states()
@@ -242,10 +264,7 @@ class Session:
         code: str | bytes,
         request: bytes | None,
         options: CallOptions,
-        *,
-        insist: bool = True,
     ) -> RunFuture:
-        """Queue one call. insist: on a state to go back to, where one is kept."""
         self._require_open()
         limits = self._limits_of(options)
         queue_timeout = options.get("queue_timeout")
@@ -256,19 +275,19 @@ class Session:
             on_output=options.get("on_output"),
         )
         future = task.future
-        self.held.turns.post(functools.partial(self._begin, task, queue_timeout, insist))
+        self.held.turns.post(functools.partial(self._begin, task, queue_timeout))
         if future.done() and not future.cancelled() and (error := future.exception()):
             raise error  # it could not even be queued
         return future
 
-    def _begin(self, task: Task, queue_timeout: float | None, insist: bool) -> bool:
+    def _begin(self, task: Task, queue_timeout: float | None) -> bool:
         """A call's turn has come: queue it. False where it was taken back before."""
         if task.future.cancelled():
             task.begin()
             return False
         # Before whoever waits for the result has it: they find the session free.
         end = _Once(self._end_turn)
-        task.call = functools.partial(self._call, insist=insist, end=end)
+        task.call = functools.partial(self._call, end=end)
         task.future.add_done_callback(lambda _: end())  # where it was not made at all
         self.current = task.future
         try:
@@ -284,13 +303,6 @@ class Session:
     def _end_turn(self) -> None:
         self.held.used_at = time.monotonic()
         self.held.turns.done()
-
-    def run_anyway(self, code: str | bytes) -> Result:
-        """`run`, also where no state can be kept to go back to; what is lost then begins anew."""
-        result = self._submit(code, None, {}, insist=False).wait()
-        if self._head is None and not self._closed:
-            self.reset()
-        return result
 
     def _limits_of(self, options: CallOptions) -> Limits:
         unknown = options.keys() - CallOptions.__annotations__.keys()
@@ -312,83 +324,95 @@ class Session:
                 )
         return limits
 
-    def _call(self, task: Task, *, insist: bool, end: "_Once") -> Result:
+    def _call(self, task: Task, *, end: "_Once") -> Result:
         """In a worker's thread: make one call, and end its turn."""
         try:
-            return self._make(task, insist=insist)
+            return self._make(task)
         finally:
             end()
 
-    def _make(self, task: Task, *, insist: bool) -> Result:
-        """Make one call; a fork of the state is kept, if one is wanted."""
+    def _make(self, task: Task) -> Result:
+        """Make one call; a fork of the state is kept, if one is wanted and can be had."""
         head = self._require_head()
         descriptors.require()
+        why_not = ""  # there is no checkpoint, though one is wanted
         checkpoint = None
         try:
             if self._keeps:
-                checkpoint = self._checkpoint(head, insist)
-            call = Call(self._family, head, task.job, task.stop, on_output=task.on_output)
+                try:
+                    checkpoint = Checkpoint(self._family.fork(head), self.held.calls)
+                except NotForkable as error:
+                    why_not = str(error)
+            call = Call(
+                self._family,
+                head,
+                task.job,
+                task.stop,
+                checkpointed=checkpoint is not None,
+                on_output=task.on_output,
+            )
             result = call.drive(task.queue_s())
-        except NotForkable as error:
-            raise error.as_policy() from None
         except StateLost as error:
             return self._refuse(task, error)
         except BaseException as error:
             if checkpoint is not None:
-                checkpoint.close()
+                checkpoint.state.close()
             lost = self._lose(str(error) or f"{type(error).__name__}: {error}")
             if isinstance(error, JailLost):
                 raise lost from None
             raise
         # One that ends itself between its answer and its stop would be lost as by our failure.
-        if call.survived and (checkpoint is None or head.is_at_rest()):
-            if checkpoint is not None:
-                self.held.past.append(checkpoint)
-            while len(self.held.past) > self._history:
-                self.held.past.popleft().close()
-            return result
+        past = self.held.past
+        if checkpoint is not None:
+            past.append(checkpoint)
+        if call.survived and (not self._keeps or head.is_at_rest()):
+            self.held.calls += 1
+            self._trim(head)
+            return _explained(result, why_not and f"no checkpoint was made: {why_not}")
         if call.survived or result.reason is ExitReason.INTERNAL:  # what it said made no sense
             result = dataclasses.replace(result, reason=ExitReason.DENIED)
-        if checkpoint is None:
+        if not past:
             self.held.drop(
                 f"its last call ended with {result.reason}, and no earlier state was kept"
             )
             return result
-        head.close()
-        self.held.head = checkpoint
-        return dataclasses.replace(result, rolled_back=True)
+        undone = 1 + self.held.go_back(past.pop())
+        result = dataclasses.replace(result, rolled_back=undone)
+        return _explained(result, f"{why_not}; {_undone(undone)}" if why_not else "")
 
-    def _checkpoint(self, head: State, insist: bool) -> State | None:
-        try:
-            return self._family.fork(head)
-        except NotForkable:
-            if insist:
-                raise
-            return None
+    def _trim(self, head: State) -> None:
+        """Give up checkpoints over the limit; the last one stays, if the next call may get none."""
+        past = self.held.past
+        most = self._history
+        if not most and past and head.has_threads():
+            most = 1
+        while len(past) > most:
+            past.popleft().state.close()
 
     def _refuse(self, task: Task, error: StateLost) -> Result:
         """The result of a call that is not made: the last one has left an interpreter that can't be
         forked. That is its doing, and no failure of ours.
         """
-        self._set_back(error)
+        undone = self._set_back(error)
         result = Result.refused(
-            f"the session could not be kept as it was: {error}; what its last call did is undone",
+            f"the session could not be kept as it was: {error}; {_undone(undone)}",
             tier=self._family.fork_server.plan.tier,
             queue_s=task.queue_s(),
             id=task.job.id,
         )
-        return dataclasses.replace(result, rolled_back=True)
+        return dataclasses.replace(result, rolled_back=undone)
 
     # ---- what it holds
 
-    def _set_back(self, error: StateLost) -> None:
-        """Go on from before the last call; where nothing is kept of that, not at all."""
+    def _set_back(self, error: StateLost) -> int:
+        """Go on from the last checkpoint; where there is none, not at all. Return how many calls
+        that undoes.
+        """
         past = self.held.past
         if not past:
             self.held.drop(f"{error}, and no earlier state was kept")
-            return
-        self._require_head().close()
-        self.held.head = past.pop()
+            return self.held.calls
+        return self.held.go_back(past.pop())
 
     def _branch(self, head: State, adopt: Callable[[SessionProcesses], None]) -> "Session":
         state = self._family.branch(head)
@@ -401,6 +425,7 @@ class Session:
             held,
             history=self._history,
             rollback=self._keeps,
+            numeric_threads=self._numeric_threads,
         )
 
     def _require_open(self) -> None:
@@ -419,6 +444,19 @@ class Session:
     def _lose(self, why: str) -> SessionLost:
         self.held.drop(why)
         return SessionLost(f"this session is gone: {why}; `reset` begins anew")
+
+
+def _undone(calls: int) -> str:
+    """How many of the last calls are undone, as a clause."""
+    return "its last call is undone" if calls == 1 else f"its last {calls} calls are undone"
+
+
+def _explained(result: Result, more: str) -> Result:
+    """The result, with `more` at the end of its detail."""
+    if not more:
+        return result
+    detail = f"{result.detail}; {more}" if result.detail else more
+    return dataclasses.replace(result, detail=detail)
 
 
 class _Once:

@@ -38,7 +38,9 @@ class Result:
     infra_error: the failure was ours; such a run must not be scored.
     id: what the caller called the program, or None.
     value: of a session's call, the repr of a trailing expression, in the program's own words.
-    rolled_back: the session is as it was before this call, which a limit or a signal ended.
+    checkpointed: of a session's call, whether the state before it was kept.
+    rolled_back: how many calls of a session are undone, this one included, because a limit or a
+        signal ended it; 0 where it has kept what it did.
     returned: what a called function returned, in our own encoding (see `Pool.function`).
     detail: an explanation for people, where there is something to explain; else "".
     """
@@ -64,7 +66,8 @@ class Result:
     id: str | None = None
     returned: bytes | None = dataclasses.field(default=None, repr=False)
     value: str | None = None
-    rolled_back: bool = False
+    checkpointed: bool = False
+    rolled_back: int = 0
 
     @classmethod
     def internal(cls, detail: str, *, tier: str, queue_s: float, id: str | None = None) -> "Result":
@@ -135,6 +138,7 @@ class Result:
             "returncode": self.returncode,
             "completed": self.completed,
             "value": self.value,
+            "checkpointed": self.checkpointed,
             "rolled_back": self.rolled_back,
             "stdout": self.stdout,
             "stderr": self.stderr,

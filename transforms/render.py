@@ -122,7 +122,10 @@ def _complaint(run: Mapping[str, Any]) -> str:
         end = f"exit status {run['exit_code']}"
     else:
         end = ending_of(reason, run["wall_s"], run["cpu_s"], run["signal"])
-    if run.get("rolled_back"):
+    undone = int(run.get("rolled_back", 0))
+    if undone == 1:
         end += "; the session is as it was before"
+    elif undone:
+        end += f"; the last {undone} calls, this one included, are undone"
     separator = "" if stderr.endswith("\n") or not stderr else "\n"
     return f"{stderr}{separator}[{end}]\n"

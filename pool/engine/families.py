@@ -46,21 +46,23 @@ class Families:
                 self._fork_server = fork_server
             return self._fork_server
 
-    def new_family(self, limits: Limits) -> "tuple[Family, State]":
-        """Return a family, and a first head of it, which is parked. Raises `PoolError`."""
+    def new_family(self, limits: Limits, numeric_threads: int) -> "tuple[Family, State]":
+        """Return a family, and a first head of it, which is parked. numeric_threads: of libraries.
+        Raises `PoolError`.
+        """
         for last in (False, True):  # the first try may find that the jail of sessions is dead
             try:
-                return self._try_new_family(limits)
+                return self._try_new_family(limits, numeric_threads)
             except JailLost as lost:
                 if last:
                     raise PoolError(f"a session could not be made: {lost}") from None
         raise AssertionError
 
-    def _try_new_family(self, limits: Limits) -> "tuple[Family, State]":
+    def _try_new_family(self, limits: Limits, numeric_threads: int) -> "tuple[Family, State]":
         descriptors.require()
         from ...sandbox.session.family import Family
 
-        family = Family(self.fork_server(), limits)
+        family = Family(self.fork_server(), limits, numeric_threads)
         try:
             head = family.first()
         except BaseException:

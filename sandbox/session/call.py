@@ -41,6 +41,7 @@ class Call:
         job: Job,
         stop: Stop,
         *,
+        checkpointed: bool,
         on_output: Callable[[str, bytes], object] | None = None,
     ) -> None:
         self.family = family
@@ -48,6 +49,7 @@ class Call:
         self.job = job
         self.stop = stop
         self.survived = False
+        self._checkpointed = checkpointed
         self._on_output = on_output
         self._watchdog = Watchdog(job.limits, stop)
         self._answer = bytearray()
@@ -99,6 +101,7 @@ class Call:
                 tier=self.family.fork_server.plan.tier,
                 layers=self.family.fork_server.layers,
                 detail=self._watchdog.detail,
+                checkpointed=self._checkpointed,
                 id=self.job.id,
             )
 

@@ -25,9 +25,11 @@ _LAST_WORDS_S = 0.2
 
 
 class Family:
-    """A family init and its processes. Forks are made one at a time; `close` ends all of them."""
+    """A family init and its processes. Forks are made one at a time; `close` ends all of them.
+    numeric_threads: how many a numeric library has, until the program changes that.
+    """
 
-    def __init__(self, fork_server: ForkServer, limits: Limits) -> None:
+    def __init__(self, fork_server: ForkServer, limits: Limits, numeric_threads: int) -> None:
         self._forking = threading.RLock()
         self._counting = threading.Lock()
         self._users = 0  # guarded by _counting
@@ -41,7 +43,7 @@ class Family:
         try:
             with theirs:
                 self._process = fork_server.fork_family_init(
-                    theirs, folder, self._home.name, limits
+                    theirs, folder, self._home.name, limits, numeric_threads
                 )
         except BaseException:
             ours.close()  # of which the family init learns that it has nothing to keep
@@ -106,24 +108,27 @@ class Family:
         """Fork a parked state; return its checkpoint, which is parked. The state is awake
         afterwards.
 
-        Raises `StateLost` where the state does not do it: its program has seen to that. What was
+        Raises `NotForkable` for a state that can't be forked as it is, `StateLost` where it does
+        not do it: its program has seen to that. What was
         ended while it was parked, or with its family init, is no program's doing, and a `JailLost`.
         """
-        with self._forking, self._blaming(state):
+        with self._blaming(state):
             state.require_one_thread()
-            return Forking(self.channel, state, table.CHECKPOINT, state.home).checkpoint()
+            with self._forking:
+                return Forking(self.channel, state, table.CHECKPOINT, state.home).checkpoint()
 
     def branch(self, state: State) -> State:
         """Fork a parked state into one that shares nothing with it, with files of its own. Raises
         `NotForkable` for a state that can't be forked as it is, and as `fork` does. When all are
         made, `move_away`.
         """
-        with self._forking, self._blaming(state):
+        with self._blaming(state):
             state.require_one_thread()
-            if self._scratch is None:
-                return Forking(self.channel, state, table.IN_NAMESPACES, state.home).branch()
-            home = Home(self._scratch, new_name())
-            return Forking(self.channel, state, table.SIDE_BY_SIDE, home).branch()
+            with self._forking:
+                if self._scratch is None:
+                    return Forking(self.channel, state, table.IN_NAMESPACES, state.home).branch()
+                home = Home(self._scratch, new_name())
+                return Forking(self.channel, state, table.SIDE_BY_SIDE, home).branch()
 
     def move_away(self, home: Home) -> None:
         """Take files to where those who have known their place don't find them."""

@@ -82,7 +82,12 @@ class ForkServer(Jail):
         return [("/proc", landlock.READ)] if self.plan.tier == "landlock" else []
 
     def fork_family_init(
-        self, control: socket.socket, folder: str, home: str, limits: Limits
+        self,
+        control: socket.socket,
+        folder: str,
+        home: str,
+        limits: Limits,
+        numeric_threads: int,
     ) -> Pidfd:
         """Have a family init forked that serves the other end of `control`; the caller closes it.
         folder: a name for its scratch, where families have theirs side by side, and home for its
@@ -94,6 +99,7 @@ class ForkServer(Jail):
             "inodes": inodes,
             "folder": folder,
             "home": home,
+            "numeric_threads": numeric_threads,
         }
         return self._fork(message, control.fileno())
 

@@ -10,13 +10,19 @@ import time
 from ..errors import PolicyError
 from ..guest.jail import wire
 from ..guest.session.branching import Walk
-from ..guest.session.head import FAULT, HEADER, MOVED
+from ..guest.session.head import FAULT, HEADER, MOVED, QUIESCE, QUIESCED
 from ..jail.messages import quoted
 from ..jail.pidfd import Pidfd
 from .patience import LOOK_S, Patience
 
 _REST_S = 5.0
 """In which whoever is told to stop does, on any machine."""
+
+_THREAD_ENDS_S = 0.02
+"""A thread that has been told to end is gone by then, on a machine that is not overloaded."""
+
+_MOST_NAMES, _LONGEST_NAMES = 20, 4096
+"""Threads that a state may name, and bytes of that."""
 
 
 class StateLost(Exception):
@@ -29,7 +35,17 @@ class NotForkable(Exception):
     def as_policy(self) -> PolicyError:
         return PolicyError(
             f"this state can't be forked: {self}; `rollback` goes back to one that can, `reset` "
-            f"begins anew, and sessions with rollback=False fork nothing"
+            f"begins anew"
+        )
+
+
+class HasThreads(NotForkable):
+    """A state with more than one thread: a fork copies one."""
+
+    def as_policy(self) -> PolicyError:
+        return PolicyError(
+            f"this state can't be forked: {self}; have the program end its threads (join them, "
+            f"shut executors down), or go back with `rollback` or `reset`"
         )
 
 
@@ -74,6 +90,7 @@ class State:
         self.inner = inner
         self.walk = walk
         self.ended: tuple[int, float] | None = None
+        self._lasting = 0  # threads that nothing could end
 
     def __repr__(self) -> str:
         return f"<State {self.pid}>"
@@ -91,19 +108,35 @@ class State:
         self.jobs.sendall(HEADER.pack(word, len(payload)) + payload)
 
     def expect(self, word: bytes) -> None:
-        """Wait for one word of it; `StateLost` where it says another, ends, or is silent."""
+        """Wait for a new state's word; `StateLost` where it says another, ends, or is silent."""
+        data = self._next("a new state")
+        if data != HEADER.pack(word, 0):
+            raise StateLost(f"a new state did not settle: {fault_of(self.jobs, data)}")
+
+    def _hear(self, word: bytes) -> bytes:
+        """Wait for one word of it, and return what belongs to it; raises as `expect`."""
+        data = self._next("it")
+        kind, size = HEADER.unpack(data) if len(data) == HEADER.size else (b"", 0)
+        if kind != word or size > _LONGEST_NAMES:
+            raise StateLost(f"it said something else: {fault_of(self.jobs, data)}")
+        self.jobs.settimeout(1)
+        try:
+            return self.jobs.recv(size, socket.MSG_WAITALL)
+        except OSError as error:
+            raise StateLost(f"it is gone, or silent ({error})") from None
+
+    def _next(self, who: str) -> bytes:
+        """The next header that it says."""
         poll = select.poll()
         poll.register(self.jobs, select.POLLIN)
         patience = Patience(self.pid)
         while not poll.poll(LOOK_S * 1e3):
             if patience.is_over():
-                raise StateLost("a new state does not answer")
+                raise StateLost(f"{who} does not answer")
         try:
-            data = self.jobs.recv(HEADER.size)
+            return self.jobs.recv(HEADER.size)
         except OSError as error:
-            raise StateLost(f"a new state is gone ({error})") from None
-        if data != HEADER.pack(word, 0):
-            raise StateLost(f"a new state did not settle: {fault_of(self.jobs, data)}")
+            raise StateLost(f"{who} is gone ({error})") from None
 
     def tell_home(self) -> None:
         """Have it know where its files are, while it is awake. Raises `OSError`."""
@@ -125,17 +158,61 @@ class State:
             time.sleep(0.0001)
         return False
 
+    def has_threads(self) -> bool:
+        """Whether there are more than the one that a fork copies."""
+        return self._other_threads() > 0
+
     def require_one_thread(self) -> None:
-        """Raise `NotForkable` where there are more: a fork copies one."""
-        threads = status_of(self.pid, "Threads")[0] or "1"
-        if threads != "1":
-            raise NotForkable(f"{int(threads) - 1} threads of it are alive")
+        """Raise `HasThreads` where there are more, when the state, which is parked, has ended those
+        that libraries keep idle; `StateLost` where it does not do so.
+        """
+        if not self._other_threads():
+            return
+        self.wake()
+        try:
+            names = self._quiesce()
+            gone_at = time.monotonic() + _THREAD_ENDS_S
+            while not names and self._other_threads() > self._lasting:
+                if time.monotonic() > gone_at:
+                    break
+                time.sleep(0.0005)
+        finally:
+            self.park()
+        if not self.is_at_rest():
+            raise StateLost("it is gone")
+        left = self._other_threads()
+        self._lasting = 0 if names else left
+        if left:
+            raise HasThreads(_described(left, names))
+
+    def _other_threads(self) -> int:
+        return int(status_of(self.pid, "Threads")[0] or "1") - 1
+
+    def _quiesce(self) -> list[str]:
+        """Have it end the threads that are idle; return the names of those that Python has."""
+        try:
+            self.say(QUIESCE)
+        except OSError as error:
+            raise StateLost(f"it is gone ({error})") from None
+        payload = self._hear(QUIESCED)
+        with contextlib.suppress(wire.WireError):
+            match wire.decode(payload, max_nodes=_MOST_NAMES + 1):
+                case list(names) if all(isinstance(name, str) for name in names):
+                    return [str(name) for name in names]
+        raise StateLost("it does not say which threads it has")
 
     def close(self) -> None:
         """End the process."""
         self.process.send(signal.SIGKILL)
         self.jobs.close()
         self.process.close()
+
+
+def _described(count: int, names: list[str]) -> str:
+    """How many threads there are; their names are the program's word, for people."""
+    threads = f"{count} other thread{'s' if count > 1 else ''} of it"
+    verb = "are" if count > 1 else "is"
+    return f"{threads} {verb} alive" + (f" ({quoted(', '.join(names))})" if names else "")
 
 
 def fault_of(jobs: socket.socket, data: bytes | None = None) -> str:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from conftest import SOON_S, is_idle, wait_until, without_threads
 
-from interpreter_pool import Limits, PolicyError, Pool, PoolClosed, PoolTimeout, SessionLost
+from interpreter_pool import Limits, Pool, PoolClosed, PoolTimeout, SessionLost
 from interpreter_pool.sandbox.session.call import _Outcome
 
 
@@ -166,18 +166,6 @@ def test_output_comes_as_it_is_written(session):
     pieces = []
     session.run("print(1)", on_output=lambda stream, data: pieces.append((stream, data)))
     assert b"".join(data for _, data in pieces) == b"1\n"
-
-
-def test_live_threads_can_not_be_forked(session):
-    """The next call is refused with the reason; the session is still there to be rolled back."""
-    value(session, "x = 1")
-    value(
-        session, "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()"
-    )
-    with pytest.raises(PolicyError, match="1 threads"):
-        session.run("x")
-    session.rollback()
-    assert value(session, "x") == "1"
 
 
 def test_parked_states_do_not_run(session):

@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from . import capabilities, kernel, landlock, rlimits
+from . import capabilities, kernel, landlock, rlimits, threads
 from .protocol import Profile
 from .scratch import wipe
 from .syscall_filter import Filter
@@ -337,7 +337,15 @@ def _confine(tasks: int | None, calls: _Calls, filter_: Filter | None) -> None:
         raise ConfineError(step, error) from error
 
 
-def is_single_threaded() -> bool:
+def becomes_single_threaded() -> bool:
+    """Have libraries end the threads that they keep idle; tell whether no others are left."""
+    if _is_single_threaded():
+        return True
+    threads.quiesce()
+    return _is_single_threaded()
+
+
+def _is_single_threaded() -> bool:
     return len(os.listdir("/proc/self/task")) == 1
 
 

@@ -45,7 +45,7 @@ from typing import Any, NoReturn
 
 from ..run import dialogue, program
 from ..session import fork_server as fork_server
-from . import confine, kernel, landlock, pages, protocol, rlimits, wire
+from . import confine, kernel, landlock, pages, protocol, rlimits, threads, wire
 from .report import Report
 
 FAULT_EXIT_CODE = 121
@@ -111,6 +111,8 @@ class Zygote:
         self.orphans_s = 0.0
         self.held = False
         self._become_python(config["path"])
+        if self.families:
+            threads.allow_no_idle()  # or states could not be forked
         for name in (*WARM_MODULES, *config["preload"]):
             try:
                 importlib.import_module(name)
@@ -254,6 +256,8 @@ class Zygote:
             self.confinement.prewarmed(profile)
             if profile.processes:
                 self.program.let_execute()
+            if profile.tasks is not None:
+                threads.limit(profile.tasks)  # OpenBLAS interrupts a program that can't have more
             # The death signal is for parents that die later: of one that had died before it was
             # asked for, it says nothing, and this child would wait for a job for ever.
             if os.getppid() != self.pid:
@@ -341,18 +345,8 @@ class Zygote:
         sys.dont_write_bytecode = True
 
     def _require_one_thread(self) -> None:
-        """A fork copies one thread; a library that started others would hang in a child.
-
-        Some libraries end their threads around a fork and start them again when needed
-        (OpenBLAS does): one fork tells.
-        """
-        if confine.is_single_threaded():
-            return
-        pid = kernel.fork()
-        if pid == 0:
-            os._exit(0)
-        os.waitpid(pid, 0)
-        if not confine.is_single_threaded():
+        """A fork copies one thread; a library that started others would hang in a child."""
+        if not confine.becomes_single_threaded():
             raise confine.ConfineError(
                 "preload", RuntimeError("a preloaded module started threads that do not end")
             )

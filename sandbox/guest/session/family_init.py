@@ -47,8 +47,8 @@ _SWEEP_S = 2.0
 
 
 class FamilyInit:
-    """Serves one family. `limits`: disk_bytes and inodes of a scratch, None for unlimited, and the
-    folder where it is, if families have theirs side by side.
+    """Serves one family. `limits`: disk_bytes and inodes of a scratch, None for unlimited; the
+    folder where it is, if families have theirs side by side; the numeric_threads of a head.
     """
 
     def __init__(
@@ -142,7 +142,8 @@ class FamilyInit:
                 os.close(self._wake)
                 os.close(self._woken)
                 os.close(self._proc if self.confinement.has_namespaces else self._folder)
-                Head(socket.socket(fileno=socket_fd), self.confinement, self.program).begin()
+                threads = self.limits["numeric_threads"]
+                Head(socket.socket(fileno=socket_fd), self.confinement, self.program).begin(threads)
             finally:
                 os._exit(1)
         os.close(socket_fd)

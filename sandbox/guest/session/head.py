@@ -11,6 +11,8 @@ the letter.
 =====================  =========================================================================
 FORK, BRANCH           fork, as a checkpoint or a branch: `branching.py` has what follows
 MOVED                  wire: where the files are now
+QUIESCE                end the threads that libraries keep idle; answer QUIESCED, wire: the names of
+                       the threads that Python has
 JOB + three files      `pack_job`: run it; answer RESULT
 HELLO                  from a new process; the first one's brings the listener for notifications
 RESULT                 wire: (kind, exit code, value, exception, memory error, returned)
@@ -34,7 +36,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from ..jail import capabilities, kernel, rlimits, wire
+from ..jail import capabilities, kernel, rlimits, threads, wire
 from ..jail.confine import Confinement
 from ..run import furnishing, program, uncaught
 from ..run.program import Program
@@ -54,8 +56,8 @@ from .branching import (
 
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 
-JOB, MOVED = b"j", b"m"
-RESULT, FAULT = b"r", b"x"
+JOB, MOVED, QUIESCE = b"j", b"m", b"q"
+RESULT, FAULT, QUIESCED = b"r", b"x", b"q"
 HEADER = struct.Struct("<cQ")
 _JOB = struct.Struct("<?qqqqq")
 
@@ -102,10 +104,12 @@ class Head:
         # Python's own reads source lines from files; those of earlier calls are only remembered.
         sys.excepthook = traceback.print_exception
 
-    def begin(self) -> NoReturn:
+    def begin(self, numeric_threads: int) -> NoReturn:
         """In the first head: be confined, and serve."""
         try:
             _silence()
+            if numeric_threads > 1:  # the fork server's libraries have one
+                threads.allow(numeric_threads)
             if self._confinement.family:
                 self._move(self._confinement.scratch, self._confinement.top)
             self._program.prepare()
@@ -135,6 +139,8 @@ class Head:
                     self._fork(branch=True)
                 elif kind == MOVED:
                     self._move(str(wire.decode(payload)))
+                elif kind == QUIESCE:
+                    self._quiesce()
             except (EOFError, OSError):
                 os._exit(0)  # nobody wants this state any more
 
@@ -160,6 +166,11 @@ class Head:
                 self._send(FAULT, wire.encode(f"{type(error).__name__}: {error}"))
                 os._exit(1)
         self._send(HELLO, b"")
+
+    def _quiesce(self) -> None:
+        threads.quiesce()
+        names: list[wire.Value] = list(threads.names())
+        self._send(QUIESCED, wire.encode(names))
 
     def _settle(self) -> None:
         """In a branch: stand in its own files, give up what its user namespace gave it, let the

@@ -28,8 +28,8 @@ import socket
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from ..jail import capabilities, kernel, pages, wire
-from ..jail.confine import Confinement, is_single_threaded
+from ..jail import capabilities, kernel, pages, threads, wire
+from ..jail.confine import Confinement, becomes_single_threaded
 from ..jail.report import Report
 from ..run import uncaught
 from ..run.program import Program
@@ -88,8 +88,8 @@ class Template:
             os.killpg(0, signal.SIGKILL)  # with whatever the code has started
         gc.collect()
         try:
-            if not is_single_threaded():
-                raise privacy.Refused("it has threads")
+            if not becomes_single_threaded():
+                raise privacy.Refused(f"it has threads ({', '.join(threads.names())})")
             for fd in sorted(set(os.listdir("/proc/self/fd")) - before, key=int):
                 raise privacy.Refused(f"descriptor {fd} is open")
             if _has_children():
