@@ -3,11 +3,14 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Sequence
 
-from ..guest.jail import kernel
+from ..guest.jail import kernel, wire
 from ..guest.session import branching as table
-from ..guest.session.branching import CHECKPOINT, IN_NAMESPACES, SIDE_BY_SIDE, At, Walk
+from ..guest.session import open_files
+from ..guest.session.branching import CHECKPOINT, IN_NAMESPACES, SIDE_BY_SIDE, WITH_FILES, At, Walk
+from ..jail.messages import close_all
 from .channel import Channel
 from .state import Home, NotForkable, State, StateLost
 from .supervisor import Order
@@ -18,6 +21,10 @@ _FLAGS = {
     IN_NAMESPACES: _CLONE_FLAGS | kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS,
     SIDE_BY_SIDE: _CLONE_FLAGS,
 }
+_FLAGS |= {way + WITH_FILES: _FLAGS[way] for way in (IN_NAMESPACES, SIDE_BY_SIDE)}
+
+_MOST_SAID = 4096
+"""Bytes of a list of descriptors."""
 
 
 class Forking:
@@ -39,15 +46,17 @@ class Forking:
         with self._losing():
             return self._parked(self._ordered(table.FORK))
 
-    def branch(self) -> State:
-        """Make a state that shares nothing with the one that is forked."""
+    def branch(self, files: list[tuple[int, str]]) -> State:
+        """Make a state that shares nothing with the one that is forked. files: what that has open
+        (`State.quiesce`).
+        """
         home, supervisor = self._home, self._channel.supervisor
-        side_by_side = self._walk.way == SIDE_BY_SIDE
+        side_by_side = home.path is not None
         with self._losing():
             if side_by_side:
                 self._ask(table.COPY, self._state.home.name, home.name)
             try:
-                branch = self._ordered(table.BRANCH)
+                branch = self._ordered(table.BRANCH, bool(files))
             finally:
                 self._state.park()
             if not side_by_side:
@@ -57,6 +66,8 @@ class Forking:
                 supervisor.on_view = branch if side_by_side else None
                 self._say(branch, table.SETTLE, home.path)
                 self._hear(branch, table.SETTLED)
+                if files:
+                    self._renew(branch, files)
                 self._ask(table.CHECK, branch.inner, home.name)
             finally:
                 supervisor.on_view = None
@@ -72,13 +83,27 @@ class Forking:
             home.name = name
             return branch
 
-    def _ordered(self, word: bytes) -> State:
+    def _renew(self, branch: State, files: list[tuple[int, str]]) -> None:
+        """Have what it has open, and nobody can change, be opened anew for it."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        fds: list[int] = []
+        with ours, theirs, contextlib.ExitStack() as owned:
+            owned.callback(close_all, fds)
+            self._ask(table.REOPEN, branch.inner, files, descriptors=(theirs.fileno(),))
+            ours.setblocking(False)
+            flags = socket.MSG_CMSG_CLOEXEC
+            data, found, _, _ = socket.recv_fds(ours, _MOST_SAID, open_files.MOST, flags)
+            fds += found
+            self._say(branch, table.RENEW, wire.decode(data), descriptors=fds)
+        self._hear(branch, table.RENEWED)
+
+    def _ordered(self, word: bytes, *value: wire.Value) -> State:
         wake_up(self._state)
         order = Order(self._state, _FLAGS[self._walk.way], self._home, self._walk)
         with contextlib.closing(order):
             self._state.wake()
             self._order = order
-            return self._channel.order(order, word)
+            return self._channel.order(order, word, *value)
 
     @contextlib.contextmanager
     def _losing(self) -> Iterator[None]:
@@ -96,14 +121,16 @@ class Forking:
 
     # ---- steps
 
-    def _ask(self, word: str, *arguments: str | int) -> None:
+    def _ask(self, word: str, *arguments: wire.Value, descriptors: Sequence[int] = ()) -> None:
         self._walk.take(word)
-        self._channel.ask(word, *arguments)
+        self._channel.ask(word, *arguments, descriptors=descriptors)
         self._walk.take(table.ANSWERS[word])
 
-    def _say(self, new: State, word: bytes, *value: str | None) -> None:
+    def _say(
+        self, new: State, word: bytes, *value: wire.Value, descriptors: Sequence[int] = ()
+    ) -> None:
         self._walk.take(word)
-        new.say(word, *value)
+        new.say(word, *value, descriptors=descriptors)
 
     def _hear(self, new: State, word: bytes) -> None:
         new.expect(word)

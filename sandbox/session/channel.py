@@ -5,7 +5,7 @@ import logging
 import select
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..guest.jail import wire
 from ..guest.session.branching import ANSWERS
@@ -129,9 +129,9 @@ class Channel:
 
     # ---- states
 
-    def order(self, order: Order, word: bytes) -> State:
-        """Have a state that is awake fork; return what has arrived. `StateLost` where the state
-        says a fault, ends, or does not do it.
+    def order(self, order: Order, word: bytes, *value: wire.Value) -> State:
+        """Have a state that is awake fork, by `word`; return what has arrived. `StateLost` where
+        the state says a fault, ends, or does not do it.
         """
         with self._changed:
             self.require()
@@ -140,7 +140,7 @@ class Channel:
             order.walk.take(word)
             try:
                 order.state.tell_home()
-                order.state.say(word)
+                order.state.say(word, *value)
             except OSError as error:
                 raise StateLost(f"the state is gone ({error})") from None
             self._wait_for(order)
@@ -185,9 +185,9 @@ class Channel:
 
     # ---- the family init
 
-    def ask(self, word: str, *arguments: wire.Value) -> None:
+    def ask(self, word: str, *arguments: wire.Value, descriptors: Sequence[int] = ()) -> None:
         """Have the family init do something. Raises `NotForkable` where it refuses."""
-        self.tell((word, *arguments))
+        self.tell((word, *arguments), *descriptors)
         match self.hear():
             case (answer,) if answer == ANSWERS[word]:
                 return

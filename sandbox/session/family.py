@@ -14,7 +14,7 @@ from ..guest.session.head import HEADER
 from ..jail.jail import KILL_PATIENCE_S, START_PATIENCE_S
 from ..jail.messages import JailLost, close_all, quoted
 from ..limits import Limits
-from .branching import Forking, new_name
+from .branching import Forking, new_name, wake_up
 from .channel import Channel
 from .fork_server import ForkServer
 from .state import Home, State, StateLost, fault_of
@@ -123,12 +123,15 @@ class Family:
         made, `move_away`.
         """
         with self._blaming(state):
-            state.require_one_thread()
+            wake_up(state)
+            files = state.quiesce()
+            more = table.WITH_FILES if files else ""
             with self._forking:
                 if self._scratch is None:
-                    return Forking(self.channel, state, table.IN_NAMESPACES, state.home).branch()
-                home = Home(self._scratch, new_name())
-                return Forking(self.channel, state, table.SIDE_BY_SIDE, home).branch()
+                    way, home = table.IN_NAMESPACES, state.home
+                else:
+                    way, home = table.SIDE_BY_SIDE, Home(self._scratch, new_name())
+                return Forking(self.channel, state, way + more, home).branch(files)
 
     def move_away(self, home: Home) -> None:
         """Take files to where those who have known their place don't find them."""

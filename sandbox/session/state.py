@@ -6,9 +6,11 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Sequence
 
 from ..errors import PolicyError
 from ..guest.jail import wire
+from ..guest.session import open_files
 from ..guest.session.branching import Walk
 from ..guest.session.head import FAULT, HEADER, MOVED, QUIESCE, QUIESCED
 from ..jail.messages import quoted
@@ -21,8 +23,8 @@ _REST_S = 5.0
 _THREAD_ENDS_S = 0.02
 """A thread that has been told to end is gone by then, on a machine that is not overloaded."""
 
-_MOST_NAMES, _LONGEST_NAMES = 20, 4096
-"""Threads that a state may name, and bytes of that."""
+_LONGEST_ACCOUNT = 64 << 10
+"""Bytes of what a state may say of its threads and open files."""
 
 
 class StateLost(Exception):
@@ -102,10 +104,14 @@ class State:
     def wake(self) -> None:
         self.process.send(signal.SIGCONT)
 
-    def say(self, word: bytes, *value: wire.Value) -> None:
+    def say(self, word: bytes, *value: wire.Value, descriptors: Sequence[int] = ()) -> None:
         """Say a word that it knows, with a value where one belongs to it. Raises `OSError`."""
         payload = wire.encode(value[0]) if value else b""
-        self.jobs.sendall(HEADER.pack(word, len(payload)) + payload)
+        message = HEADER.pack(word, len(payload)) + payload
+        if descriptors:
+            socket.send_fds(self.jobs, [message], descriptors)
+        else:
+            self.jobs.sendall(message)
 
     def expect(self, word: bytes) -> None:
         """Wait for a new state's word; `StateLost` where it says another, ends, or is silent."""
@@ -117,7 +123,7 @@ class State:
         """Wait for one word of it, and return what belongs to it; raises as `expect`."""
         data = self._next("it")
         kind, size = HEADER.unpack(data) if len(data) == HEADER.size else (b"", 0)
-        if kind != word or size > _LONGEST_NAMES:
+        if kind != word or size > _LONGEST_ACCOUNT:
             raise StateLost(f"it said something else: {fault_of(self.jobs, data)}")
         self.jobs.settimeout(1)
         try:
@@ -166,11 +172,16 @@ class State:
         """Raise `HasThreads` where there are more, when the state, which is parked, has ended those
         that libraries keep idle; `StateLost` where it does not do so.
         """
-        if not self._other_threads():
-            return
+        if self._other_threads():
+            self.quiesce()
+
+    def quiesce(self) -> list[tuple[int, str]]:
+        """As `require_one_thread`, also where it has one thread: have it give up what libraries
+        keep. Return what it has open, by its own account.
+        """
         self.wake()
         try:
-            names = self._quiesce()
+            names, files = self._account()
             gone_at = time.monotonic() + _THREAD_ENDS_S
             while not names and self._other_threads() > self._lasting:
                 if time.monotonic() > gone_at:
@@ -184,21 +195,24 @@ class State:
         self._lasting = 0 if names else left
         if left:
             raise HasThreads(_described(left, names))
+        return files
 
     def _other_threads(self) -> int:
         return int(status_of(self.pid, "Threads")[0] or "1") - 1
 
-    def _quiesce(self) -> list[str]:
-        """Have it end the threads that are idle; return the names of those that Python has."""
+    def _account(self) -> tuple[list[str], list[tuple[int, str]]]:
+        """Have it end the threads that are idle; return the names of those that Python has, and
+        what is open.
+        """
         try:
             self.say(QUIESCE)
         except OSError as error:
             raise StateLost(f"it is gone ({error})") from None
         payload = self._hear(QUIESCED)
         with contextlib.suppress(wire.WireError):
-            match wire.decode(payload, max_nodes=_MOST_NAMES + 1):
-                case list(names) if all(isinstance(name, str) for name in names):
-                    return [str(name) for name in names]
+            match wire.decode(payload, max_nodes=1000):
+                case (list(names), files) if all(isinstance(name, str) for name in names):
+                    return [str(name) for name in names], open_files.decoded(files)
         raise StateLost("it does not say which threads it has")
 
     def close(self) -> None:

@@ -104,7 +104,7 @@ def test_a_session_goes_on_whatever_library_it_uses(libraries, library, numeric_
         assert session.run(DAYS[library][-1]).ok
         session.rollback()
         assert session.run(DAYS[library][-1]).ok
-        if library not in ("sqlite", "open files", "asyncio"):  # open files can't be branched
+        if library not in ("sqlite", "open files", "asyncio"):  # have files of their own open
             with session.fork() as branch:
                 assert branch.run(DAYS[library][-1]).ok
 

@@ -460,6 +460,58 @@ def test_s2_what_would_be_shared_is_refused(pool, what):
         close_all(session.fork(2))
 
 
+READ_ONLY = "import json, os\nf = open(json.__file__, 'rb', buffering=0)\n_ = f.read(5)\n"
+
+LIES = {
+    "keeps what it shares": "os.dup2 = lambda old, new, **more: new",
+    "opens something else": "os.readlink = lambda path: os.__file__",
+    "names what it can't read": "os.readlink = lambda path: f'/proc/{os.getpid()}/environ'",
+    "names a process's memory": "os.readlink = lambda path: '/proc/1/mem'",
+    "names a file of its own": "open('own', 'w').close()\nos.readlink = lambda path: os.path.abspath('own')",
+    "names a FIFO": "os.mkfifo('fifo')\nos.readlink = lambda path: os.path.abspath('fifo')",
+    "names what is not there": "os.readlink = lambda path: '/nowhere'",
+    "names a link's end": "os.symlink('/proc/1/environ', 'l')\nos.readlink = lambda path: os.path.abspath('l')",
+    "names nothing": "os.readlink = lambda path: 7",
+}  # fmt: skip
+
+
+def test_s2_a_file_that_nobody_can_change_is_opened_anew_in_a_branch(pool):
+    """S2: it stands where it stood, and what one of them reads moves it for nobody else."""
+    with pool.session() as session:
+        session.run(READ_ONLY + "whole = open(json.__file__, 'rb').read()")
+        branches = session.fork(2)
+        step = "got = f.read(3); got == whole[at:at + 3], f.tell()"
+        for at, each in ((5, branches[0]), (5, branches[1]), (5, session), (8, branches[0])):
+            assert each.run(f"at = {at}\n{step}").value == f"(True, {at + 3})"
+        with branches[0].fork() as twig:
+            assert twig.run(f"at = 11\n{step}").value == "(True, 14)"
+        close_all(branches)
+
+
+@pytest.mark.parametrize("how", LIES)
+def test_s2_a_branch_gets_no_other_file_by_lying_about_those_it_has(pool, how):
+    """S2: a branch that keeps a position which it shares is refused; by another name it gets what it
+    could have opened itself. (The control is the test above.)
+    """
+    with pool.session() as session:
+        session.run("x = 1")
+        assert session.run(READ_ONLY + LIES[how]).ok
+        try:
+            branch = session.fork()
+        except PolicyError:
+            pass
+        else:  # without /proc it has no say: the family init looks for itself
+            with branch:
+                content = branch.run("f.seek(0); f.read(100)").value
+                assert content == session.run("open(json.__file__, 'rb').read(100)").value or (
+                    content == session.run("open(os.__file__, 'rb').read(100)").value
+                )
+        if how == "keeps what it shares":
+            with pytest.raises(PolicyError, match="file open"):
+                session.fork()
+        assert session.run("x").value == "1"
+
+
 CARRIED = """
 import fcntl, json, mmap, os
 shared, file = mmap.mmap(-1, 4096), open("file", "w+b", buffering=0)

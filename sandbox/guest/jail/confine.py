@@ -115,6 +115,15 @@ class Confinement:
         """The rules of runs that may execute what is in their root, which has nothing set-uid."""
         return [(path, rights | landlock.EXECUTE) for path, rights in self._rules]
 
+    def is_read_only(self, path: str) -> bool:
+        """Whether programs may read what is at `path`, which holds no link, and not write to it."""
+        rights = 0
+        for place, granted in self._rules:
+            if place != "/proc" and path.startswith(f"{place.rstrip('/')}/"):
+                rights |= granted
+        is_granted = rights & landlock.READ_FILE and not rights & landlock.WRITE_FILE
+        return bool(is_granted) and not path.startswith("/proc/")
+
     # ---- in the zygote, around every child
 
     def lay_out(self, profile: Profile) -> None:

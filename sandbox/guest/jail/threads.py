@@ -8,7 +8,8 @@ are ended first:
 - OpenMP on request (omp_pause_resource_all, OpenMP 5.0), which is how PyTorch and scikit-learn
   calculate.
 
-tqdm has a thread that looks after its progress bars, also when there are none.
+tqdm has a thread that looks after its progress bars, also when there are none, and a lock in
+memory that would be shared.
 """
 
 import _thread
@@ -98,7 +99,7 @@ def quiesce() -> None:
     libc's fork has OpenBLAS do so, also where the kernel then refuses the fork, as it does in a
     session's state.
     """
-    _end_progress_monitor()
+    _settle_progress_bars()
     if _count():
         return
     for pause in _functions(_PAUSE):
@@ -112,12 +113,18 @@ def quiesce() -> None:
     os.waitpid(pid, 0)
 
 
-def _end_progress_monitor() -> None:
-    tqdm: Any = getattr(sys.modules.get("tqdm.std"), "tqdm", None)
+def _settle_progress_bars() -> None:
+    module: Any = sys.modules.get("tqdm.std")
+    tqdm: Any = getattr(module, "tqdm", None)
     monitor = getattr(tqdm, "monitor", None)
     if monitor is not None:
         tqdm.monitor = None  # the next bar makes another
         monitor.exit()
+    lock: Any = getattr(module, "TqdmDefaultWriteLock", None)
+    if getattr(lock, "mp_lock", None) is not None:
+        # Shared memory, for other processes, which a state has none of.
+        lock.mp_lock = None
+        tqdm.set_lock(lock())
 
 
 def names() -> list[str]:

@@ -29,13 +29,15 @@ NOBODY = "nobody"
 
 # ---- what is said on a state's socket
 
-FORK, BRANCH, SETTLE, GO = b"f", b"b", b"p", b"g"
-SETTLED, HELLO = b"s", b"h"
+FORK, BRANCH, SETTLE, RENEW, GO = b"f", b"b", b"p", b"n", b"g"
+SETTLED, RENEWED, HELLO = b"s", b"o", b"h"
 
 # ---- what is said on the family's socket
 
-COPY, PLACE, CHECK, HIDDEN, RENAME = "copy", "place", "settled?", "hidden?", "rename"
-COPIED, PLACED, IS_SETTLED, IS_HIDDEN, RENAMED = "copied", "placed", "settled", "hidden", "renamed"
+COPY, PLACE, REOPEN, CHECK = "copy", "place", "reopen", "settled?"
+HIDDEN, RENAME = "hidden?", "rename"
+COPIED, PLACED, REOPENED, IS_SETTLED = "copied", "placed", "reopened", "settled"
+IS_HIDDEN, RENAMED = "hidden", "renamed"
 
 # ---- what the kernel passes on: seccomp notifications, and signals
 
@@ -47,9 +49,16 @@ STOP, WAKE = "stop", "wake"
 CHECKPOINT, IN_NAMESPACES, SIDE_BY_SIDE = "checkpoint", "branch in namespaces", "branch in a folder"
 """A branch is made in namespaces of its own, or (landlock tier) next to others in a folder."""
 
-_CHECKPOINT, _NAMESPACES, _IN_FOLDER = (CHECKPOINT,), (IN_NAMESPACES,), (SIDE_BY_SIDE,)
-_BRANCHES = (IN_NAMESPACES, SIDE_BY_SIDE)
-_ALL = (CHECKPOINT, *_BRANCHES)
+WITH_FILES = " with open files"
+"""A branch whose forerunner has files open (`open_files.py`)."""
+
+_CHECKPOINT = (CHECKPOINT,)
+_NAMESPACES = (IN_NAMESPACES, IN_NAMESPACES + WITH_FILES)
+_IN_FOLDER = (SIDE_BY_SIDE, SIDE_BY_SIDE + WITH_FILES)
+_BRANCHES = (*_NAMESPACES, *_IN_FOLDER)
+_RENEWED = (IN_NAMESPACES + WITH_FILES, SIDE_BY_SIDE + WITH_FILES)
+_PLAIN = (IN_NAMESPACES, SIDE_BY_SIDE)
+WAYS = (CHECKPOINT, *_BRANCHES)
 
 
 class At(enum.StrEnum):  # hashed as text: in a new process, builtins are the program's
@@ -65,6 +74,10 @@ class At(enum.StrEnum):  # hashed as text: in a new process, builtins are the pr
     PLACED = "its files are there"
     SETTLING = "it may move to its files"
     SETTLED = "it says that it has settled"
+    REOPENING = "files that it has open are being opened anew"
+    REOPENED = "they are open"
+    RENEWING = "it may take them"
+    RENEWED = "it says that it has taken them"
     CHECKING = "it is being looked at"
     CHECKED = "it shares nothing"
     LEAVING = "it may go on"
@@ -100,8 +113,8 @@ STEPS = (
     Step(At.WANTED,   HOST,        FORERUNNER,  FORK,        At.ORDERED,  _CHECKPOINT, FORERUNNER),
     Step(At.WANTED,   HOST,        FORERUNNER,  BRANCH,      At.ORDERED,  _NAMESPACES, FORERUNNER),
     Step(At.COPIED,   HOST,        FORERUNNER,  BRANCH,      At.ORDERED,  _IN_FOLDER,  FORERUNNER),
-    Step(At.ORDERED,  FORERUNNER,  HOST,        CLONE,       At.FORKED,   _ALL,        FORERUNNER),
-    Step(At.FORKED,   NEW,         HOST,        ARRIVE,      At.ARRIVED,  _ALL,        FORERUNNER),
+    Step(At.ORDERED,  FORERUNNER,  HOST,        CLONE,       At.FORKED,   WAYS,        FORERUNNER),
+    Step(At.FORKED,   NEW,         HOST,        ARRIVE,      At.ARRIVED,  WAYS,        FORERUNNER),
 
     # a branch: its files, a look at it, and off it goes
     Step(At.ARRIVED,  HOST,        FAMILY_INIT, PLACE,       At.PLACING,  _NAMESPACES, NEW),
@@ -109,7 +122,12 @@ STEPS = (
     Step(At.PLACED,   HOST,        NEW,         SETTLE,      At.SETTLING, _NAMESPACES, NEW),
     Step(At.ARRIVED,  HOST,        NEW,         SETTLE,      At.SETTLING, _IN_FOLDER,  NEW),
     Step(At.SETTLING, NEW,         HOST,        SETTLED,     At.SETTLED,  _BRANCHES,   NEW),
-    Step(At.SETTLED,  HOST,        FAMILY_INIT, CHECK,       At.CHECKING, _BRANCHES,   NEW),
+    Step(At.SETTLED,  HOST,        FAMILY_INIT, REOPEN,      At.REOPENING, _RENEWED,   NEW),
+    Step(At.REOPENING, FAMILY_INIT, HOST,       REOPENED,    At.REOPENED, _RENEWED,    NEW),
+    Step(At.REOPENED, HOST,        NEW,         RENEW,       At.RENEWING, _RENEWED,    NEW),
+    Step(At.RENEWING, NEW,         HOST,        RENEWED,     At.RENEWED,  _RENEWED,    NEW),
+    Step(At.RENEWED,  HOST,        FAMILY_INIT, CHECK,       At.CHECKING, _RENEWED,    NEW),
+    Step(At.SETTLED,  HOST,        FAMILY_INIT, CHECK,       At.CHECKING, _PLAIN,      NEW),
     Step(At.CHECKING, FAMILY_INIT, HOST,        IS_SETTLED,  At.CHECKED,  _BRANCHES,   NEW),
     Step(At.CHECKED,  HOST,        NEW,         GO,          At.LEAVING,  _BRANCHES,   NEW),
     Step(At.LEAVING,  NEW,         HOST,        HELLO,       At.READY,    _BRANCHES,   NEW),
@@ -142,7 +160,7 @@ def course(way: str) -> list[Step]:
 
 ANSWERS = {
     question.word: answer.word
-    for way in _ALL
+    for way in WAYS
     for question, answer in zip(course(way), course(way)[1:], strict=False)
     if question.to == FAMILY_INIT
 }
@@ -160,7 +178,7 @@ def _seen_by(who: str, way: str) -> dict[tuple[At, str | bytes], Step]:
     return found
 
 
-_SEEN = {(who, way): _seen_by(who, way) for who in (HOST, NEW) for way in _ALL}
+_SEEN = {(who, way): _seen_by(who, way) for who in (HOST, NEW) for way in WAYS}
 
 
 class Walk:

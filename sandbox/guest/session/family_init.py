@@ -13,6 +13,8 @@ host -> family init  ("first",) + socket         fork the first head, with that 
                      (PLACE, pid)                a branch: files of its own (namespaces tier)
                      (COPY, name, new)           files for a branch, next to its forerunner's
                      (RENAME, name, new)         of a session's files (landlock tier, as COPY)
+                     (REOPEN, pid, files) + 1     open anew what it has open (`open_files.py`);
+                                                 the socket brings the numbers and the files
                      (CHECK, pid, name)          does it share nothing, and stand in its files?
                      (HIDDEN, pid)               can nobody look at it any more? (landlock tier)
 family init -> host  ("first", pid)              its id in here
@@ -35,7 +37,7 @@ from ..jail.confine import Confinement
 from ..jail.scratch import wipe
 from ..jail.tree import copy_tree
 from ..run.program import Program
-from . import branching, privacy
+from . import branching, open_files, privacy
 from .head import Head
 from .privacy import Refused
 
@@ -63,6 +65,7 @@ class FamilyInit:
         self.program = program
         self.limits = limits
         self._ends: dict[int, tuple[int, int]] = {}  # wait status, CPU in µs; the last at the end
+        self._fresh: dict[int, int] = {}  # opened for a branch that is to be checked
         self.group = 0  # the process group of all heads: theirs can't be changed
         self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -114,8 +117,12 @@ class FamilyInit:
                 self._answer(branching.COPY, lambda: self._copy(name, new))
             case (branching.RENAME, str(name), str(new)):
                 self._answer(branching.RENAME, lambda: self._rename(name, new))
+            case (branching.REOPEN, int(pid), files):
+                with socket.socket(fileno=fds[0]) as there:
+                    self._answer(branching.REOPEN, lambda: self._reopen(pid, files, there))
             case (branching.CHECK, int(pid), str(name)):
                 self._answer(branching.CHECK, lambda: self._require_settled(pid, name))
+                self._forget_files()
             case (branching.HIDDEN, int(pid)):
                 self._answer(branching.HIDDEN, lambda: privacy.require_hidden(pid))
             case other:
@@ -280,6 +287,18 @@ class FamilyInit:
 
     # ---- branches, in both tiers
 
+    def _reopen(self, pid: int, files: wire.Value, there: socket.socket) -> None:
+        self._forget_files()
+        wanted = open_files.decoded(files)
+        self._fresh = open_files.reopen(pid, wanted, self.confinement.is_read_only)
+        numbers: list[wire.Value] = list(self._fresh)
+        socket.send_fds(there, [wire.encode(numbers)], list(self._fresh.values()))
+
+    def _forget_files(self) -> None:
+        """The branch has them, and shares them with nobody."""
+        while self._fresh:
+            os.close(self._fresh.popitem()[1])
+
     def _require_settled(self, pid: int, name: str) -> None:
         """Require that the branch stands in its own files, holds nothing of its forerunner's, and
         has given up the powers that its user namespace gave it.
@@ -291,6 +310,6 @@ class FamilyInit:
                 raise Refused("it did not enter its own files")
         elif f"/{name}/" not in os.readlink(f"/proc/{pid}/cwd") + "/":
             raise Refused("it did not enter its own files")
-        privacy.require_private_descriptors(pid)
+        privacy.require_private_descriptors(pid, self._fresh)
         privacy.require_private_maps(pid, self.confinement.top)
         privacy.require_powerless(pid, bounded=self.confinement.has_namespaces)

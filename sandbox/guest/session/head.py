@@ -12,7 +12,7 @@ the letter.
 FORK, BRANCH           fork, as a checkpoint or a branch: `branching.py` has what follows
 MOVED                  wire: where the files are now
 QUIESCE                end the threads that libraries keep idle; answer QUIESCED, wire: the names of
-                       the threads that Python has
+                       the threads that Python has, and what is open (`open_files.of_this_process`)
 JOB + three files      `pack_job`: run it; answer RESULT
 HELLO                  from a new process; the first one's brings the listener for notifications
 RESULT                 wire: (kind, exit code, value, exception, memory error, returned)
@@ -40,6 +40,7 @@ from ..jail import capabilities, kernel, rlimits, threads, wire
 from ..jail.confine import Confinement
 from ..run import furnishing, program, uncaught
 from ..run.program import Program
+from . import open_files
 from .branching import (
     ARRIVE,
     BRANCH,
@@ -48,9 +49,12 @@ from .branching import (
     HELLO,
     IN_NAMESPACES,
     NEW,
+    RENEW,
+    RENEWED,
     SETTLE,
     SETTLED,
     SIDE_BY_SIDE,
+    WITH_FILES,
     Walk,
 )
 
@@ -74,6 +78,11 @@ _ALL_SIGNALS = frozenset(map(int, signal.valid_signals()))
 # Less its enums, which cost more than the call.
 _set_mask = _signal.pthread_sigmask
 _SIG_BLOCK, _SIG_SETMASK = _signal.SIG_BLOCK, _signal.SIG_SETMASK
+
+_ROOM = _socket.CMSG_SPACE(4 * open_files.MOST)
+
+_MOST_DESCRIPTORS = 1024
+"""Above that, none is looked for: a branch with such a one is refused."""
 
 ARRIVED = 0x7FFFFFF1
 """No process has this id: who sends it a signal asks the host for a socket of its own."""
@@ -136,7 +145,7 @@ class Head:
                 elif kind == FORK:
                     self._fork()
                 elif kind == BRANCH:
-                    self._fork(branch=True)
+                    self._fork(branch=True, with_files=wire.decode(payload) is True)
                 elif kind == MOVED:
                     self._move(str(wire.decode(payload)))
                 elif kind == QUIESCE:
@@ -144,7 +153,7 @@ class Head:
             except (EOFError, OSError):
                 os._exit(0)  # nobody wants this state any more
 
-    def _fork(self, *, branch: bool = False) -> None:
+    def _fork(self, *, branch: bool = False, with_files: bool = False) -> None:
         if not self._is_silent:  # of the last call, which nobody reads any more
             _silence()
             self._is_silent = True
@@ -161,7 +170,7 @@ class Head:
         self._jobs = _Socket(fileno=fd)
         if branch:
             try:
-                self._settle()
+                self._settle(with_files)
             except BaseException as error:
                 self._send(FAULT, wire.encode(f"{type(error).__name__}: {error}"))
                 os._exit(1)
@@ -169,17 +178,22 @@ class Head:
 
     def _quiesce(self) -> None:
         threads.quiesce()
-        names: list[wire.Value] = list(threads.names())
-        self._send(QUIESCED, wire.encode(names))
+        if not self._is_silent:
+            _silence()
+            self._is_silent = True
+        most = min(os.sysconf("SC_OPEN_MAX"), _MOST_DESCRIPTORS)
+        files = open_files.of_this_process(self._jobs.fileno(), most)
+        self._send(QUIESCED, wire.encode((threads.names(), files)))
 
-    def _settle(self) -> None:
-        """In a branch: stand in its own files, give up what its user namespace gave it, let the
-        family init look at it, and draw its own random numbers.
+    def _settle(self, with_files: bool) -> None:
+        """In a branch: stand in its own files, give up what its user namespace gave it, take its
+        own copies of what is open, let the family init look at it, and draw its own random numbers.
         """
         _silence()  # anew: the family init knows /dev/null by the mounts that are the branch's own
-        walk = Walk(IN_NAMESPACES if self._confinement.has_namespaces else SIDE_BY_SIDE, NEW)
+        way = IN_NAMESPACES if self._confinement.has_namespaces else SIDE_BY_SIDE
+        walk = Walk(way + WITH_FILES if with_files else way, NEW)
         walk.take(ARRIVE)
-        where: Any = wire.decode(self._expect(walk, SETTLE))
+        where: Any = wire.decode(self._expect(walk, SETTLE)[0])
         here, old = os.getcwd(), self._confinement.scratch
         if where is not None:
             self._move(where)
@@ -191,17 +205,25 @@ class Head:
             kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
         walk.take(SETTLED)
         self._send(SETTLED, b"")
+        if with_files:
+            payload, fds = self._expect(walk, RENEW)
+            numbers: Any = wire.decode(payload)
+            for number, fd in zip(numbers, fds, strict=True):
+                os.dup2(fd, number, inheritable=False)
+                os.close(fd)
+            walk.take(RENEWED)
+            self._send(RENEWED, b"")
         self._expect(walk, GO)
         if where is not None:
             kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         for seed in program.seeders():
             seed()
 
-    def _expect(self, walk: Walk, word: bytes) -> bytes:
-        kind, payload, _ = self._receive()
+    def _expect(self, walk: Walk, word: bytes) -> tuple[bytes, list[int]]:
+        kind, payload, fds = self._receive()
         walk.take(kind)
         assert kind == word
-        return payload
+        return payload, fds
 
     def _move(self, new: str, old: str | None = None) -> None:
         old = old or self._confinement.scratch
@@ -294,7 +316,7 @@ class Head:
             sent += self._jobs.send(data[sent:])
 
     def _receive(self) -> tuple[bytes, bytes, list[int]]:
-        header, ancillary, _, _ = self._jobs.recvmsg(HEADER.size, _socket.CMSG_SPACE(4 * 4))
+        header, ancillary, _, _ = self._jobs.recvmsg(HEADER.size, _ROOM)
         if len(header) < HEADER.size:
             raise EOFError
         fds = array.array("i")

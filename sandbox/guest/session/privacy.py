@@ -8,13 +8,16 @@ looked at for as long as it takes (PR_SET_DUMPABLE), which the host allows it th
 import _socket
 import os
 
+from . import open_files
+
 
 class Refused(Exception):
     """A branch that can't be placed faithfully, or has not given up what it had to."""
 
 
-def require_private_descriptors(pid: int) -> None:
-    """Refuse a branch with more than /dev/null as its standard streams, and its socket.
+def require_private_descriptors(pid: int, fresh: dict[int, int]) -> None:
+    """Refuse a branch with more than /dev/null as its standard streams, its socket, and the files
+    that were opened for it, `fresh` (`open_files.reopen`).
 
     What a descriptor is open on, its mount and inode tell, which can be asked for without a copy
     of it: pidfd_getfd is refused by Docker's default profile, and `fd` in /proc by its permissions.
@@ -31,15 +34,16 @@ def require_private_descriptors(pid: int) -> None:
         mount, inode = _opened(pid, fd)
         if fd < 3 and (devices.get(mount), inode) == (null.st_dev, null.st_ino):
             continue
+        if fd in fresh and open_files.is_same(pid, fd, fresh[fd]):
+            continue
         sockets += mount == sockets_mount
         if mount != sockets_mount or sockets > 1:
-            raise Refused(f"descriptor {fd} is open")
+            raise Refused(f"it has a file open (descriptor {fd})")
 
 
 def _opened(pid: int | str, fd: int) -> tuple[int, int]:
     """The mount and the inode that a process's descriptor is open on (their numbers)."""
-    with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii", errors="replace") as file:
-        fields = dict(line.split(":\t", 1) for line in file if ":\t" in line)
+    fields = open_files.about(pid, fd)
     return int(fields["mnt_id"]), int(fields["ino"])
 
 

@@ -7,25 +7,22 @@ import pytest
 from interpreter_pool.sandbox.guest.session import branching
 from interpreter_pool.sandbox.guest.session.branching import (
     ANSWERS,
-    CHECKPOINT,
     FAMILY_INIT,
     FORERUNNER,
     HOST,
-    IN_NAMESPACES,
     NEW,
     NOBODY,
-    SIDE_BY_SIDE,
     STEPS,
+    WAYS,
     At,
     Walk,
     course,
 )
 
-WAYS = (CHECKPOINT, IN_NAMESPACES, SIDE_BY_SIDE)
 PARTIES = {HOST, FAMILY_INIT, FORERUNNER, NEW}
 NO_WORDS = {
     *("HOST", "FAMILY_INIT", "FORERUNNER", "NEW", "NOBODY"),
-    *("CHECKPOINT", "IN_NAMESPACES", "SIDE_BY_SIDE"),
+    *("CHECKPOINT", "IN_NAMESPACES", "SIDE_BY_SIDE", "WITH_FILES"),
 }
 
 ways = pytest.mark.parametrize("way", WAYS)
