@@ -7,7 +7,7 @@ landlock tier leaves things where they are and names what may be touched.
 import dataclasses
 import os
 
-from ..guest.jail import landlock
+from ..guest.jail import landlock, threads
 from ..host.cpus import usable_cpus
 from ..host.interpreter import DATA, DEVICES, Interpreter, shared_object_interpreters
 from ..host.packages import Packages
@@ -28,11 +28,23 @@ _ENVIRONMENT = {
     "LD_BIND_NOW": "1",
 }
 
-_NUMERIC_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
 _MOST_NUMERIC_THREADS = 8
 """Numeric libraries start a thread for each CPU when they are imported, with tens of megabytes
 each; on a large host that alone would pass the usual limits."""
+
+
+def numeric_threads() -> int:
+    """How many threads a numeric library has in a run, if its limits allow them."""
+    return min(usable_cpus(), _MOST_NUMERIC_THREADS)
+
+
+def fewer_numeric_threads(tasks: int | None) -> int | None:
+    """How many it may have where there may be only `tasks`; None for no fewer than otherwise.
+    OpenBLAS interrupts a program for which it can't start the threads that it wants.
+    """
+    if tasks is None or tasks >= _MOST_NUMERIC_THREADS:  # nearly always; CPUs take time to count
+        return None
+    return tasks if tasks < numeric_threads() else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -196,8 +208,7 @@ def link_packages(packages: tuple[Packages, ...], links: str) -> None:
 
 def _environment(scratch: str, libraries: str | None) -> dict[str, str]:
     environment = dict(_ENVIRONMENT, HOME=f"{scratch}/home", TMPDIR=f"{scratch}/tmp")
-    threads = str(min(usable_cpus(), _MOST_NUMERIC_THREADS))
-    environment |= dict.fromkeys(_NUMERIC_THREADS, threads)
+    environment |= dict.fromkeys(threads.VARIABLES, str(numeric_threads()))
     if libraries:
         # Some builds name their library by an absolute path, which relocation has changed.
         environment["LD_LIBRARY_PATH"] = libraries

@@ -8,7 +8,7 @@ from ..guest.jail.protocol import Profile
 from ..host.interpreter import Interpreter
 from ..host.packages import Packages
 from ..limits import Limits
-from . import cgroups
+from . import cgroups, layout
 from .launch import Launcher
 from .runtime import Runtime
 
@@ -55,6 +55,7 @@ def profile_of(limits: Limits, source_bytes: int, plan: Plan) -> Profile:
         inodes=None if limits.files is None else limits.files + confine.SPARE_INODES,
         tasks=limits.tasks + 1 if limits.tasks and counted else None,  # and the zygote
         processes=not limits.one_process and plan.tier == "namespaces",
+        numeric_threads=layout.fewer_numeric_threads(limits.tasks),
     )
 
 

@@ -132,13 +132,18 @@ class State:
             raise StateLost(f"it is gone, or silent ({error})") from None
 
     def _next(self, who: str) -> bytes:
-        """The next header that it says."""
+        """The next header that it says. Its end is seen by the process: a fork of it that has not
+        run yet has its socket, too.
+        """
         poll = select.poll()
         poll.register(self.jobs, select.POLLIN)
+        poll.register(self.process, select.POLLIN)
         patience = Patience(self.pid)
-        while not poll.poll(LOOK_S * 1e3):
+        while not (ready := poll.poll(LOOK_S * 1e3)):
             if patience.is_over():
                 raise StateLost(f"{who} does not answer")
+        if all(fd != self.jobs.fileno() for fd, _ in ready):
+            raise StateLost(f"{who} is gone")
         try:
             return self.jobs.recv(HEADER.size)
         except OSError as error:

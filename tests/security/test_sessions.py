@@ -463,7 +463,7 @@ def test_s2_what_would_be_shared_is_refused(pool, what):
 READ_ONLY = "import json, os\nf = open(json.__file__, 'rb', buffering=0)\n_ = f.read(5)\n"
 
 LIES = {
-    "keeps what it shares": "os.dup2 = lambda old, new, **more: new",
+    "keeps what it shares": "dup2 = os.dup2\nos.dup2 = lambda old, new, **more: new if new > 2 else dup2(old, new)",
     "opens something else": "os.readlink = lambda path: os.__file__",
     "names what it can't read": "os.readlink = lambda path: f'/proc/{os.getpid()}/environ'",
     "names a process's memory": "os.readlink = lambda path: '/proc/1/mem'",

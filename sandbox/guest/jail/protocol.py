@@ -19,7 +19,7 @@ CPU time in microseconds. For READY: 0, and how many profiles the host had asked
 forked. For HELD: zeros; with it comes the working directory of the prewarmed process's scratch."""
 READY, HELD, EXIT = b"r", b"h", b"x"
 
-COMMAND = struct.Struct("<cqqqq")
+COMMAND = struct.Struct("<cqqqqq")
 """host -> zygote: PROFILE and the profile; HOLD and a prewarmed process's serial number: keep its
 scratch when it has ended, until RELEASE."""
 PROFILE, HOLD, RELEASE = b"s", b"h", b"r"
@@ -44,13 +44,15 @@ class JobLimits(NamedTuple):
 
 class Profile(NamedTuple):
     """What a prewarmed process is confined to before its job is known; None is unlimited.
-    processes: whether the run may have more than one.
+    processes: whether the run may have more than one. numeric_threads: how many numeric libraries
+    may have, where that is fewer than they would have.
     """
 
     disk_bytes: int | None
     inodes: int | None
     tasks: int | None
     processes: bool = False
+    numeric_threads: int | None = None
 
 
 class Extras(NamedTuple):
@@ -71,16 +73,15 @@ NO_EXTRAS = Extras()
 
 
 def pack_profile(profile: Profile) -> bytes:
-    numbers = (-1 if each is None else each for each in profile[:3])
-    return COMMAND.pack(PROFILE, *numbers, profile.processes)
+    return COMMAND.pack(PROFILE, *(-1 if each is None else each for each in profile))
 
 
 def pack_hold(serial: int) -> bytes:
-    return COMMAND.pack(HOLD, serial, 0, 0, 0)
+    return COMMAND.pack(HOLD, serial, 0, 0, 0, 0)
 
 
 def pack_release() -> bytes:
-    return COMMAND.pack(RELEASE, 0, 0, 0, 0)
+    return COMMAND.pack(RELEASE, 0, 0, 0, 0, 0)
 
 
 def unpack_command(data: bytes) -> tuple[bytes, list[int]]:
@@ -90,8 +91,8 @@ def unpack_command(data: bytes) -> tuple[bytes, list[int]]:
 
 
 def to_shape(numbers: list[int]) -> Profile:
-    disk_bytes, inodes, tasks = (None if each < 0 else each for each in numbers[:3])
-    return Profile(disk_bytes, inodes, tasks, bool(numbers[3]))
+    disk_bytes, inodes, tasks, processes, threads = (None if each < 0 else each for each in numbers)
+    return Profile(disk_bytes, inodes, tasks, bool(processes), threads)
 
 
 def unpack_event(data: bytes) -> tuple[bytes, int, int, int] | None:

@@ -256,8 +256,8 @@ class Zygote:
             self.confinement.prewarmed(profile)
             if profile.processes:
                 self.program.let_execute()
-            if profile.tasks is not None:
-                threads.limit(profile.tasks)  # OpenBLAS interrupts a program that can't have more
+            if profile.numeric_threads is not None:
+                threads.limit(profile.numeric_threads)
             # The death signal is for parents that die later: of one that had died before it was
             # asked for, it says nothing, and this child would wait for a job for ever.
             if os.getppid() != self.pid:

@@ -75,7 +75,7 @@ class Template:
         os.setsid()  # the process group is what ends, here and by the host: without namespaces too
         text = source.decode("utf-8", "replace")
         linecache.cache[NAME] = (len(text), None, text.splitlines(True), NAME)
-        before = set(os.listdir("/proc/self/fd"))
+        before = _open_descriptors()
         try:
             self.program.keeps_main = True
             exec(compile(source, NAME, "exec", dont_inherit=True), self.program.main.__dict__)
@@ -90,8 +90,8 @@ class Template:
         try:
             if not becomes_single_threaded():
                 raise privacy.Refused(f"it has threads ({', '.join(threads.names())})")
-            for fd in sorted(set(os.listdir("/proc/self/fd")) - before, key=int):
-                raise privacy.Refused(f"descriptor {fd} is open")
+            for fd, path in _open_descriptors().items() - before.items():
+                raise privacy.Refused(f"descriptor {fd} is open ({path})")
             if _has_children():
                 raise privacy.Refused("it has child processes")
             if any(any(signal.getitimer(timer)) for timer in _TIMERS):
@@ -160,6 +160,17 @@ class Template:
 
     def _say(self, message: wire.Value) -> None:
         self.control.send(wire.encode(message))
+
+
+def _open_descriptors() -> dict[str, str]:
+    """What is open, by number; less what listing it has opened."""
+    found = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            found[fd] = os.readlink(f"/proc/self/fd/{fd}")
+        except FileNotFoundError:
+            continue
+    return found
 
 
 def _has_children() -> bool:
