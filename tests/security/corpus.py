@@ -163,7 +163,10 @@ ROWS: dict[str, Row] = {
         no_control="outside there is no worker; tests ask that the next run works",
     ),
     "S1": Row("reach a sibling branch, another session", _SESSIONS),
-    "S2": Row("carry maps, descriptors, timers, locks over a fork", _both("the family init looks before it runs")),
+    "S2": Row(
+        "carry maps, descriptors, positions, timers, locks over a fork",
+        _both("the family init looks before it runs; it opens files anew"),
+    ),
     "S3": Row("fork by the session's machinery, answer for another", _SESSIONS),
     "S4": Row("count calls over forks of one load", _both("each call in a fork; files are copies")),
     "L1": Row("leave builtins, modules, masks, limits behind", _FRESH),
