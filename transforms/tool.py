@@ -1,13 +1,12 @@
 """Python as a tool that a model calls: for TRL, for TorchRL, or as a plain function."""
 
-import contextlib
 import inspect
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 from ..pool import Pool, PoolClosed, PoolError, PoolFull, PoolTimeout, Session, SessionLost
-from ..sandbox import PolicyError, SetupError
+from ..sandbox import SetupError
 from ..sandbox.result import Result
 from .extract import extract_code
 from .render import MOST_CHARACTERS, UNAVAILABLE, excerpt, render_result
@@ -76,10 +75,6 @@ def PythonTool(
     return tool
 
 
-class _Unfaithful(Exception):
-    """A session's state can't be forked: the doing of the code that it ran."""
-
-
 class PythonEnvironment:
     """Python whose state persists from call to call, as an environment of TRL's:
     `environment_factory=lambda: PythonEnvironment(pool)`.
@@ -134,8 +129,6 @@ class PythonEnvironment:
         except SessionLost:
             self.reset()  # what was there is gone; the next call begins anew
             result = None
-        except _Unfaithful as error:
-            return f"Code block 1 failed:\n{error}\n"
         if result is None or result.infra_error:
             self.infra_error = True
         return _reply(result, self._max_chars, show_value=True)
@@ -145,14 +138,7 @@ class PythonEnvironment:
 
     def _run(self, code: str) -> Result:
         session = self._session or self._begin()
-        try:
-            return session.run(code, timeout=self._timeout, queue_timeout=self._queue_timeout)
-        except PolicyError as error:
-            # The last call left a state that can't be forked, with threads for example. The one
-            # before it can.
-            with contextlib.suppress(ValueError):
-                session.rollback()
-            raise _Unfaithful(f"{error}; what the last call did is undone") from None
+        return session.run(code, timeout=self._timeout, queue_timeout=self._queue_timeout)
 
     def _begin(self) -> Session:
         try:

@@ -82,15 +82,16 @@ def test_an_environment_shows_trl_one_tool():
     assert [name for name in public if not name.startswith("_")] == ["reset", "python"]
 
 
-def test_a_state_that_cannot_go_on_is_told_of_and_undone(pool):
-    """A thread that lives on would be lost in a fork: the model is told, and can go on."""
-    environment = PythonEnvironment(pool)
+def test_a_state_with_threads_goes_on_and_what_is_undone_is_told(pool):
+    """A thread that lives on stops no call; with one that a limit ends, several are undone."""
+    environment = PythonEnvironment(pool, timeout=0.5)
     environment.python("x = 1")
     environment.python(
         "import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()"
     )
-    answer = environment.python("x")
-    assert answer.startswith("Code block 1 failed:\n") and "is undone" in answer
+    assert environment.python("x = 2\nx").endswith(":\n2\n")
+    answer = environment.python("while True: pass")
+    assert "the last 3 calls, this one included, are undone" in answer
     assert environment.python("x").endswith(":\n1\n")
     assert not environment.infra_error
     environment.reset()
