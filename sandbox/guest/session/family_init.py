@@ -15,6 +15,7 @@ host -> family init  ("first",) + socket         fork the first head, with that 
                      (RENAME, name, new)         of a session's files (landlock tier, as COPY)
                      (CHECK, pid, name)          does it share nothing, and stand in its files?
                      (HIDDEN, pid)               can nobody look at it any more? (landlock tier)
+                     (FOLDER, ...), (WRITE, ...) a session's files: `files.py`
 family init -> host  ("first", pid)              its id in here
                      (ANSWERS[...],)             done, or yes; or ("refused", why)
                      ("exit", pid, status, cpu)  how it has ended: wait status, CPU in µs
@@ -31,11 +32,11 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ..jail import kernel, wire
-from ..jail.confine import Confinement
+from ..jail.confine import FOLDERS, Confinement
 from ..jail.scratch import wipe
 from ..jail.tree import copy_tree
 from ..run.program import Program
-from . import branching, privacy
+from . import branching, files, privacy
 from .head import Head
 from .privacy import Refused
 
@@ -98,7 +99,7 @@ class FamilyInit:
                     pass
 
     def _obey(self) -> None:
-        data, fds, _, _ = socket.recv_fds(self.control, 4096, 1)
+        data, fds, _, _ = socket.recv_fds(self.control, 4096, 3)
         if not data:
             raise EOFError
         match wire.decode(data):
@@ -118,6 +119,10 @@ class FamilyInit:
                 self._answer(branching.CHECK, lambda: self._require_settled(pid, name))
             case (branching.HIDDEN, int(pid)):
                 self._answer(branching.HIDDEN, lambda: privacy.require_hidden(pid))
+            case (files.FOLDER, int(pid), str(name)):
+                files.answer(fds, lambda: self._open_home(pid, name))
+            case (files.WRITE, str(name), int(offset)):
+                files.answer(fds, lambda: files.write(fds[1], name, fds[2], offset))
             case other:
                 raise ValueError(f"the host said {other!r:.80}")
 
@@ -276,6 +281,20 @@ class FamilyInit:
             os.chmod(f"/proc/self/fd/{folder}", 0o700)
         finally:
             os.close(folder)
+
+    # ---- files
+
+    def _open_home(self, pid: int, name: str) -> int:
+        """Open the working directory of the state `pid`, by its place and not as that process may
+        stand elsewhere. What it has put in its place is not followed.
+        """
+        if self.confinement.has_namespaces:  # a branch has mounts of its own
+            return os.open(f"/proc/{pid}/root{self.confinement.home}", files.FOLDER_FLAGS)
+        scratch = os.open(name, files.FOLDER_FLAGS, dir_fd=self._folder)
+        try:
+            return os.open(FOLDERS[0], files.FOLDER_FLAGS, dir_fd=scratch)
+        finally:
+            os.close(scratch)
 
     # ---- branches, in both tiers
 
