@@ -51,7 +51,7 @@ def folder_of(family: Family, state: State) -> Iterator[int]:
         folder = _ask(family, (FOLDER, state.inner, state.home.name))
     except OSError as error:
         _require_at_rest(state)
-        text = f"{error.strerror}: the session's working directory, by its own doing"
+        text = f"{error.strerror}: the session's working directory was removed or replaced"
         raise OSError(error.errno, text, ".") from None
     if folder is None:
         raise JailLost("a family init sent no folder")
