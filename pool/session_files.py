@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
+from ..sandbox.jail import descriptors
 from ..sandbox.limits import Limits
 from ..sandbox.result import Result
 from ..sandbox.run.files import Pattern, check_content, check_files, collect, in_pages
@@ -39,6 +40,7 @@ class CallFiles:
         head = held.head
         if head is None or not (self.given or self.wanted) or not head.is_at_rest():
             return make()  # which knows what has become of one that has ended
+        descriptors.require()  # a folder that can't be taken would cost the session
         family = held.family
         with contextlib.ExitStack() as owned:
             # A call that is ended may take the session with it: its files stay until then.

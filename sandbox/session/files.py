@@ -179,6 +179,8 @@ def _require_room(top: str, folder: int, files: dict[str, bytes], limits: Limits
     """Raise OSError (ENOSPC) where files would bring a scratch that is only watched over its
     limits: every later call would be ended for it.
     """
+    if limits.disk_bytes is limits.files is None:
+        return
     added_bytes = added_files = 0
     for path in {path for name in files for path in _prefixes(name)}:
         status = _status(folder, path)
