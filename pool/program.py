@@ -137,7 +137,7 @@ class Program:
             _to_bytes("stdin", self.stdin),
             limits,
             files={} if self.files is None else check_files(self.files, limits),
-            collect=tuple(map(Pattern.parse, _sequence("collect", self.collect))),
+            collect=patterns_of(self.collect),
             env=None if self.env is None else _environment(self.env),
             seed=self.seed,
             id=self.id,
@@ -146,6 +146,11 @@ class Program:
 
 _UNLIMITED = Limits(source_bytes=None, disk_bytes=None, files=None)
 _NAMES = ", ".join(Options.__annotations__)
+
+
+def patterns_of(collect: object) -> tuple[Pattern, ...]:
+    """Return the patterns of what is to be collected; raise TypeError or ValueError."""
+    return tuple(map(Pattern.parse, _sequence("collect", collect)))
 
 
 def _to_bytes(name: str, value: object) -> bytes:

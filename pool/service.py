@@ -143,8 +143,22 @@ class PythonExecutorService:
         return opened
 
     def execute_in(self, session_id: str, code: str | bytes, **options: Any) -> dict[str, Any]:
-        """Run `code` where the session's last call left off; options as for `Session.run`."""
+        """Run `code` where the session's last call left off; options as for `Session.run`.
+        Collected files are base64, as in `Result.to_dict`.
+        """
         return self._session(session_id).run(code, **_options(options)).to_dict()
+
+    def write_in(self, session_id: str, name: str, data: str | bytes) -> None:
+        """Write a file of the session's; as `Session.write`."""
+        self._session(session_id).write(name, data)
+
+    def read_in(self, session_id: str, name: str) -> bytes:
+        """Return what is in a file of the session's; as `Session.read`."""
+        return self._session(session_id).read(name)
+
+    def listdir_in(self, session_id: str, path: str = ".") -> list[str]:
+        """Return the names in a folder of the session's; as `Session.listdir`."""
+        return self._session(session_id).listdir(path)
 
     def execute_in_many(
         self, chains: Iterable[tuple[str, Sequence[str | bytes]]]

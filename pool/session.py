@@ -1,10 +1,11 @@
 """A session: an interpreter whose state persists, and can be rolled back and branched."""
 
+import contextlib
 import dataclasses
 import functools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, TypedDict, Unpack, overload
@@ -15,8 +16,11 @@ from ..sandbox.jail.messages import JailLost
 from ..sandbox.limits import Limits, require_limit
 from ..sandbox.reasons import ExitReason
 from ..sandbox.result import Result
+from ..sandbox.run.files import check_name as check_file_name
+from ..sandbox.run.files import most_bytes
 from ..sandbox.session.call import Call
 from ..sandbox.session.family import Family
+from ..sandbox.session.files import folder_of, names_in, read, write
 from ..sandbox.session.state import NotForkable, State, StateLost
 from .checks import expiry, require_seconds
 from .engine.engine import Engine
@@ -25,6 +29,7 @@ from .errors import PoolClosed, PoolError, SessionLost
 from .function import check_name, pack_call, value_of
 from .processes import Checkpoint, SessionProcesses
 from .program import Program
+from .session_files import CallFiles, checked_content
 
 _OF_A_CALL = ("wall_s", "cpu_s", "output_bytes")
 """Limits that each call can have its own of; the others are the session's, from its beginning."""
@@ -34,6 +39,8 @@ class CallOptions(TypedDict, total=False):
     """What a session's call may be given besides its code; as for `Pool.run`."""
 
     stdin: str | bytes
+    files: Mapping[str, str | bytes] | None
+    collect: Sequence[str]
     timeout: float | None
     limits: Limits | None
     queue_timeout: float | None
@@ -107,13 +114,16 @@ class Session:
         """Run `code` where the last call left off, and return its result.
 
         options: stdin, timeout, queue_timeout, on_output, as for `Pool.run`; limits: of time and
-            output, for this call (what else is in them must be as the session's).
+            output, for this call (what else is in them must be as the session's); files: contents
+            by name, written before the code runs, over what is there; collect: which files come
+            back in `Result.files`, whatever ended the call.
 
         A trailing expression's repr is `Result.value`. SystemExit ends the call, not the session.
         If a limit or a signal ended it, `Result.rolled_back` is the number of calls that are
         undone: this one, and those that were made since the last checkpoint. A call that breaks
         the interpreter so that it can't be forked ends the next one: `denied`, and both are undone.
-        Raises `SessionLost` where the state is gone.
+        Raises `SessionLost` where the state is gone, OSError where one of `files` can't be written;
+        then the code has not run.
         """
         return self.submit(code, **options).wait()
 
@@ -145,6 +155,36 @@ class Session:
         import asyncio  # costs 12 ms, and its loop is there already
 
         return await asyncio.wrap_future(self.submit(code, **options))
+
+    def write(self, name: str, data: str | bytes) -> None:
+        """Write the file `name` below the working directory, over one that is there; folders on the
+        way are made. It waits for its turn like a call, and is not rolled back.
+
+        Raises OSError with the name where it can't be written: IsADirectoryError, PermissionError,
+        ENOSPC where there is no room; ValueError for a name that leads elsewhere.
+        """
+        check_file_name("name", name)
+        content = checked_content(data, self.limits)
+        with self._folder() as (family, head, folder):
+            write(family, head, folder, {name: content})
+
+    def read(self, name: str) -> bytes:
+        """Return what is in the file `name` below the working directory. It waits for its turn like
+        a call. Raises OSError with the name where it can't be read: FileNotFoundError,
+        IsADirectoryError, ELOOP for a link, which is not followed.
+        """
+        check_file_name("name", name)
+        with self._folder() as (_, _, folder):
+            return read(folder, name, most_bytes(self.limits))
+
+    def listdir(self, path: str = ".") -> list[str]:
+        """Return the sorted names in the working directory, or in the folder `path` below it. It
+        waits for its turn like a call. Raises OSError with the path.
+        """
+        if path != ".":
+            check_file_name("path", path)
+        with self._folder() as (_, _, folder):
+            return names_in(folder, path)
 
     def rollback(self, steps: int = 1) -> None:
         """Go back to the state before the last `steps` calls that ended by themselves. Raises
@@ -270,24 +310,25 @@ class Session:
         queue_timeout = options.get("queue_timeout")
         require_seconds("queue_timeout", queue_timeout)
         program = Program(code, stdin=options.get("stdin", b""))
+        files = CallFiles.of(options.get("files"), options.get("collect", ()), limits)
         task = Task(
             dataclasses.replace(program.job(limits), call=request),
             on_output=options.get("on_output"),
         )
         future = task.future
-        self.held.turns.post(functools.partial(self._begin, task, queue_timeout))
+        self.held.turns.post(functools.partial(self._begin, task, queue_timeout, files))
         if future.done() and not future.cancelled() and (error := future.exception()):
             raise error  # it could not even be queued
         return future
 
-    def _begin(self, task: Task, queue_timeout: float | None) -> bool:
+    def _begin(self, task: Task, queue_timeout: float | None, files: CallFiles) -> bool:
         """A call's turn has come: queue it. False where it was taken back before."""
         if task.future.cancelled():
             task.begin()
             return False
         # Before whoever waits for the result has it: they find the session free.
         end = _Once(self._end_turn)
-        task.call = functools.partial(self._call, end=end)
+        task.call = functools.partial(self._call, files=files, end=end)
         task.future.add_done_callback(lambda _: end())  # where it was not made at all
         self.current = task.future
         try:
@@ -324,10 +365,12 @@ class Session:
                 )
         return limits
 
-    def _call(self, task: Task, *, end: "_Once") -> Result:
-        """In a worker's thread: make one call, and end its turn."""
+    def _call(self, task: Task, *, files: CallFiles, end: "_Once") -> Result:
+        """In a worker's thread: make one call, with its files, and end its turn."""
         try:
-            return self._make(task)
+            return files.around(self.held, lambda: self._make(task))
+        except JailLost as lost:
+            raise self._lose(str(lost)) from None
         finally:
             end()
 
@@ -403,6 +446,21 @@ class Session:
         return dataclasses.replace(result, rolled_back=undone)
 
     # ---- what it holds
+
+    @contextlib.contextmanager
+    def _folder(self) -> Iterator[tuple[Family, State, int]]:
+        """Wait for a turn; yield the working directory of the present state, which is stopped."""
+        self._require_open()
+        with self.held.turns.turn():
+            head = self._require_head()
+            descriptors.require()
+            try:
+                with folder_of(self._family, head) as folder:
+                    yield self._family, head, folder
+            except JailLost as lost:
+                raise self._lose(str(lost)) from None
+            finally:
+                self.held.used_at = time.monotonic()
 
     def _set_back(self, error: StateLost) -> int:
         """Go on from the last checkpoint; where there is none, not at all. Return how many calls

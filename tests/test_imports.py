@@ -93,7 +93,16 @@ LEVELS = (
     {"runner", "program", "function", "mailbox", "awaited"},
     {"judge"},
     {"fuzzing"},
-    {"processes", "session", "sessions", "snapshot", "loaded", "pool", "persistent"},
+    {
+        "processes",
+        "session",
+        "session_files",
+        "sessions",
+        "snapshot",
+        "loaded",
+        "pool",
+        "persistent",
+    },
     {"metrics", "session_ids", "service"},
     {"command"},
 )

@@ -25,6 +25,10 @@ OnOutput = Callable[[str, bytes], object]
 """Called with "stdout" or "stderr" and each piece of output, as it comes."""
 
 
+class ForCaller(Exception):
+    """A call that was not made, for a reason that is its caller's to see: its `__cause__`."""
+
+
 class RunFuture(concurrent.futures.Future[Result]):
     """A `concurrent.futures.Future` whose `cancel` reaches the process.
 

@@ -26,7 +26,7 @@ from .jails import Jails, Source
 from .lifecycle import Lifecycle, State
 from .queue import Queue
 from .stats import Counters
-from .task import Task
+from .task import ForCaller, Task
 
 if TYPE_CHECKING:
     from ...sandbox.run.dialogue import Fault
@@ -264,6 +264,8 @@ class Worker:
             result = call(task)
         except SandboxError as error:
             task.fail(error)
+        except ForCaller as error:
+            task.fail(error.__cause__ or error)
         except BaseException as error:
             logger.exception("a call failed inside the host")
             self._answer(task, self._internal(task, f"{type(error).__name__}: {error}"))

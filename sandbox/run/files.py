@@ -74,8 +74,31 @@ def _compile(part: str) -> "re.Pattern[str] | None":
     return re.compile(("" if part.startswith(".") else r"(?!\.)") + fnmatch.translate(part))
 
 
-def check_files(files: object, limits: Limits) -> dict[str, bytes]:
-    """Return contents by name; raise TypeError or ValueError naming what can't be written."""
+def check_name(argument: str, name: object) -> str:
+    """Return the name of a file below a working directory; raise TypeError or ValueError naming the
+    `argument` for anything else.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{argument} must be a string, not {name!r:.200}")
+    _parts(argument, name)
+    return name
+
+
+def check_content(argument: str, content: object) -> bytes:
+    """Return a file's content as bytes; raise TypeError naming the `argument`."""
+    if isinstance(content, str):
+        return content.encode("utf-8", "surrogatepass")
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return bytes(content)
+    raise TypeError(f"{argument} must be str or bytes, not {type(content).__name__}")
+
+
+def check_files(files: object, limits: Limits, *, program: str = PROGRAM_FILE) -> dict[str, bytes]:
+    """Return contents by name; raise TypeError or ValueError naming what can't be written.
+
+    program: the name of the program's own file, which nothing else can have; "" where there is
+    none.
+    """
     if not isinstance(files, Mapping):
         raise TypeError(f"files must map names to str or bytes, not {files!r:.200}")
     if limits.files is not None and len(files) > limits.files:
@@ -87,18 +110,13 @@ def check_files(files: object, limits: Limits) -> dict[str, bytes]:
         if not isinstance(name, str):
             raise TypeError(f"files: the name {name!r:.200} must be a string")
         parts = _parts("files", name)
-        if name == PROGRAM_FILE:
+        if name == program:
             raise ValueError(f"files: {name!r} is the program's own; take another name")
-        if isinstance(content, str):
-            content = content.encode("utf-8", "surrogatepass")
-        elif isinstance(content, (bytes, bytearray, memoryview)):
-            content = bytes(content)
-        else:
-            raise TypeError(f"files[{name!r}] must be str or bytes, not {type(content).__name__}")
+        content = check_content(f"files[{name!r}]", content)
         checked[name] = content
         folders.update("/".join(parts[:end]) for end in range(1, len(parts)))
-        size += -(-len(content) // _PAGE) * _PAGE
-    for name in sorted(folders & checked.keys() | folders & {PROGRAM_FILE}):
+        size += in_pages(len(content))
+    for name in sorted(folders & checked.keys() | folders & {program}):
         raise ValueError(f"files: {name!r} can't be a file and a folder at once")
     if limits.files is not None and len(checked) + len(folders) > limits.files:
         raise ValueError(
@@ -110,6 +128,11 @@ def check_files(files: object, limits: Limits) -> dict[str, bytes]:
             f"files: {size} bytes in whole pages, more than limits.disk_bytes={limits.disk_bytes}"
         )
     return checked
+
+
+def in_pages(size: int) -> int:
+    """The bytes that a file of this size takes on a disk."""
+    return -(-size // _PAGE) * _PAGE
 
 
 def _parts(argument: str, name: str) -> list[str]:
@@ -133,20 +156,27 @@ def _parts(argument: str, name: str) -> list[str]:
 
 
 def collect(
-    folder: int, patterns: Iterable[Pattern], limits: Limits
+    folder: int, patterns: Iterable[Pattern], limits: Limits, *, program: str = PROGRAM_FILE
 ) -> tuple[dict[str, bytes], dict[str, str]]:
     """Return the files below `folder` that match: contents by name, and why others were left.
 
-    folder: a descriptor of the working directory, in which nothing runs any more. In all, as much
-    is taken as the run may have on disk; a sparse file counts by its length.
+    folder: a descriptor of the working directory, in which nothing runs any more. program: the name
+    of the program's own file, which is passed over; "" where there is none. In all, as much is
+    taken as the run may have on disk; a sparse file counts by its length.
     """
-    return _Collector(tuple(patterns), limits).collect(folder)
+    return _Collector(tuple(patterns), limits, program).collect(folder)
+
+
+def most_bytes(limits: Limits) -> int:
+    """How much is taken out at most."""
+    return _MOST_COLLECTED_BYTES if limits.disk_bytes is None else limits.disk_bytes
 
 
 class _Collector:
-    def __init__(self, patterns: tuple[Pattern, ...], limits: Limits) -> None:
+    def __init__(self, patterns: tuple[Pattern, ...], limits: Limits, program: str) -> None:
         self._patterns = patterns
-        self._room = _MOST_COLLECTED_BYTES if limits.disk_bytes is None else limits.disk_bytes
+        self._program = program
+        self._room = most_bytes(limits)
         self._entries = 0
         self._deep = any(pattern.deep for pattern in patterns)
         self.files: dict[str, bytes] = {}
@@ -199,7 +229,7 @@ class _Collector:
                     return None
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
                 return os.open(name, flags, dir_fd=folder)
-            if wanted and path != PROGRAM_FILE:
+            if wanted and path != self._program:
                 trouble = self._trouble(status)
                 if trouble:
                     self.skipped[path] = trouble

@@ -107,7 +107,7 @@ class ResourceMonitor:
     def _check_scratch(self) -> tuple[ExitReason, str] | None:
         if self._scratch is None or (self._limits.disk_bytes is self._limits.files is None):
             return None
-        trouble = _look_through(self._scratch, self._limits, self._spare_bytes)
+        trouble = look_through(self._scratch, self._limits, self._spare_bytes)
         return (ExitReason.DENIED, trouble) if trouble else None
 
 
@@ -128,8 +128,12 @@ def _resident_bytes(process: "psutil.Process") -> int:
     return max(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _look_through(top: str, limits: Limits, spare_bytes: int) -> str | None:
+def look_through(
+    top: str, limits: Limits, spare_bytes: int, spare_files: int = SPARE_INODES
+) -> str | None:
     """Add up what lies below the folder `top`; return what is wrong with it, or None.
+
+    spare_bytes, spare_files: what there may be beyond `limits`; negative for what is to be added.
 
     Works on descriptors, so that no depth makes a path too long to follow, and stops as soon as
     something has gone too far. What vanishes meanwhile is passed over; what can't be looked into
@@ -160,7 +164,7 @@ def _look_through(top: str, limits: Limits, spare_bytes: int) -> str | None:
                 return f"nested folders deeper than {MAX_DEPTH}"
             if limits.disk_bytes is not None and size > limits.disk_bytes + spare_bytes:
                 return f"wrote over {limits.disk_bytes} bytes of files"
-            if limits.files is not None and files > limits.files + SPARE_INODES:
+            if limits.files is not None and files > limits.files + spare_files:
                 return f"made over {limits.files} files"
     finally:
         for folder, _ in open_:

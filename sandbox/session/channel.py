@@ -178,7 +178,7 @@ class Channel:
         """Wait status and CPU seconds of a state that has ended, from its family init. It does not
         say so by itself: nobody needs the ends of most, and each word wakes the monitor.
         """
-        self._send(("end", state.inner))
+        self.send(("end", state.inner))
         self._wait(lambda: state.ended is not None, _END_PATIENCE_S)
         assert state.ended is not None
         return state.ended
@@ -199,9 +199,10 @@ class Channel:
     def tell(self, message: wire.Value, *descriptors: int) -> None:
         with self._changed:
             self._words.clear()
-        self._send(message, *descriptors)
+        self.send(message, *descriptors)
 
-    def _send(self, message: wire.Value, *descriptors: int) -> None:
+    def send(self, message: wire.Value, *descriptors: int) -> None:
+        """Say something to the family init. Raises `JailLost`."""
         with self._changed:
             self.require()
         try:

@@ -6,10 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from learning import PROGRAMS
 
 from interpreter_pool import Limits, Pool, Stdio
-
-from learning import PROGRAMS
 
 PACKAGES = (
     "numpy", "pandas", "scipy", "sympy", "matplotlib", "networkx", "torch", "scikit-learn", "tqdm",

@@ -407,8 +407,8 @@ def test_a_calls_limits_are_its_own(session):
     assert session.run("while True: pass", timeout=0.2).reason == "wall_timeout"
     with pytest.raises(PolicyError, match="memory_bytes"):
         session.run("1", limits=own.replace(memory_bytes=16 << 20))
-    with pytest.raises(TypeError, match="'files'"):
-        session.run("1", files={})
+    with pytest.raises(TypeError, match="'args'"):
+        session.run("1", args=("x",))
     with pytest.raises(TypeError, match="limits"):
         session.run("1", limits=3)
     assert value(session, "1") == "1"

@@ -67,7 +67,7 @@ ROWS: dict[str, Row] = {
     "F9": Row("open devices", _each("none but the harmless are mounted", "Landlock")),
     "F10": Row("drop modules, .pth, byte code for the next run", _FRESH),
     "F11": Row(
-        "names that lead elsewhere, in `files` and `collect`",
+        "names that lead elsewhere, in `files`, `collect` and a session's files",
         _both("checked before anything is run"),
         no_control="it is the caller that is refused",
     ),

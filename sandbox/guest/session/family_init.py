@@ -13,10 +13,11 @@ host -> family init  ("first",) + socket         fork the first head, with that 
                      (PLACE, pid)                a branch: files of its own (namespaces tier)
                      (COPY, name, new)           files for a branch, next to its forerunner's
                      (RENAME, name, new)         of a session's files (landlock tier, as COPY)
-                     (REOPEN, pid, files) + 1     open anew what it has open (`open_files.py`);
+                     (REOPEN, pid, files) + 1    open anew what it has open (`open_files.py`);
                                                  the socket brings the numbers and the files
                      (CHECK, pid, name)          does it share nothing, and stand in its files?
                      (HIDDEN, pid)               can nobody look at it any more? (landlock tier)
+                     (FOLDER, ...), (WRITE, ...) a session's files: `files.py`
 family init -> host  ("first", pid)              its id in here
                      (ANSWERS[...],)             done, or yes; or ("refused", why)
                      ("exit", pid, status, cpu)  how it has ended: wait status, CPU in µs
@@ -33,11 +34,11 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ..jail import kernel, wire
-from ..jail.confine import Confinement
+from ..jail.confine import FOLDERS, Confinement
 from ..jail.scratch import wipe
 from ..jail.tree import copy_tree
 from ..run.program import Program
-from . import branching, open_files, privacy
+from . import branching, files, open_files, privacy
 from .head import Head
 from .privacy import Refused
 
@@ -101,7 +102,7 @@ class FamilyInit:
                     pass
 
     def _obey(self) -> None:
-        data, fds, _, _ = socket.recv_fds(self.control, 4096, 1)
+        data, fds, _, _ = socket.recv_fds(self.control, 4096, 3)
         if not data:
             raise EOFError
         match wire.decode(data):
@@ -117,14 +118,18 @@ class FamilyInit:
                 self._answer(branching.COPY, lambda: self._copy(name, new))
             case (branching.RENAME, str(name), str(new)):
                 self._answer(branching.RENAME, lambda: self._rename(name, new))
-            case (branching.REOPEN, int(pid), files):
+            case (branching.REOPEN, int(pid), open_there):
                 with socket.socket(fileno=fds[0]) as there:
-                    self._answer(branching.REOPEN, lambda: self._reopen(pid, files, there))
+                    self._answer(branching.REOPEN, lambda: self._reopen(pid, open_there, there))
             case (branching.CHECK, int(pid), str(name)):
                 self._answer(branching.CHECK, lambda: self._require_settled(pid, name))
                 self._forget_files()
             case (branching.HIDDEN, int(pid)):
                 self._answer(branching.HIDDEN, lambda: privacy.require_hidden(pid))
+            case (files.FOLDER, int(pid), str(name)):
+                files.answer(fds, lambda: self._open_home(pid, name))
+            case (files.WRITE, str(name), int(offset)):
+                files.answer(fds, lambda: files.write(fds[1], name, fds[2], offset))
             case other:
                 raise ValueError(f"the host said {other!r:.80}")
 
@@ -285,11 +290,25 @@ class FamilyInit:
         finally:
             os.close(folder)
 
+    # ---- files
+
+    def _open_home(self, pid: int, name: str) -> int:
+        """Open the working directory of the state `pid`, by its place and not as that process may
+        stand elsewhere. What it has put in its place is not followed.
+        """
+        if self.confinement.has_namespaces:  # a branch has mounts of its own
+            return os.open(f"/proc/{pid}/root{self.confinement.home}", files.FOLDER_FLAGS)
+        scratch = os.open(name, files.FOLDER_FLAGS, dir_fd=self._folder)
+        try:
+            return os.open(FOLDERS[0], files.FOLDER_FLAGS, dir_fd=scratch)
+        finally:
+            os.close(scratch)
+
     # ---- branches, in both tiers
 
-    def _reopen(self, pid: int, files: wire.Value, there: socket.socket) -> None:
+    def _reopen(self, pid: int, open_there: wire.Value, there: socket.socket) -> None:
         self._forget_files()
-        wanted = open_files.decoded(files)
+        wanted = open_files.decoded(open_there)
         self._fresh = open_files.reopen(pid, wanted, self.confinement.is_read_only)
         numbers: list[wire.Value] = list(self._fresh)
         socket.send_fds(there, [wire.encode(numbers)], list(self._fresh.values()))
