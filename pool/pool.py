@@ -142,8 +142,9 @@ class Pool:
         """Run a program and return its result.
 
         code: its source, as text or as the bytes of a file; or a `Program`.
-        options: stdin, args, files, collect, limits, env, seed, id, as in `Program`, in place of
-            what a program given has; timeout: short for `limits.wall_s`, and wins over it.
+        options: stdin, args, files, collect, limits, env, seed, recursion_limit, id, as in
+            `Program`, in place of what a program given has; timeout: short for `limits.wall_s`,
+            and wins over it.
         queue_timeout: seconds to wait for a free worker before `PoolTimeout` is raised.
         on_output: called from another thread with "stdout" or "stderr" and each piece of output
             (bytes) as it comes, up to the limit. What it raises ends the run and is raised here.
@@ -308,6 +309,8 @@ class Pool:
         timeout: CPU seconds that each case may take; None: as many as the pool's limits give, of
             wall time if they name no CPU time. By the wall, six times as long is allowed.
         limits: in place of both, and of the pool's. A program's own limits win over all.
+        recursion_limit: of programs and tests, as in `Program`, whose own wins; 50,000, which is
+            what other graders set. None: Python's own.
         shuffle: judge in a random order; a whole number (but no bool): in the same one every time.
         stop_at_first_failure: leave out the cases that come after the first that does not pass.
         on_result: called with each `CaseResult` as it comes.

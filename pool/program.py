@@ -14,6 +14,12 @@ from .runner import Runner
 
 _MOST_ENVIRONMENT_BYTES = 1 << 20
 
+_LEAST_RECURSION = 100
+"""With much less, a program can't even import what it needs."""
+
+_MOST_RECURSION = (1 << 31) - 1
+"""All that sys.setrecursionlimit takes."""
+
 
 class Options(TypedDict, total=False):
     """What a program may be given besides its code; see `Program`. `timeout` is short for
@@ -28,6 +34,7 @@ class Options(TypedDict, total=False):
     timeout: float | None
     env: Mapping[str, str] | None
     seed: int | None
+    recursion_limit: int | None
     id: str | None
 
 
@@ -45,6 +52,9 @@ class Program:
     env: its whole environment; None: a small usual one. Nothing is inherited from the host.
     seed: a whole number with which the global generators of `random` and numpy begin. Hashing is
         repeatable in any case; `os.urandom`, `secrets` and `uuid4` never are.
+    recursion_limit: how deep calls may go before RecursionError, as sys.setrecursionlimit, which it
+        may still call; None: 1000, Python's own. With one, its main stack may take as much memory
+        as it has. Calls through C go no deeper on Python 3.12 and 3.13, whatever is asked for.
     id: passed on to the result.
     """
 
@@ -57,6 +67,7 @@ class Program:
     limits: Limits | None = None
     env: Mapping[str, str] | None = None
     seed: int | None = None
+    recursion_limit: int | None = None
     id: str | None = None
     _job: Job = dataclasses.field(init=False, repr=False, compare=False)
 
@@ -131,6 +142,7 @@ class Program:
             raise TypeError(f"id must be a string or None, not {self.id!r}")
         if self.seed is not None and (isinstance(self.seed, bool) or type(self.seed) is not int):
             raise TypeError(f"seed must be a whole number or None, not {self.seed!r}")
+        require_recursion_limit(self.recursion_limit)
         return Job(
             source,
             _arguments(self.args),
@@ -141,6 +153,7 @@ class Program:
             env=None if self.env is None else _environment(self.env),
             seed=self.seed,
             id=self.id,
+            recursion_limit=self.recursion_limit,
         )
 
 
@@ -198,6 +211,19 @@ def _environment(env: object) -> dict[str, str]:
     if size > _MOST_ENVIRONMENT_BYTES:
         raise ValueError(f"env: {size} bytes, more than {_MOST_ENVIRONMENT_BYTES}")
     return dict(env)
+
+
+def require_recursion_limit(value: object) -> None:
+    """Refuse what is no recursion limit, by that name."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"recursion_limit must be a whole number or None, not {value!r:.80}")
+    if not _LEAST_RECURSION <= value <= _MOST_RECURSION:
+        raise ValueError(
+            f"recursion_limit={value!r:.80}: must be {_LEAST_RECURSION} to {_MOST_RECURSION}; "
+            "None is Python's own"
+        )
 
 
 def limits_for(program: Program, runner: Runner, timeout: float | None) -> Limits:

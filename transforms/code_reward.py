@@ -10,6 +10,7 @@ from torchrl.data import Binary, Composite, TensorSpec, Unbounded
 from torchrl.envs import Transform
 
 from ..pool import Pool
+from ..pool.judge.plan import RECURSION_LIMIT
 from ..sandbox import Limits
 from .cases import cases_from_value
 from .executors import PerProcess
@@ -28,7 +29,7 @@ class CodeReward(Transform):
     infra_error_key: True where there is no reward, for a failure of ours, a test that fails by
         itself, or want of cases: a mask of the same shape.
     inconclusive: the reward there; nan, so that what was not masked is noticed.
-    extract, timeout, limits, all_or_nothing: as for `CodeRewardFunction`.
+    extract, timeout, limits, recursion_limit, all_or_nothing: as for `CodeRewardFunction`.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class CodeReward(Transform):
         extract: Extract = last_block,
         timeout: float | None = None,
         limits: Limits | None = None,
+        recursion_limit: int | None = RECURSION_LIMIT,
         all_or_nothing: bool = False,
     ) -> None:
         super().__init__(
@@ -57,6 +59,7 @@ class CodeReward(Transform):
             "extract": extract,
             "timeout": timeout,
             "limits": limits,
+            "recursion_limit": recursion_limit,
             "all_or_nothing": all_or_nothing,
         }
         self._given = pool

@@ -8,6 +8,7 @@ from typing import Any
 from ..pool import Pool, Verdict
 from ..pool.awaited import in_own_thread
 from ..pool.judge import Case
+from ..pool.judge.plan import RECURSION_LIMIT
 from ..sandbox import Limits
 from .cases import FUNCTION_IMPORTS, cases_from_row, with_imports
 from .extract import extract_code
@@ -45,7 +46,7 @@ class CodeRewardFunction:
         or None. The default knows what `cases_from_row` says.
     extract: called with the text of a completion; returns the code, or None. Of a conversation,
         the text is that of the last message of the assistant.
-    timeout, limits, stop_at_first_failure: as for `Pool.judge`.
+    timeout, limits, recursion_limit, stop_at_first_failure: as for `Pool.judge`.
     function_imports: put before programs of which a case calls a function; a pool that preloads
         `transforms.cases.MODULES` has them at once. "": nothing.
     all_or_nothing: 1 if all cases pass, else 0.
@@ -65,6 +66,7 @@ class CodeRewardFunction:
         extract: Extract = last_block,
         timeout: float | None = None,
         limits: Limits | None = None,
+        recursion_limit: int | None = RECURSION_LIMIT,
         all_or_nothing: bool = False,
         stop_at_first_failure: bool = False,
         function_imports: str = FUNCTION_IMPORTS,
@@ -80,6 +82,7 @@ class CodeRewardFunction:
         self._extract = extract
         self._timeout = timeout
         self._limits = limits
+        self._recursion_limit = recursion_limit
         self._all_or_nothing = all_or_nothing
         self._stop = stop_at_first_failure
         self._function_imports = function_imports
@@ -105,6 +108,7 @@ class CodeRewardFunction:
             [self._item(codes[number] or "", planned[number] or []) for number in wanted],
             timeout=self._timeout,
             limits=self._limits,
+            recursion_limit=self._recursion_limit,
             stop_at_first_failure=self._stop or self._all_or_nothing,
         )
         found = dict(zip(wanted, verdicts, strict=True))

@@ -30,6 +30,7 @@ from typing import Any
 from ..pool import Pool, PoolError, Verdict
 from ..pool.awaited import in_own_thread
 from ..pool.judge import Case
+from ..pool.judge.plan import RECURSION_LIMIT
 from ..pool.program import limits_from_dict
 from ..sandbox import Limits
 from .cases import FUNCTION_IMPORTS, MODULES, cases_from_ground_truth, with_imports
@@ -50,7 +51,7 @@ class Scorer:
 
     pool: a pool to use, which is not closed then; or the arguments of one, by name, limits also as
         a mapping of theirs; None: none.
-    timeout: as for `Pool.judge`. compare: as for `Stdio`, of standard output.
+    timeout, recursion_limit: as for `Pool.judge`. compare: as for `Stdio`, of standard output.
     extract: called with the answer; returns the code, or None, which scores 0.
     function_imports: put before programs of which a function is called.
     all_or_nothing: the score is 1 if all cases pass, else 0; otherwise it is the share that passes.
@@ -62,6 +63,7 @@ class Scorer:
         pool: Pool | Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
+        recursion_limit: int | None = RECURSION_LIMIT,
         compare: str = "lines",
         extract: Extract = last_block,
         function_imports: str = FUNCTION_IMPORTS,
@@ -75,6 +77,7 @@ class Scorer:
         if isinstance(self._arguments.get("limits"), Mapping):
             self._arguments["limits"] = limits_from_dict(self._arguments["limits"])
         self._timeout = timeout
+        self._recursion_limit = recursion_limit
         self._compare = compare
         self._extract = extract
         self._function_imports = function_imports
@@ -151,7 +154,10 @@ class Scorer:
         if not items:
             return {}
         verdicts = self._pool().judge_many(
-            items.values(), timeout=self._timeout, stop_at_first_failure=self._all_or_nothing
+            items.values(),
+            timeout=self._timeout,
+            recursion_limit=self._recursion_limit,
+            stop_at_first_failure=self._all_or_nothing,
         )
         return dict(zip(items, verdicts, strict=True))
 
@@ -213,6 +219,7 @@ def compute_score(
     *,
     pool: Mapping[str, Any] | None = None,
     timeout: float | None = None,
+    recursion_limit: int | None = RECURSION_LIMIT,
     compare: str = "lines",
     function_imports: str = FUNCTION_IMPORTS,
     all_or_nothing: bool = False,
@@ -227,6 +234,7 @@ def compute_score(
     options = {
         "pool": pool,
         "timeout": timeout,
+        "recursion_limit": recursion_limit,
         "compare": compare,
         "function_imports": function_imports,
         "all_or_nothing": all_or_nothing,
@@ -255,6 +263,7 @@ def compute_scores(
     *,
     pool: Mapping[str, Any] | None = None,
     timeout: float | None = None,
+    recursion_limit: int | None = RECURSION_LIMIT,
     compare: str = "lines",
     function_imports: str = FUNCTION_IMPORTS,
     all_or_nothing: bool = False,
@@ -265,6 +274,7 @@ def compute_scores(
     options = {
         "pool": pool,
         "timeout": timeout,
+        "recursion_limit": recursion_limit,
         "compare": compare,
         "function_imports": function_imports,
         "all_or_nothing": all_or_nothing,

@@ -13,10 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..judge import Case, CaseResult, Verdict, case_from_dict
 from ..judge.humaneval import Problem, problems, read_samples
+from ..judge.plan import RECURSION_LIMIT
 from ..pool import Pool
 from . import options
 from .ends import OWN_FAILURE, Ended, printing
 from .lines import numbered_lines
+from .sizes import parse_recursion_limit
 from .verdicts import report, show
 
 HELP = """Judge an untrusted program by cases, or programs by the problems of HumanEval.
@@ -49,6 +51,12 @@ _Judged = tuple[str, str | bytes, Sequence[Case]]
 @click.option("--cpu-time", metavar="S", default="10", help="CPU seconds of each case, or 'none'.")
 @click.option("--timeout", metavar="S", help="Wall-clock seconds; 6 times as many.")
 @options.memory
+@click.option(
+    "--recursion-limit",
+    metavar="N",
+    default=str(RECURSION_LIMIT),
+    help="How deep calls may go; 'none': Python's own 1000.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @options.of_jails
 def judge(
@@ -61,6 +69,7 @@ def judge(
     cpu_time: str,
     timeout: str | None,
     memory: str,
+    recursion_limit: str,
     as_json: bool,
     jails: options.Jails,
 ) -> None:
@@ -75,7 +84,13 @@ def judge(
         judged = [(_name_of(file), options.read(file), _read_cases(cases))]
     limits = options.judging_limits(timeout, cpu_time, memory)
     with jails.pool(workers, limits) as pool:
-        verdicts = _verdicts(pool, judged, limits=limits, stop_at_first_failure=stop)
+        verdicts = _verdicts(
+            pool,
+            judged,
+            limits=limits,
+            recursion_limit=parse_recursion_limit(recursion_limit),
+            stop_at_first_failure=stop,
+        )
     names = [name for name, _, _ in judged]
     with printing():
         if as_json:

@@ -12,7 +12,7 @@ from ..engine.task import RunFuture
 from ..program import Program
 from . import files, live, options
 from .ends import INTERRUPTED, OWN_FAILURE, Ended, Interrupted, printing
-from .sizes import parse_environment
+from .sizes import parse_environment, parse_recursion_limit
 
 HELP = """Run an untrusted program in a fresh, confined process.
 
@@ -75,6 +75,12 @@ _EXIT_CODES = {
     "--env", metavar="NAME=VALUE", multiple=True, help="Its whole environment; repeatable."
 )
 @click.option("--seed", metavar="N", type=int, help="Begin random and numpy.random with this.")
+@click.option(
+    "--recursion-limit",
+    metavar="N",
+    default="none",
+    help="How deep calls may go; 'none': Python's own 1000.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result as one JSON object.")
 @options.of_jails
 def run(
@@ -90,6 +96,7 @@ def run(
     out: str | None,
     env: tuple[str, ...],
     seed: int | None,
+    recursion_limit: str,
     as_json: bool,
     jails: options.Jails,
 ) -> None:
@@ -110,6 +117,7 @@ def run(
         collect=collect or (),
         env=parse_environment(env) if env else None,
         seed=seed,
+        recursion_limit=parse_recursion_limit(recursion_limit),
     )
     shown = None if as_json else live.Live()
     pool = jails.pool(1, limits)

@@ -38,6 +38,16 @@ def parse_seconds(name: str, text: str) -> float | None:
     return seconds
 
 
+def parse_recursion_limit(text: str) -> int | None:
+    """Return the number in a text such as "50000"; None for "none". Raises ValueError."""
+    if text.lower() == "none":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"--recursion-limit {text!r}: must be a whole number, or 'none'") from None
+
+
 def parse_environment(texts: Sequence[str]) -> dict[str, str]:
     """Return the environment that texts such as "HOME=/tmp" make. Raises ValueError."""
     pairs = [text.partition("=") for text in texts]

@@ -10,11 +10,11 @@ from typing import TypedDict
 from ...sandbox.limits import Limits
 from ..checks import each_of, naming, pair_of
 from ..engine.flights import Flights
-from ..program import Program
+from ..program import Program, require_recursion_limit
 from ..runner import Runner
 from .cases import Case
 from .findings import find
-from .plan import Item, judging_limits
+from .plan import RECURSION_LIMIT, Item, judging_limits
 from .verdict import CaseResult, Verdict
 
 OnResult = Callable[[CaseResult], None]
@@ -25,6 +25,7 @@ class JudgeOptions(TypedDict, total=False):
 
     limits: Limits | None
     timeout: float | None
+    recursion_limit: int | None
     shuffle: bool | int
     stop_at_first_failure: bool
     on_result: OnResult | None
@@ -105,6 +106,7 @@ def plan(
     numbered: bool,
     limits: Limits | None = None,
     timeout: float | None = None,
+    recursion_limit: int | None = RECURSION_LIMIT,
     shuffle: bool | int = False,
     stop_at_first_failure: bool = False,
     on_result: OnResult | None = None,
@@ -113,6 +115,7 @@ def plan(
     numbered: whether the caller gave a sequence of items, so that errors name which.
     """
     own = judging_limits(runner.limits, limits, timeout)
+    require_recursion_limit(recursion_limit)
     if not isinstance(shuffle, int):
         raise TypeError(f"shuffle must be True, False or a whole number, not {shuffle!r:.80}")
     planned = []
@@ -124,6 +127,7 @@ def plan(
                 source,
                 cases,
                 limits=own,
+                recursion_limit=recursion_limit,
                 shuffle=shuffle,
                 stop_at_first_failure=stop_at_first_failure,
             )

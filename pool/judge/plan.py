@@ -20,6 +20,10 @@ WALL_FACTOR = 6
 """How many times its CPU time a judged program may take by the clock on the wall: enough that a
 loaded machine fails no right program, little enough that one that sleeps is ended."""
 
+RECURSION_LIMIT = 50_000
+"""How deep judged programs, and tests, may recurse: the graders of LiveCodeBench and others call
+sys.setrecursionlimit(50000)."""
+
 
 def judging_limits(pool: Limits, given: Limits | None, timeout: float | None) -> Limits:
     """Return the limits of each case's process: those that were given; else the pool's, with its
@@ -66,6 +70,7 @@ class Item:
         limits: Limits,
         shuffle: bool | int,
         stop_at_first_failure: bool,
+        recursion_limit: int | None = RECURSION_LIMIT,
     ) -> None:
         self.cases: Sequence[Case] = tuple(each_of("cases", cases, "cases"))
         for number, case in enumerate(self.cases):
@@ -74,7 +79,12 @@ class Item:
         if not self.cases:
             raise ValueError("cases: none; without a case there is nothing to judge")
         self.kinds = tuple(_kind_of(case) for case in self.cases)
-        program = source if isinstance(source, Program) else Program(source)
+        if not isinstance(source, Program):
+            program = Program(source, recursion_limit=recursion_limit)
+        elif source.recursion_limit is None:
+            program = dataclasses.replace(source, recursion_limit=recursion_limit)
+        else:
+            program = source
         self._limits = limits if program.limits is None else program.limits
         self._require_tests_fit()
         self.refused = ""
@@ -107,7 +117,14 @@ class Item:
         source = case.test_source.encode("utf-8", "surrogatepass")
         return Work(
             dataclasses.replace(self._job, role=program, collect=()),
-            Job(source, (), b"", self._limits, role=test),
+            Job(
+                source,
+                (),
+                b"",
+                self._limits,
+                role=test,
+                recursion_limit=self._job.recursion_limit,
+            ),
         )
 
     def wants(self, place: int) -> bool:

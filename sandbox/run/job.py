@@ -28,6 +28,13 @@ _SPARSE_BYTES = 16 << 30
 of it). Far more than the arenas of numeric libraries, which a tight RLIMIT_AS would break."""
 
 
+_LARGEST_STACK_BYTES = 1 << 30
+"""The main stack of a program without a limit on memory. The kernel keeps some gigabytes free below
+a stack, at random, and without randomness at least 128 MiB (mmap_base, arch/x86/mm/mmap.c)."""
+
+_INHERITED_STACK_BYTES = 64 << 20
+
+
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 
@@ -38,7 +45,8 @@ class Job:
     files: contents by name, to be written below its working directory; collect: what is taken out
     of there when it has ended. env: its whole environment, None for the usual one. id: passed on
     to the result. call: what to call when the source is loaded (`guest.furnishing.call`). role:
-    what it is to another process that it talks to (`pair.py`).
+    what it is to another process that it talks to (`pair.py`). recursion_limit: how deep Python
+    lets it recurse, None for Python's own limit; with one, its stack may take all of its memory.
     """
 
     source: bytes
@@ -52,6 +60,7 @@ class Job:
     id: str | None = None
     call: bytes | None = None
     role: "Role | None" = None
+    recursion_limit: int | None = None
 
     def pack(self, limits: protocol.JobLimits) -> bytes:
         """The job's first message, less its descriptors."""
@@ -88,9 +97,11 @@ def in_memory(name: str, pieces: Iterable[bytes]) -> int:
         os.close(fd)
 
 
-def rlimits_for(limits: Limits, jail: Jail, *, counted: bool) -> protocol.JobLimits:
+def rlimits_for(
+    limits: Limits, jail: Jail, *, counted: bool, recursion_limit: int | None = None
+) -> protocol.JobLimits:
     """The rlimits of a program under `limits`. counted: a cgroup counts its memory."""
-    data = address_space = cpu = -1
+    data = address_space = cpu = stack = -1
     if limits.memory_bytes is not None:
         # A little below the cgroup's limit: MemoryError comes before the kernel's kill.
         slack = max(1 << 20, limits.memory_bytes >> 5)
@@ -104,4 +115,26 @@ def rlimits_for(limits: Limits, jail: Jail, *, counted: bool) -> protocol.JobLim
         cpu = math.ceil(limits.cpu_s) + 1
     file_size = -1 if limits.disk_bytes is None else limits.disk_bytes
     open_files = descriptors.for_a_program(limits.open_files)
-    return protocol.JobLimits(data, address_space, file_size, open_files, cpu)
+    if recursion_limit is not None:
+        stack = _stack_bytes(limits)
+    return protocol.JobLimits(
+        address_space,
+        file_size,
+        open_files,
+        cpu,
+        data,
+        int(counted),
+        stack,
+        -1 if limits.memory_bytes is None else limits.memory_bytes,
+        -1 if recursion_limit is None else recursion_limit,
+    )
+
+
+def _stack_bytes(limits: Limits) -> int:
+    """How large the main stack of a program that recurses deeply may become: as large as its
+    memory, which ends it then. So it does not die of SIGSEGV, whatever its calls take.
+    """
+    stack = _LARGEST_STACK_BYTES if limits.memory_bytes is None else limits.memory_bytes
+    if not limits.one_process:  # what a program executes gives each of its threads as much
+        stack = min(stack, _INHERITED_STACK_BYTES)
+    return stack

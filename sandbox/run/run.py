@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..guest.jail import protocol, wire
+from ..guest.jail.rlimits import STACK_BYTES
 from ..jail.jail import START_PATIENCE_S
 from ..jail.messages import JailLost
 from ..limits import Limits
@@ -32,6 +33,9 @@ if TYPE_CHECKING:  # of pairs only
 _FIRST_QUIET_S, _QUIET_S = 0.003, 0.002
 """How long the pipes are not looked at, at first and between two looks, unless one was full: a pipe
 holds 64 KiB, and every look wakes the host for a line of output."""
+
+_UNCOUNTED_BYTES = 1 << 20
+"""Of a stack: those that its zygote had touched."""
 
 
 class NotStarted(Exception):
@@ -167,7 +171,12 @@ class Run:
         self._hand_over(monitor)
 
     def _hand_over(self, monitor: ResourceMonitor | None) -> None:
-        limits = rlimits_for(self.job.limits, self.jail, counted=self.jail.group is not None)
+        limits = rlimits_for(
+            self.job.limits,
+            self.jail,
+            counted=self.jail.group is not None,
+            recursion_limit=self.job.recursion_limit,
+        )
         data = memoryview(self.job.pack(limits))
         with self.job.descriptors(self.out.write_end, self.err.write_end) as descriptors:
             if self.stream is not None:
@@ -251,6 +260,8 @@ class Run:
         )
         if decision.reason is ExitReason.DENIED and not self.detail:
             self.detail = "killed by the system-call filter (SIGSYS)"
+        if decision.signal == signal.SIGSEGV and not self.detail:
+            self.detail = _about_segfault(usage.peak_bytes if usage else None)
         result = Result(
             reason=decision.reason,
             exit_code=decision.exit_code,
@@ -320,6 +331,19 @@ def _backstop_fired(status: int | None, cpu_s: float | None, limits: Limits) -> 
         return False
     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
     return killed and cpu_s >= limits.cpu_s
+
+
+def _about_segfault(peak_bytes: int | None) -> str:
+    """What may have caused a SIGSEGV. The kernel does not say where it was; but whoever passes the
+    end of a stack has used all of it.
+    """
+    if peak_bytes is not None and peak_bytes < STACK_BYTES - _UNCOUNTED_BYTES:
+        return "killed by SIGSEGV, a fault in compiled code: its stack was not used up"
+    return (
+        "killed by SIGSEGV: a fault in compiled code, or calls through C (lru_cache, "
+        "sorted(key=...), __repr__) that went past the end of the stack; recursion_limit= enlarges "
+        "the main thread's, threading.stack_size() those of others"
+    )
 
 
 def _monitor(

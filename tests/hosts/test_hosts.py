@@ -258,6 +258,31 @@ def test_descriptors_in_messages_keep_nobody_from_sending(tier):
     assert (printed, replaced) == (["1\n"] * 6, 0), done.stderr
 
 
+LARGE_STACKS = """
+import json
+from interpreter_pool import Pool
+program = '''
+import sys, threading
+threading.stack_size(1 << int(sys.argv[1]))
+thread = threading.Thread(target=print, args=("ran",))
+thread.start()
+thread.join()
+'''
+with Pool(1, tier="landlock") as pool:
+    results = [pool.run(program, args=[bits]) for bits in ("27", "29")]
+    told = [results[0].stdout, results[0].layers["memory"], results[1].exception.message]
+print(json.dumps(told))
+"""
+
+
+def test_large_stacks_count_where_no_cgroup_does():
+    """Half of the memory may be a stack; what does not fit is refused, with sizes and the way out."""
+    printed, layer, message = json.loads(there("docker-user", "-c", LARGE_STACKS).stdout)
+    assert (printed, "cgroup" in layer) == ("ran\n", False)
+    for words in ("a stack of 512 MiB", "memory_bytes=536870912", "use a smaller stack"):
+        assert words in message
+
+
 @pytest.mark.parametrize("kind", SHORT)
 def test_what_is_most_likely_to_break_works_there(kind):
     """Sessions and branches ask, nest filters and look into /proc; limits are watched there."""

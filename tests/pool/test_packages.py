@@ -255,6 +255,17 @@ def test_what_is_needed_and_asked_for_counts_as_asked_for(environment):
             Pool(1, python=environment, packages=names)
 
 
+DEEP = """
+import threading
+def f(n):
+    return n and 1 + f(n - 1)
+threading.stack_size(1 << 27)
+thread = threading.Thread(target=lambda: print(f(49_900)))
+thread.start()
+thread.join()
+"""
+
+
 def other_pythons() -> dict[str, str]:
     """Other interpreters on this machine that are new enough: versions by path."""
     beside = os.path.dirname(os.path.realpath(sys.base_prefix))
@@ -275,7 +286,9 @@ def other_pythons() -> dict[str, str]:
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_another_python_is_taken(tier):
-    """Every interpreter found here that is new enough runs programs, by its own version."""
+    """Every interpreter found here that is new enough runs programs, by its own version; deep ones,
+    too.
+    """
     pythons = other_pythons()
     if not pythons:
         pytest.skip("no other Python, 3.11 or newer, on this machine")
@@ -284,6 +297,7 @@ def test_another_python_is_taken(tier):
             result = pool.run("import sys; print(*sys.version_info[:2], sys.base_prefix)\n1/0")
             assert result.stdout.startswith(version), result
             assert result.exception.type == "ZeroDivisionError"
+            assert pool.run(DEEP, recursion_limit=50_000).stdout == "49900\n"
 
 
 @pytest.fixture

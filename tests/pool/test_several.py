@@ -236,6 +236,16 @@ def test_one_process_is_the_default_again(pool):
         assert refused.layers["processes"] == "a pid namespace of its own; no fork"
 
 
+def test_what_is_executed_inherits_no_large_stack(pool):
+    """It would be the size of each of its threads' stacks, all of which count when they start."""
+    code = """
+import subprocess, sys
+ask = "import resource; print(resource.getrlimit(resource.RLIMIT_STACK)[0] >> 20)"
+print(subprocess.check_output([sys.executable, "-c", ask], text=True))
+"""
+    assert pool.run(code, recursion_limit=50_000).stdout.split() == ["64"]
+
+
 def test_snapshots_have_them_as_well():
     """Runs of a snapshot can have several processes."""
     with Pool(1, tier="namespaces", limits=LIMITS) as pool, pool.snapshot("base = 40") as snapshot:

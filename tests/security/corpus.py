@@ -120,7 +120,7 @@ ROWS: dict[str, Row] = {
     ),
     "R4": Row("print for ever", _both("the host reads up to the cap, then kills")),
     "R5": Row("compute for ever in C, with the GIL", _CLOCK),
-    "R6": Row("the end of the stack; raise limits", _both("RLIMIT_STACK, and memory where that is raised; hard limits equal soft ones")),
+    "R6": Row("the end of the stack; raise limits", _both("RLIMIT_STACK, and memory where that is raised; hard limits equal soft ones, but data's where a cgroup counts memory")),
     "R7": Row("abort, dump core", _both("RLIMIT_CORE 1; not dumpable")),
     "H1": Row("loop, sleep, ignore and block signals", _CLOCK),
     "H2": Row(

@@ -347,6 +347,7 @@ def test_r6_the_end_of_the_stack_is_the_end_of_the_program(attack, outside):
     """R6: recursion through C past the end of the stack is SIGSEGV; Python's own an exception."""
     result = attack(STACK_END, timeout=5)
     assert (result.reason, result.signal) == ("signal", signal.SIGSEGV), result
+    assert "the end of the stack" in result.detail
     assert attack("def f(): f()\nf()").exception.type == "RecursionError"
     ulimit = "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
     assert outside(ulimit + STACK_END).returncode == -signal.SIGSEGV
@@ -374,9 +375,35 @@ print(json.dumps(raised))
 
 
 def test_r6_no_limit_can_be_raised(attack, outside):
-    """R6: hard limits equal soft ones, and neither can be lifted, but for the stack's."""
-    assert attack.report(RAISE, limits=Limits(cpu_s=5)) == []
+    """R6: hard limits equal soft ones, and neither can be lifted, but for the stack's, and that on
+    data where a cgroup counts memory.
+    """
+    raised = attack.report(RAISE, limits=Limits(cpu_s=5))
+    assert raised == (["DATA"] if is_counted(attack) else [])
     assert "NOFILE" in outside.report(RAISE, args=("lower",))
+
+
+def is_counted(attack) -> bool:
+    """Whether a cgroup counts the memory of runs."""
+    return "cgroup" in attack.pool.run("pass").layers["memory"]
+
+
+RAISE_DATA = """
+import resource
+try:
+    resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+except ValueError:
+    pass
+kept = []
+while True:
+    kept.append(bytearray(1 << 20))
+"""
+
+
+def test_r6_raised_data_counts_as_memory(attack):
+    """R6: who lifts its limit on data is ended at its limit on memory all the same."""
+    result = attack(RAISE_DATA, limits=Limits(memory_bytes=64 << 20), timeout=20)
+    assert result.reason == "memory", result
 
 
 RAISE_STACK = """

@@ -140,7 +140,7 @@ def test_the_module_is_a_reward_function(tier):
 def key(options):
     """All the options of a scorer that these make."""
     defaults = {"compare": "lines", "function_imports": verl.FUNCTION_IMPORTS}
-    defaults |= {"all_or_nothing": False, "on_inconclusive": None}
+    defaults |= {"all_or_nothing": False, "on_inconclusive": None, "recursion_limit": 50_000}
     return {"pool": options["pool"], "timeout": options["timeout"], **defaults}
 
 

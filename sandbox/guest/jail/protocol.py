@@ -24,7 +24,9 @@ COMMAND = struct.Struct("<cqqqqq")
 scratch when it has ended, until RELEASE."""
 PROFILE, HOLD, RELEASE = b"s", b"h", b"r"
 
-_JOB = struct.Struct("<QQQqqqqq")  # sizes of all, of the source, of the arguments, and JobLimits
+_JOB = struct.Struct(
+    "<QQQqqqqqqqqq"
+)  # sizes of all, of the source, of the arguments, and JobLimits
 FIRST_READ = 8 << 10
 """Bytes of a job that go along with its descriptors; the rest follows."""
 
@@ -33,13 +35,20 @@ STARTED = b"\x01"
 
 
 class JobLimits(NamedTuple):
-    """The rlimits that come with a job; -1 where there is none."""
+    """The rlimits that come with a job; -1 where there is none. data: may be raised again if
+    data_may_rise is 1, not 0. stack: of the main thread; always may. memory: `Limits.memory_bytes`,
+    for messages. recursion: for sys.setrecursionlimit.
+    """
 
-    data: int = -1
     address_space: int = -1
     file_size: int = -1
     open_files: int = -1
     cpu: int = -1
+    data: int = -1
+    data_may_rise: int = 0
+    stack: int = -1
+    memory: int = -1
+    recursion: int = -1
 
 
 class Profile(NamedTuple):
@@ -123,9 +132,10 @@ def job_size(data: bytes) -> int:
     return int(_JOB.unpack_from(data)[0])
 
 
-def unpack_job(data: bytes) -> tuple[bytes, list[str], list[int], Extras]:
-    """Return source, arguments, limits (in the order of `JobLimits`), and the rest."""
-    size, source_size, text_size, *limits = _JOB.unpack_from(data)
+def unpack_job(data: bytes) -> tuple[bytes, list[str], JobLimits, Extras]:
+    """Return source, arguments, limits, and the rest."""
+    size, source_size, text_size, *numbers = _JOB.unpack_from(data)
+    limits = JobLimits(*numbers)
     text_at = _JOB.size + source_size
     rest_at = text_at + text_size
     source, text = data[_JOB.size : text_at], data[text_at:rest_at]

@@ -1,20 +1,20 @@
 """Resource limits: the kernel's backstops, hard = soft, so that a run can only lower them; but for
-the stack's.
+the stack's, and for that on data where a cgroup counts memory.
 """
 
 import resource
-from collections.abc import Sequence
+
+from .protocol import JobLimits
 
 PER_JOB = (
-    resource.RLIMIT_DATA,
     resource.RLIMIT_AS,
     resource.RLIMIT_FSIZE,
     resource.RLIMIT_NOFILE,
     resource.RLIMIT_CPU,
 )
-"""The limits that come with a job, in the order of `protocol.JobLimits`."""
+"""The hard limits that come with a job, in the order of `protocol.JobLimits`, its first fields."""
 
-_STACK_BYTES = 8 << 20  # what a login shell gives; also glibc's size for the stack of a thread
+STACK_BYTES = 8 << 20  # what a login shell gives; also glibc's size for the stack of a thread
 
 _FIXED = {
     # No dumps, no locked memory, no queues, no real-time or raised priority, in any run. Of dumps,
@@ -34,10 +34,7 @@ def apply_fixed() -> None:
         _set(which, value)
     # The one that a run may raise again, as programs that recurse deeply do: a stack's pages count
     # as memory, by its cgroup or the host's watch.
-    _, most = resource.getrlimit(resource.RLIMIT_STACK)
-    unlimited = most == resource.RLIM_INFINITY
-    stack = _STACK_BYTES if unlimited else min(_STACK_BYTES, most)
-    resource.setrlimit(resource.RLIMIT_STACK, (stack, most))
+    _set_soft(resource.RLIMIT_STACK, STACK_BYTES)
     # What a run has sent and nobody has taken must not keep its zygote from sending.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -49,11 +46,26 @@ def apply_tasks(tasks: int | None) -> None:
         _set(resource.RLIMIT_NPROC, tasks)
 
 
-def apply(limits: Sequence[int]) -> None:
-    """Set the limits of `PER_JOB`; -1 leaves one as it is."""
-    for which, value in zip(PER_JOB, limits):  # noqa: B905  (equal by the record's format)
+def apply(limits: JobLimits) -> None:
+    """Set the limits of a job; -1 leaves one as it is."""
+    for which, value in zip(PER_JOB, limits):  # noqa: B905  (what follows in the record is below)
         if value >= 0:
             _set(which, value)
+    if limits.data >= 0:
+        (_set_soft if limits.data_may_rise else _set)(resource.RLIMIT_DATA, limits.data)
+    if limits.stack >= 0:
+        # How far the kernel lets the main stack grow: nothing is reserved. Those of threads, which
+        # are, are as large as libc has found this limit when the zygote was executed.
+        _set_soft(resource.RLIMIT_STACK, limits.stack)
+
+
+def raise_data(more: int) -> bool:
+    """Let this process have `more` bytes of data; False where it may not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if soft == resource.RLIM_INFINITY or (hard != resource.RLIM_INFINITY and soft + more > hard):
+        return False
+    resource.setrlimit(resource.RLIMIT_DATA, (soft + more, hard))
+    return True
 
 
 def _set(which: int, value: int) -> None:
@@ -62,3 +74,9 @@ def _set(which: int, value: int) -> None:
     except ValueError:  # above what this host allows us: then that is the limit
         hard = resource.getrlimit(which)[1]
         resource.setrlimit(which, (hard, hard))
+
+
+def _set_soft(which: int, value: int) -> None:
+    hard = resource.getrlimit(which)[1]
+    soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(which, (soft, hard))

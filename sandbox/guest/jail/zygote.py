@@ -285,7 +285,7 @@ class Zygote:
             os.closerange(kept, 1 << 20)
             # Only now: what fails for a limit from here on is the program's, not ours.
             rlimits.apply(limits)
-            self.program.run(source, argv, extras.call, extras.role)
+            self.program.run(source, argv, limits, extras.call, extras.role)
         finally:
             os._exit(1)
 
@@ -359,7 +359,7 @@ def _receive_configuration(control: socket.socket) -> tuple[dict[str, Any], int]
     return wire.decode(data), report_fd  # type: ignore[return-value]
 
 
-_Job = tuple[bytes, list[str], list[int], protocol.Extras, list[int]]
+_Job = tuple[bytes, list[str], protocol.JobLimits, protocol.Extras, list[int]]
 
 
 def _receive_job(jobs: socket.socket) -> _Job:

@@ -18,9 +18,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..jail.confine import PROGRAM_FILE
-from ..jail.protocol import Extras
+from ..jail.protocol import Extras, JobLimits
 from ..jail.report import Claim, Report
-from . import dialogue, ending, uncaught
+from . import dialogue, ending, threads, uncaught
 from . import furnishing as furnishing
 
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
@@ -53,13 +53,14 @@ class Program:
     Made once: it turns the zygote itself into what a program expects around it (`__main__`,
     sys.argv, the standard streams), so that the children find it ready, in pages they share.
     `home` is the working directory, where the program's file will be. keeps_main: what
-    runs in `main` stays, and others go on from there.
+    runs in `main` stays, and others go on from there. limits: of the present job, once it is known.
     """
 
     def __init__(self, home: str, report: Report) -> None:
         self.path = os.path.join(home, PROGRAM_FILE)
         self.report = report
         self.keeps_main = False
+        self.limits = JobLimits()
         self._earlier = types.ModuleType("__main__")
         self._names = {
             "__builtins__": sys.modules["builtins"],
@@ -73,6 +74,7 @@ class Program:
         self._sites = sys.path[2:]  # behind the standard library's: packages
         sys.path.insert(0, home)
         self._seeders = seeders()
+        threads.install(lambda: self.limits.memory)
         install_streams()
 
     def _renew_main(self) -> None:
@@ -133,6 +135,7 @@ class Program:
         self,
         source: bytes,
         argv: list[str],
+        limits: JobLimits,
         call: bytes | None = None,
         role: dialogue.Role | None = None,
     ) -> None:
@@ -140,6 +143,9 @@ class Program:
         the call, and leave what it returns in the report. With a `role`, be a test that calls, or
         a module that answers.
         """
+        self.limits = limits
+        if limits.recursion >= 0:
+            sys.setrecursionlimit(limits.recursion)
         sys.argv = [PROGRAM_FILE, *argv]
         sys.orig_argv = ["python", PROGRAM_FILE, *argv]
         namespace = self.main.__dict__

@@ -10,6 +10,14 @@ from ..jail.report import Claim
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 """As in `program.py`: a program that takes away its own builtins keeps these."""
 
+_MOST_FRAMES = 1000
+"""Frames that are shown of a traceback, the last ones, as by Python's own printing until 3.12. Each
+costs some 50 µs to describe, and an error may come from 50,000 calls deep."""
+
+_NO_MEMORY_FOR_A_FRAME = "error return without exception set"
+"""What a SystemError says when a call finds no memory for its frame: CPython 3.11 to 3.13 forget
+the MemoryError there (_PyThreadState_PushFrame). Recursion without end comes to it."""
+
 _OURS = os.path.dirname(os.path.dirname(__file__)) + "/"
 
 
@@ -24,7 +32,14 @@ def strip(error: BaseException) -> None:
 def show(error: BaseException) -> int:
     """Show an uncaught exception, through the program's own hook; return the exit code."""
     try:
-        sys.excepthook(type(error), error, error.__traceback__)
+        if sys.excepthook is sys.__excepthook__ and not hasattr(sys, "tracebacklimit"):
+            sys.tracebacklimit = _MOST_FRAMES
+            try:
+                sys.excepthook(type(error), error, error.__traceback__)
+            finally:
+                vars(sys).pop("tracebacklimit", None)
+        else:
+            sys.excepthook(type(error), error, error.__traceback__)
     except SystemExit as second:
         return exit_code(second)
     except BaseException as second:
@@ -60,7 +75,10 @@ def describe(error: BaseException) -> Claim:
             texts.append("" + tell(error))  # a subclass of str would not be plain data
         except BaseException as second:
             texts.append(f"<{tell.__name__.strip('_')} raised {type(second).__name__}>")
-    return Claim((texts[0], texts[1], texts[2]), issubclass(type(error), MemoryError))
+    memory = issubclass(type(error), MemoryError) or (
+        type(error) is SystemError and texts[1] == _NO_MEMORY_FOR_A_FRAME
+    )
+    return Claim((texts[0], texts[1], texts[2]), memory)
 
 
 def _name(error: BaseException) -> str:
@@ -73,4 +91,5 @@ def _name(error: BaseException) -> str:
 def _format(error: BaseException) -> str:
     import traceback
 
-    return "".join(traceback.format_exception(error))
+    most = None if hasattr(sys, "tracebacklimit") else -_MOST_FRAMES
+    return "".join(traceback.format_exception(error, limit=most))

@@ -38,6 +38,7 @@ from typing import Any, NoReturn
 
 from ..jail import capabilities, kernel, rlimits, threads, wire
 from ..jail.confine import Confinement
+from ..jail.protocol import JobLimits
 from ..run import furnishing, program, uncaught
 from ..run.program import Program
 from . import open_files
@@ -63,7 +64,7 @@ __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 JOB, MOVED, QUIESCE = b"j", b"m", b"q"
 RESULT, FAULT, QUIESCED = b"r", b"x", b"q"
 HEADER = struct.Struct("<cQ")
-_JOB = struct.Struct("<?qqqqq")
+_JOB = struct.Struct("<?qqqqqqqqq")
 
 MAX_VALUE = 1 << 20
 """Characters of a value's repr."""
@@ -100,7 +101,6 @@ class Head:
         self._calls = 0
         self._flags = 0
         self._mask: Any = set()
-        self._limits: tuple[int, ...] = ()
         self._is_silent = True
         # Made ready, so that a fork touches few pages before the host stops it.
         namespaces = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS
@@ -239,9 +239,9 @@ class Head:
         for target, fd in enumerate(fds):
             os.dup2(fd, target)
             os.close(fd)
-        if limits != self._limits:
+        if limits != self._program.limits:
             rlimits.apply(limits)
-            self._limits = limits
+            self._program.limits = limits
         program.renew_stdin()
         self._is_silent = False
         _set_mask(_SIG_SETMASK, self._mask)
@@ -341,9 +341,9 @@ def pack_job(source: bytes, limits: tuple[int, ...], call: bytes | None = None) 
     return _JOB.pack(call is not None, *limits) + (source if call is None else call)
 
 
-def _unpack_job(payload: bytes) -> tuple[bytes, tuple[int, ...], bool]:
+def _unpack_job(payload: bytes) -> tuple[bytes, JobLimits, bool]:
     is_call, *limits = _JOB.unpack_from(payload)
-    return payload[_JOB.size :], tuple(limits), is_call
+    return payload[_JOB.size :], JobLimits(*limits), is_call
 
 
 def _silence() -> None:
