@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 
 import psutil
 import pytest
@@ -247,6 +248,29 @@ def test_a_script_is_not_run_again_for_a_class_of_a_module(folder, tmp_path):
     )
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
     assert run.stdout == "run\n7\n", run.stderr
+
+
+class Many:
+    """A service with methods of its own beside those for callers."""
+
+    def add(self): ...
+
+    def multiply(self): ...
+
+    def reset(self): ...
+
+    def _reset_all(self): ...
+
+
+def test_a_method_that_is_not_there_is_told_with_those_that_are(services):
+    """The public ones only, those of a similar name first; a traceback proposes no others."""
+    handle = services.register("many", Many)
+    with pytest.raises(AttributeError, match=r"no method 'nope'; it has: add, multiply, reset$"):
+        handle.nope  # noqa: B018
+    with pytest.raises(AttributeError, match="it has: reset, add, multiply$") as caught:
+        handle.reste.remote()
+    assert "_reset_all" not in "".join(traceback.format_exception(caught.value))
+    assert dir(handle) == ["add", "multiply", "reset"]
 
 
 def test_what_cannot_go_to_another_process_is_refused(services):
