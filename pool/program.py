@@ -7,8 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from ..sandbox.guest.jail.confine import PROGRAM_FILE
 from ..sandbox.limits import Limits, require_limit
-from ..sandbox.run.files import Pattern, check_files
+from ..sandbox.run.files import Pattern, check_filename, check_files
 from ..sandbox.run.job import Job
 from .runner import Runner
 
@@ -28,6 +29,7 @@ class Options(TypedDict, total=False):
     timeout: float | None
     env: Mapping[str, str] | None
     seed: int | None
+    filename: str | None
     id: str | None
 
 
@@ -45,6 +47,7 @@ class Program:
     env: its whole environment; None: a small usual one. Nothing is inherited from the host.
     seed: a whole number with which the global generators of `random` and numpy begin. Hashing is
         repeatable in any case; `os.urandom`, `secrets` and `uuid4` never are.
+    filename: what its file is called, in tracebacks, `__file__` and `sys.argv[0]`; None: main.py.
     id: passed on to the result.
     """
 
@@ -57,6 +60,7 @@ class Program:
     limits: Limits | None = None
     env: Mapping[str, str] | None = None
     seed: int | None = None
+    filename: str | None = None
     id: str | None = None
     _job: Job = dataclasses.field(init=False, repr=False, compare=False)
 
@@ -122,7 +126,7 @@ class Program:
                 f"limits.source_bytes={limits.source_bytes}"
             )
         if job.files:
-            check_files(job.files, limits)
+            check_files(job.files, limits, job.filename)
         return dataclasses.replace(job, limits=limits)
 
     def _checked(self, limits: Limits) -> Job:
@@ -131,15 +135,17 @@ class Program:
             raise TypeError(f"id must be a string or None, not {self.id!r}")
         if self.seed is not None and (isinstance(self.seed, bool) or type(self.seed) is not int):
             raise TypeError(f"seed must be a whole number or None, not {self.seed!r}")
+        filename = PROGRAM_FILE if self.filename is None else check_filename(self.filename)
         return Job(
             source,
             _arguments(self.args),
             _to_bytes("stdin", self.stdin),
             limits,
-            files={} if self.files is None else check_files(self.files, limits),
+            files={} if self.files is None else check_files(self.files, limits, filename),
             collect=tuple(map(Pattern.parse, _sequence("collect", self.collect))),
             env=None if self.env is None else _environment(self.env),
             seed=self.seed,
+            filename=filename,
             id=self.id,
         )
 

@@ -110,6 +110,7 @@ def run(
         collect=collect or (),
         env=parse_environment(env) if env else None,
         seed=seed,
+        filename=None if file == "-" else os.path.basename(file),
     )
     shown = None if as_json else live.Live()
     pool = jails.pool(1, limits)

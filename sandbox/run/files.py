@@ -74,8 +74,24 @@ def _compile(part: str) -> "re.Pattern[str] | None":
     return re.compile(("" if part.startswith(".") else r"(?!\.)") + fnmatch.translate(part))
 
 
-def check_files(files: object, limits: Limits) -> dict[str, bytes]:
-    """Return contents by name; raise TypeError or ValueError naming what can't be written."""
+def check_filename(filename: object) -> str:
+    """Return what a program's file is to be called; raise TypeError or ValueError."""
+    if not isinstance(filename, str):
+        raise TypeError(f"filename must be a string or None, not {filename!r:.200}")
+    if not filename or "/" in filename:
+        raise ValueError(
+            f"filename={filename!r}: must be a plain name such as 'snippet.py', without a folder"
+        )
+    _parts("filename", filename)
+    return filename
+
+
+def check_files(
+    files: object, limits: Limits, program_file: str = PROGRAM_FILE
+) -> dict[str, bytes]:
+    """Return contents by name; raise TypeError or ValueError naming what can't be written.
+    program_file: the name of the program's own file.
+    """
     if not isinstance(files, Mapping):
         raise TypeError(f"files must map names to str or bytes, not {files!r:.200}")
     if limits.files is not None and len(files) > limits.files:
@@ -87,7 +103,7 @@ def check_files(files: object, limits: Limits) -> dict[str, bytes]:
         if not isinstance(name, str):
             raise TypeError(f"files: the name {name!r:.200} must be a string")
         parts = _parts("files", name)
-        if name == PROGRAM_FILE:
+        if name == program_file:
             raise ValueError(f"files: {name!r} is the program's own; take another name")
         if isinstance(content, str):
             content = content.encode("utf-8", "surrogatepass")
@@ -98,7 +114,7 @@ def check_files(files: object, limits: Limits) -> dict[str, bytes]:
         checked[name] = content
         folders.update("/".join(parts[:end]) for end in range(1, len(parts)))
         size += -(-len(content) // _PAGE) * _PAGE
-    for name in sorted(folders & checked.keys() | folders & {PROGRAM_FILE}):
+    for name in sorted(folders & checked.keys() | folders & {program_file}):
         raise ValueError(f"files: {name!r} can't be a file and a folder at once")
     if limits.files is not None and len(checked) + len(folders) > limits.files:
         raise ValueError(
@@ -133,19 +149,21 @@ def _parts(argument: str, name: str) -> list[str]:
 
 
 def collect(
-    folder: int, patterns: Iterable[Pattern], limits: Limits
+    folder: int, patterns: Iterable[Pattern], limits: Limits, program_file: str = PROGRAM_FILE
 ) -> tuple[dict[str, bytes], dict[str, str]]:
     """Return the files below `folder` that match: contents by name, and why others were left.
 
     folder: a descriptor of the working directory, in which nothing runs any more. In all, as much
-    is taken as the run may have on disk; a sparse file counts by its length.
+    is taken as the run may have on disk; a sparse file counts by its length. program_file: the name
+    of the program's own file, which is left out.
     """
-    return _Collector(tuple(patterns), limits).collect(folder)
+    return _Collector(tuple(patterns), limits, program_file).collect(folder)
 
 
 class _Collector:
-    def __init__(self, patterns: tuple[Pattern, ...], limits: Limits) -> None:
+    def __init__(self, patterns: tuple[Pattern, ...], limits: Limits, program_file: str) -> None:
         self._patterns = patterns
+        self._program_file = program_file
         self._room = _MOST_COLLECTED_BYTES if limits.disk_bytes is None else limits.disk_bytes
         self._entries = 0
         self._deep = any(pattern.deep for pattern in patterns)
@@ -199,7 +217,7 @@ class _Collector:
                     return None
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
                 return os.open(name, flags, dir_fd=folder)
-            if wanted and path != PROGRAM_FILE:
+            if wanted and path != self._program_file:
                 trouble = self._trouble(status)
                 if trouble:
                     self.skipped[path] = trouble

@@ -167,7 +167,7 @@ class Confinement:
         kernel sets a change time that nobody else can set.
         """
         try:
-            os.unlink(self._program_file)
+            self._unlink_program()
             if sorted(os.listdir(self.scratch)) != sorted(FOLDERS):
                 return False
             # Clocks of file systems are coarse: what was made at once shows by being there.
@@ -179,6 +179,18 @@ class Confinement:
         except OSError:
             return False
         return True
+
+    def _unlink_program(self) -> None:
+        """Remove the program's file, which may have another name than the usual one; OSError where
+        that can't be told from a file that the program has made.
+        """
+        try:
+            os.unlink(self._program_file)
+        except FileNotFoundError:
+            names = os.listdir(self.home)
+            if len(names) != 1:
+                raise
+            os.unlink(os.path.join(self.home, names[0]))
 
     def _sign(self) -> list[tuple[int, ...]]:
         """What identifies the scratch and its folders, but for the working directory."""

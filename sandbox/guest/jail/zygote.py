@@ -262,6 +262,8 @@ class Zygote:
             if not select.select((jobs,), (), (), _IDLE_S)[0]:
                 self.program.rehearse()
             source, argv, limits, extras, more = _receive_job(jobs)
+            if extras.filename is not None:
+                self.program.rename(extras.filename)
             self.program.write(source)
             if extras is not protocol.NO_EXTRAS:
                 self.program.furnishing(extras, more)
