@@ -43,7 +43,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from ..run import dialogue, program
+from ..run import accounts, dialogue, program
 from ..session import fork_server as fork_server
 from . import confine, kernel, landlock, pages, protocol, rlimits, wire
 from .report import Report
@@ -117,6 +117,8 @@ class Zygote:
             except Exception as error:
                 raise confine.ConfineError(f"preload {name}", error) from error
         self.program = program.Program(self.confinement.home, self.report)
+        if self.tier == "landlock":
+            accounts.know_oneself(lambda: os.path.dirname(self.program.path))
         self._require_one_thread()
         # Before /proc is out of reach.
         address_bytes, data_bytes = _own_bytes()
