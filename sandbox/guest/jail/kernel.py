@@ -13,7 +13,11 @@ import signal
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
-_syscall, _fork = _libc.syscall, _libc.fork  # to find them by name would touch more pages
+_syscall, _fork, _flush = (
+    _libc.syscall,
+    _libc.fork,
+    _libc.fflush,
+)  # to find them by name would touch more pages
 
 _NUMBERS = {
     # name: (x86-64, aarch64), from the kernel's syscall tables
@@ -46,6 +50,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME = 1, 2, 4, 8, 1024
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _RDONLY, _NOSUID, _NODEV, _NOEXEC = 1, 2, 4, 8  # MOUNT_ATTR_*
+_IONBF = 2  # in glibc and musl
 _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
 _FSCONFIG_CMD_CREATE = 6
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
@@ -194,6 +199,21 @@ def _argument(value: object) -> object:
     if isinstance(value, (ctypes.Array, ctypes.Structure)):
         return ctypes.byref(value)
     return value
+
+
+def unbuffer_stdio() -> None:
+    """Have C's own standard streams write at once, as `python -u` has them: what C code has printed
+    is then in order with Python's own, and not lost whatever ends the process.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        _libc.setvbuf(ctypes.c_void_p.in_dll(_libc, name), None, _IONBF, ctypes.c_size_t(0))
+
+
+def flush_stdio() -> None:
+    """Flush every output stream of C's, as exit(3) would. It waits for whoever is at work on one:
+    not to be called where threads may be.
+    """
+    _flush(None)
 
 
 def no_new_privs() -> None:

@@ -317,6 +317,9 @@ class Zygote:
         """Pay now, once, what every child would pay again: its code is specialised by being run
         here (PEP 659), its look-ups are remembered; then keep the collector off these pages.
         """
+        kernel.unbuffer_stdio()
+        # What a module that is preloaded has left in one is no child's to write.
+        kernel.flush_stdio()
         job = protocol.pack_job(b"", (), protocol.JobLimits())
         for _ in range(REHEARSALS):
             self.confinement.rehearse()

@@ -36,7 +36,7 @@ from typing import Any, NoReturn
 
 from ..jail import capabilities, kernel, rlimits, wire
 from ..jail.confine import Confinement
-from ..run import furnishing, program, uncaught
+from ..run import ending, furnishing, program, uncaught
 from ..run.program import Program
 from .branching import (
     ARRIVE,
@@ -221,6 +221,7 @@ class Head:
                 stream.flush()
             except BaseException:
                 pass
+        ending.flush_stdio()
         self._send(RESULT, wire.encode(outcome))
 
     def _execute(self, content: bytes, is_call: bool) -> wire.Value:
