@@ -26,6 +26,7 @@ _NUMBERS = {
     "clone": (56, 220),
     "kill": (62, 129),
     "getppid": (110, 173),
+    "setpgid": (109, 154),
     "setsid": (112, 157),
     "capset": (126, 91),
     "prctl": (157, 167),
@@ -55,7 +56,7 @@ _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
 _FSCONFIG_CMD_CREATE = 6
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 PR_SET_NO_NEW_PRIVS = 38
 _PR_GET_TID_ADDRESS = 40
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
@@ -156,6 +157,13 @@ def _set_mount_attributes(path: str, flags: int, *, add: int = 0, remove: int = 
 
 def prctl(option: int, second: int = 0, third: int = 0) -> int:
     return syscall("prctl", option, second, third, 0, 0)
+
+
+def is_subreaper() -> bool:
+    """Whether orphans among this process's descendants become its children."""
+    answer = ctypes.c_int()
+    syscall("prctl", _PR_GET_CHILD_SUBREAPER, ctypes.byref(answer), 0, 0, 0)
+    return bool(answer.value)
 
 
 def syscall(name: str, *arguments: object) -> int:
