@@ -43,8 +43,9 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from ..run import accounts, dialogue, program
-from ..session import fork_server as fork_server
+from ..run import accounts, dialogue, ending, frames, furnishing, program, uncaught
+from ..session import family_init, fork_server, head
+from ..snapshot import template
 from . import confine, kernel, landlock, pages, protocol, rlimits, wire
 from .report import Report
 
@@ -119,6 +120,7 @@ class Zygote:
         self.program = program.Program(self.confinement.home, self.report)
         if self.tier == "landlock":
             accounts.know_oneself(lambda: os.path.dirname(self.program.path))
+        self._hide_frames()
         self._require_one_thread()
         # Before /proc is out of reach.
         address_bytes, data_bytes = _own_bytes()
@@ -336,8 +338,10 @@ class Zygote:
 
     def _become_python(self, path: list[str]) -> None:
         """Look like an interpreter started for a program: its paths, `exit` and `help`."""
+        import linecache
         import site
 
+        linecache.clearcache()  # from 3.13 on, of the text that this process was started with
         site.setquit()
         site.setcopyright()
         site.sethelper()
@@ -346,6 +350,17 @@ class Zygote:
         del os.environ["LD_BIND_NOW"]
         sys.flags  # noqa: B018  (touched here, not in every child)
         sys.dont_write_bytecode = True
+
+    def _hide_frames(self) -> None:
+        """Keep what stands below a program, in this process and those that it forks, from it."""
+        family, snapshot, server = family_init.FamilyInit, template.Template, fork_server
+        frames.hide(
+            *(main, self.serve, self._serve_one, self._be_prewarmed, self.forked),
+            *(program, ending, uncaught, furnishing, dialogue, head),
+            *(server.serve, server._serve, server._live),
+            *(server._be_family_init, family.serve, family._obey, family._fork_first),
+            *(server._be_template, snapshot.set_up, snapshot.serve, snapshot._be_zygote),
+        )
 
     def _require_one_thread(self) -> None:
         """A fork copies one thread; a library that started others would hang in a child.
