@@ -356,7 +356,9 @@ class Zygote:
         family, snapshot, server = family_init.FamilyInit, template.Template, fork_server
         frames.hide(
             *(main, self.serve, self._serve_one, self._be_prewarmed, self.forked),
-            *(program, ending, uncaught, furnishing, dialogue, head),
+            *(program, ending, uncaught, furnishing, accounts, head),
+            # Not a test's stand-in: by its frame is told whose an exception is.
+            *(dialogue.Test.before, dialogue.Test.after, dialogue.serve),
             *(server.serve, server._serve, server._live),
             *(server._be_family_init, family.serve, family._obey, family._fork_first),
             *(server._be_template, snapshot.set_up, snapshot.serve, snapshot._be_zygote),
