@@ -142,8 +142,8 @@ class Pool:
         """Run a program and return its result.
 
         code: its source, as text or as the bytes of a file; or a `Program`.
-        options: stdin, args, files, collect, limits, env, seed, recursion_limit, id, as in
-            `Program`, in place of what a program given has; timeout: short for `limits.wall_s`,
+        options: stdin, args, files, collect, limits, env, seed, recursion_limit, filename, id, as
+            in `Program`, in place of what a program given has; timeout: short for `limits.wall_s`,
             and wins over it.
         queue_timeout: seconds to wait for a free worker before `PoolTimeout` is raised.
         on_output: called from another thread with "stdout" or "stderr" and each piece of output

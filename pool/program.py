@@ -7,8 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from ..sandbox.guest.jail.confine import PROGRAM_FILE
 from ..sandbox.limits import Limits, require_limit
-from ..sandbox.run.files import Pattern, check_files
+from ..sandbox.run.files import Pattern, check_filename, check_files
 from ..sandbox.run.job import Job
 from .runner import Runner
 
@@ -35,6 +36,7 @@ class Options(TypedDict, total=False):
     env: Mapping[str, str] | None
     seed: int | None
     recursion_limit: int | None
+    filename: str | None
     id: str | None
 
 
@@ -55,6 +57,7 @@ class Program:
     recursion_limit: how deep calls may go before RecursionError, as sys.setrecursionlimit, which it
         may still call; None: 1000, Python's own. With one, its main stack may take as much memory
         as it has. Calls through C go no deeper on Python 3.12 and 3.13, whatever is asked for.
+    filename: what its file is called, in tracebacks, `__file__` and `sys.argv[0]`; None: main.py.
     id: passed on to the result.
     """
 
@@ -68,6 +71,7 @@ class Program:
     env: Mapping[str, str] | None = None
     seed: int | None = None
     recursion_limit: int | None = None
+    filename: str | None = None
     id: str | None = None
     _job: Job = dataclasses.field(init=False, repr=False, compare=False)
 
@@ -133,7 +137,7 @@ class Program:
                 f"limits.source_bytes={limits.source_bytes}"
             )
         if job.files:
-            check_files(job.files, limits)
+            check_files(job.files, limits, job.filename)
         return dataclasses.replace(job, limits=limits)
 
     def _checked(self, limits: Limits) -> Job:
@@ -143,15 +147,17 @@ class Program:
         if self.seed is not None and (isinstance(self.seed, bool) or type(self.seed) is not int):
             raise TypeError(f"seed must be a whole number or None, not {self.seed!r}")
         require_recursion_limit(self.recursion_limit)
+        filename = PROGRAM_FILE if self.filename is None else check_filename(self.filename)
         return Job(
             source,
             _arguments(self.args),
             _to_bytes("stdin", self.stdin),
             limits,
-            files={} if self.files is None else check_files(self.files, limits),
+            files={} if self.files is None else check_files(self.files, limits, filename),
             collect=patterns_of(self.collect),
             env=None if self.env is None else _environment(self.env),
             seed=self.seed,
+            filename=filename,
             id=self.id,
             recursion_limit=self.recursion_limit,
         )

@@ -29,7 +29,7 @@ class CallFiles:
         cls, files: Mapping[str, str | bytes] | None, wanted: Sequence[str], limits: Limits
     ) -> "CallFiles":
         """Raises TypeError or ValueError, as for a run."""
-        given = {} if files is None else check_files(files, limits, program=_NO_PROGRAM)
+        given = {} if files is None else check_files(files, limits, program_file=_NO_PROGRAM)
         return cls(given, patterns_of(wanted))
 
     def around(self, held: SessionProcesses, make: Callable[[], Result]) -> Result:
@@ -63,7 +63,7 @@ class CallFiles:
         try:
             with listable(folder) as top:
                 limits = held.family.limits
-                found, skipped = collect(top, self.wanted, limits, program=_NO_PROGRAM)
+                found, skipped = collect(top, self.wanted, limits, program_file=_NO_PROGRAM)
         except OSError as error:
             return dataclasses.replace(result, files_skipped=_unreadable(error))
         return dataclasses.replace(result, files=found, files_skipped=skipped)

@@ -29,9 +29,9 @@ from .results import ResultsFile
 HELP = """Run many untrusted programs, one JSON object a line, and write their results.
 
 Results come in the order of completion. A program has "code", and perhaps "id", "stdin", "args",
-"files", "collect", "limits", "env", "seed", "recursion_limit"; bytes are {"base64": "..."}. What
-has a result in FILE already is not run again: an interrupted command goes on where it stopped.
-Lines that hold no program are reported, the others are run.
+"files", "collect", "limits", "env", "seed", "recursion_limit", "filename"; bytes are
+{"base64": "..."}. What has a result in FILE already is not run again: an interrupted command goes
+on where it stopped. Lines that hold no program are reported, the others are run.
 
 Exit code: 0; 1 if a line was refused or a run failed through our fault; 130 interrupted; 125 bad
 usage.

@@ -118,6 +118,7 @@ def run(
         env=parse_environment(env) if env else None,
         seed=seed,
         recursion_limit=parse_recursion_limit(recursion_limit),
+        filename=None if file == "-" else os.path.basename(file),
     )
     shown = None if as_json else live.Live()
     pool = jails.pool(1, limits)

@@ -1,5 +1,6 @@
 """A handle on a service in another process: `handle.method.remote(...)` returns a `LocalRef`."""
 
+import difflib
 import os
 import pickle
 import socket
@@ -71,9 +72,21 @@ class LocalHandle:
 
     def __getattr__(self, name: str) -> LocalMethod:
         if name.startswith("__") or name not in self._methods:
-            there = ", ".join(sorted(self._methods))
-            raise AttributeError(f"service {self._name!r} has no method {name!r}; it has: {there}")
+            raise AttributeError(
+                f"service {self._name!r} has no method {name!r}; it has: "
+                f"{', '.join(self._nearest(name)) or 'none that is public'}"
+            )
         return LocalMethod(name, self._call)
+
+    def __dir__(self) -> list[str]:
+        """The public methods: what tracebacks and shells propose in place of a wrong name."""
+        return sorted(each for each in self._methods if not each.startswith("_"))
+
+    def _nearest(self, name: str) -> list[str]:
+        """The public methods, those first whose names are near to `name`."""
+        public = dir(self)
+        near = difflib.get_close_matches(name, public, len(public) or 1)
+        return [*near, *(each for each in public if each not in near)]
 
     def _call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LocalRef:
         payload = pickle.dumps((method, args, kwargs), pickle.HIGHEST_PROTOCOL)

@@ -97,6 +97,23 @@ class Records:
             self._unlink(self._path(name), record)
             return record
 
+    @classmethod
+    def with_claim(cls, fd: int) -> "Records":
+        """The records that the one with the descriptor `fd` is among, or was."""
+        records = cls.__new__(cls)
+        records.path = os.path.dirname(os.readlink(f"/proc/self/fd/{fd}"))
+        return records
+
+    def give_up(self, fd: int, patience_s: float) -> None:
+        """Free the name that is claimed by the descriptor `fd`; do nothing where that has been
+        done. Raises `ServiceError` where the folder stays locked for `patience_s`.
+        """
+        if os.fstat(fd).st_nlink:  # else not even the folder need be there
+            with self._locked(patience_s):
+                if os.fstat(fd).st_nlink:
+                    line = os.pread(fd, os.fstat(fd).st_size, 0).partition(b"\n")
+                    self._unlink(os.readlink(f"/proc/self/fd/{fd}"), _parsed(line[0] + line[1]))
+
     # ---- under the lock
 
     def _path(self, name: str) -> str:
@@ -134,14 +151,14 @@ class Records:
         os.ftruncate(claim.fd, len(line))
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, patience_s: float = _PATIENCE_S) -> Iterator[None]:
         """Hold the folder's lock. The folder is there from then on, and goes with what it held."""
         lock = os.path.join(self.path, _LOCK)
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while (fd := self._try_lock(lock)) < 0:
             if time.monotonic() > deadline:
                 raise ServiceError(
-                    f"{self.path} is locked for {_PATIENCE_S:g} s: a process that "
+                    f"{self.path} is locked for {patience_s:g} s: a process that "
                     f"registers or looks up a service seems to be stopped"
                 )
             time.sleep(_PAUSE_S)

@@ -1,7 +1,8 @@
 """The process of a service: one object, whose methods others call. See `LocalService._create`.
 
-It ends when it is told to (SIGTERM) or when its owner is no more: by the interpreter's own exit, so
-that what the service has to clean up is cleaned up, but not later than `_GRACE_S`.
+It ends when it is told to (SIGTERM) or when its owner is no more. First it gives up its name, so
+that nobody finds a service that is ending. Then it ends by the interpreter's own exit, so that what
+the service has to clean up is cleaned up, but not later than `_GRACE_S`.
 """
 
 import asyncio
@@ -22,8 +23,12 @@ from multiprocessing import process, spawn
 
 from ..errors import ServiceError
 from . import wire
+from .records import Records
 
 _GRACE_S = 2.0
+_LOCK_S = 1.0
+"""Of that, how long the folder of names may be locked; then its next reader removes the record."""
+
 _BACKLOG = 128
 _PAUSE_S = 0.1
 _ASYNC_AT_ONCE = 1000
@@ -42,25 +47,31 @@ def main(owner_pidfd: int, claim_fd: int, channel_fd: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the owner
     # The constructor may take long: the owner is watched from the beginning, by a thread.
-    threading.Thread(target=_watch, args=(owner_pidfd, wake), name="owner", daemon=True).start()
+    watched = (owner_pidfd, wake, claim_fd)
+    threading.Thread(target=_watch, args=watched, name="owner", daemon=True).start()
     with socket.socket(fileno=channel_fd) as channel:
         server = _start(channel)
     if server is not None:
         _over.wait()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(server.path)  # where it was made after its name had been given up
     sys.exit()
 
 
 _over = threading.Event()
 
 
-def _watch(owner_pidfd: int, wake: socket.socket) -> None:
+def _watch(owner_pidfd: int, wake: socket.socket, claim_fd: int) -> None:
     """Wait for the owner's end or SIGTERM; then have the process exit, and see that it does."""
     poll = select.poll()
     poll.register(owner_pidfd, select.POLLIN)
     poll.register(wake, select.POLLIN)
     poll.poll()
+    deadline = time.monotonic() + _GRACE_S
+    with contextlib.suppress(OSError, ServiceError):
+        Records.with_claim(claim_fd).give_up(claim_fd, _LOCK_S)
     _over.set()
-    threading.Event().wait(_GRACE_S)
+    threading.Event().wait(deadline - time.monotonic())
     os._exit(1)  # a call, a constructor or a thread that does not end
 
 
@@ -102,6 +113,7 @@ class Server:
         self._executor = ThreadPoolExecutor(most, thread_name_prefix="call")
 
     def listen(self, path: str) -> None:
+        self.path = path
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with wire.short(path) as name:
             listener.bind(name)

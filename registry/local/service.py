@@ -142,6 +142,8 @@ class LocalService(Backend):
             if process is not None:
                 process.kill()
                 process.wait()
+            with contextlib.suppress(FileNotFoundError):  # of a name that was taken away meanwhile
+                os.unlink(claim.socket)
             raise
         finally:
             claim.close()  # the service's process holds it now

@@ -48,7 +48,7 @@ from typing import Any
 from ..errors import SetupError
 from ..guest.jail import protocol, wire
 from ..guest.jail.report import REGION, Report
-from . import cgroups, layout, nsjail, seccomp
+from . import cgroups, layout, nsjail, orphans, seccomp
 from .launch import end, end_group
 from .messages import JailLost, close_all, credentials_pid, descriptors_in, quoted, understood
 from .pidfd import Pidfd
@@ -325,7 +325,10 @@ class Jail:
             end(self._process, KILL_PATIENCE_S)
         if self._zygote is not None:
             self._zygote.has_ended(KILL_PATIENCE_S)
+            self._zygote.reap()  # where nsjail was killed before it could
             self._zygote.close()
+        if self._process is not None and self.plan.tier != "namespaces":
+            orphans.reap(self._process.pid, KILL_PATIENCE_S)
         if self.group is not None:
             self.group.remove()
         if self.scratch is not None:

@@ -122,6 +122,10 @@ def in_namespaces(
         ("/scratch/run/tmp", "/tmp"),
         ("/scratch/run/tmp", "/var/tmp"),
     ]
+    # Accounts: who the one id in here is, as libc looks it up.
+    links += [
+        (f"/opt/interpreter-pool/guest{file}", file) for file in ("/etc/passwd", "/etc/group")
+    ]
     # Programs that may start processes call it by these names.
     links += [
         (executable, name)

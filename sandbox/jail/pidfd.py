@@ -51,6 +51,12 @@ class Pidfd:
         poll.register(self._fd, select.POLLIN)
         return bool(poll.poll(timeout_s * 1e3))
 
+    def reap(self) -> None:
+        """Wait for the process, if it has ended and this one has inherited it; else do nothing."""
+        with self._lock, contextlib.suppress(ChildProcessError):
+            if self._fd >= 0:
+                os.waitid(os.P_PIDFD, self._fd, os.WEXITED | os.WNOHANG)
+
     def close(self) -> None:
         """Close the descriptor. Idempotent."""
         with self._lock:

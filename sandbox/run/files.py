@@ -93,10 +93,24 @@ def check_content(argument: str, content: object) -> bytes:
     raise TypeError(f"{argument} must be str or bytes, not {type(content).__name__}")
 
 
-def check_files(files: object, limits: Limits, *, program: str = PROGRAM_FILE) -> dict[str, bytes]:
+def check_filename(filename: object) -> str:
+    """Return what a program's file is to be called; raise TypeError or ValueError."""
+    if not isinstance(filename, str):
+        raise TypeError(f"filename must be a string or None, not {filename!r:.200}")
+    if not filename or "/" in filename:
+        raise ValueError(
+            f"filename={filename!r}: must be a plain name such as 'snippet.py', without a folder"
+        )
+    _parts("filename", filename)
+    return filename
+
+
+def check_files(
+    files: object, limits: Limits, program_file: str = PROGRAM_FILE
+) -> dict[str, bytes]:
     """Return contents by name; raise TypeError or ValueError naming what can't be written.
 
-    program: the name of the program's own file, which nothing else can have; "" where there is
+    program_file: the name of the program's own file, which nothing else can have; "" where there is
     none.
     """
     if not isinstance(files, Mapping):
@@ -110,13 +124,13 @@ def check_files(files: object, limits: Limits, *, program: str = PROGRAM_FILE) -
         if not isinstance(name, str):
             raise TypeError(f"files: the name {name!r:.200} must be a string")
         parts = _parts("files", name)
-        if name == program:
+        if name == program_file:
             raise ValueError(f"files: {name!r} is the program's own; take another name")
         content = check_content(f"files[{name!r}]", content)
         checked[name] = content
         folders.update("/".join(parts[:end]) for end in range(1, len(parts)))
         size += in_pages(len(content))
-    for name in sorted(folders & checked.keys() | folders & {program}):
+    for name in sorted(folders & checked.keys() | folders & {program_file}):
         raise ValueError(f"files: {name!r} can't be a file and a folder at once")
     if limits.files is not None and len(checked) + len(folders) > limits.files:
         raise ValueError(
@@ -156,15 +170,15 @@ def _parts(argument: str, name: str) -> list[str]:
 
 
 def collect(
-    folder: int, patterns: Iterable[Pattern], limits: Limits, *, program: str = PROGRAM_FILE
+    folder: int, patterns: Iterable[Pattern], limits: Limits, program_file: str = PROGRAM_FILE
 ) -> tuple[dict[str, bytes], dict[str, str]]:
     """Return the files below `folder` that match: contents by name, and why others were left.
 
-    folder: a descriptor of the working directory, in which nothing runs any more. program: the name
-    of the program's own file, which is passed over; "" where there is none. In all, as much is
+    folder: a descriptor of the working directory, in which nothing runs any more. program_file: the
+    name of the program's own file, which is passed over; "" where there is none. In all, as much is
     taken as the run may have on disk; a sparse file counts by its length.
     """
-    return _Collector(tuple(patterns), limits, program).collect(folder)
+    return _Collector(tuple(patterns), limits, program_file).collect(folder)
 
 
 def most_bytes(limits: Limits) -> int:
@@ -173,9 +187,9 @@ def most_bytes(limits: Limits) -> int:
 
 
 class _Collector:
-    def __init__(self, patterns: tuple[Pattern, ...], limits: Limits, program: str) -> None:
+    def __init__(self, patterns: tuple[Pattern, ...], limits: Limits, program_file: str) -> None:
         self._patterns = patterns
-        self._program = program
+        self._program_file = program_file
         self._room = most_bytes(limits)
         self._entries = 0
         self._deep = any(pattern.deep for pattern in patterns)
@@ -229,7 +243,7 @@ class _Collector:
                     return None
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
                 return os.open(name, flags, dir_fd=folder)
-            if wanted and path != self._program:
+            if wanted and path != self._program_file:
                 trouble = self._trouble(status)
                 if trouble:
                     self.skipped[path] = trouble

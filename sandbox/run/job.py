@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ..guest.jail import protocol
+from ..guest.jail.confine import PROGRAM_FILE
 from ..jail import descriptors
 from ..jail.jail import Jail
 from ..limits import Limits
@@ -43,10 +44,11 @@ class Job:
     """A program, ready to be handed over. What stands in it has been checked.
 
     files: contents by name, to be written below its working directory; collect: what is taken out
-    of there when it has ended. env: its whole environment, None for the usual one. id: passed on
-    to the result. call: what to call when the source is loaded (`guest.furnishing.call`). role:
-    what it is to another process that it talks to (`pair.py`). recursion_limit: how deep Python
-    lets it recurse, None for Python's own limit; with one, its stack may take all of its memory.
+    of there when it has ended. env: its whole environment, None for the usual one. filename: what
+    its file is called. id: passed on to the result. call: what to call when the source is loaded
+    (`guest.furnishing.call`). role: what it is to another process that it talks to (`pair.py`).
+    recursion_limit: how deep Python lets it recurse, None for Python's own limit; with one, its
+    stack may take all of its memory.
     """
 
     source: bytes
@@ -57,6 +59,7 @@ class Job:
     collect: tuple[Pattern, ...] = ()
     env: Mapping[str, str] | None = None
     seed: int | None = None
+    filename: str = PROGRAM_FILE
     id: str | None = None
     call: bytes | None = None
     role: "Role | None" = None
@@ -65,7 +68,8 @@ class Job:
     def pack(self, limits: protocol.JobLimits) -> bytes:
         """The job's first message, less its descriptors."""
         sizes = tuple((name, len(content)) for name, content in self.files.items())
-        extras = protocol.Extras(sizes, self.env, self.seed, self.call, self.role)
+        filename = None if self.filename == PROGRAM_FILE else self.filename
+        extras = protocol.Extras(sizes, self.env, self.seed, self.call, self.role, filename)
         return protocol.pack_job(self.source, self.argv, limits, extras)
 
     @contextlib.contextmanager

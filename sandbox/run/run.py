@@ -140,7 +140,7 @@ class Run:
         """
         if self.jail_lost:
             return result
-        found, skipped = files.collect(folder, self.job.collect, self.job.limits)
+        found, skipped = files.collect(folder, self.job.collect, self.job.limits, self.job.filename)
         try:
             self.jail.release()
         except JailLost as lost:

@@ -339,5 +339,44 @@ SOURCES: dict[str, str | bytes] = {
     "hash randomisation off numbers": "print(hash(12345), hash(1.5), hash((1, 2)))",
     "big integers": "print(len(str(2 ** 10000)))\nint('9' * 5000)",
     "mutable builtins": "import builtins\nbuiltins.answer = 42\nprint(answer)",
+    "stack": (
+        "import inspect, sys, traceback, warnings\n"
+        "def f():\n    traceback.print_stack()\n"
+        "    print([each.function for each in inspect.stack()])\n"
+        "    try: sys._getframe(2)\n    except ValueError as e: print(e)\n"
+        "    for level in range(1, 5): warnings.warn('deep', stacklevel=level)\n"
+        "f()\nprint(sys._getframe().f_back)\nexec('f()')\n"
+        "print([each.f_code.co_name for each in sys._current_frames().values()])"
+    ),
+    "stack at the end": (
+        "import atexit, sys, traceback\natexit.register(traceback.print_stack)\n"
+        "def hook(*a): traceback.print_stack(); sys.__excepthook__(*a)\n"
+        "sys.excepthook = hook\n1 / 0"
+    ),
+    "stack of a finaliser": (
+        "import sys\nclass A:\n    def __del__(self, f=sys._getframe, p=print): p(f().f_back)\n"
+        "a = A()"
+    ),
+    "traceback of a string": "exec('def f(): 1 / 0')\nf()",
+    "profiled stack": (
+        "import sys\nseen = []\nsys.setprofile(lambda f, e, a: seen.append((e, f.f_code.co_name)))\n"
+        "(lambda: 1)()\nsys.setprofile(None)\nprint(seen)"
+    ),
+    "profile left on": (
+        "import sys\nclass C:\n    def __call__(self, f, e, a): pass\nsys.setprofile(C())\n"
+        "sys.settrace(lambda f, e, a: None)\nprint(1)"
+    ),
+    "cProfile": (
+        "import cProfile\np = cProfile.Profile()\np.enable()\nsum(range(3))\np.disable()\n"
+        "print(sorted(e.code if isinstance(e.code, str) else e.code.co_name for e in p.getstats()))"
+    ),
+    "frames in tracemalloc": (
+        "import tracemalloc\ntracemalloc.start(9)\nx = [object() for _ in range(9)]\n"
+        "print(max(len(s.traceback) for s in tracemalloc.take_snapshot().traces))"
+    ),
+    "logging finds its caller": (
+        "import logging\nlogging.basicConfig(format='%(filename)s %(lineno)d %(message)s')\n"
+        "logging.warning('here', stack_info=True, stacklevel=3)"
+    ),
     "sys.modules": "import sys\nprint(sys.modules['__main__'].__dict__ is globals())",
 }

@@ -24,10 +24,9 @@ OTHER_WORDS = {
     "NUL",
     "NUL first",
     "surrogate",
-    # Frames of ours count: a few levels of recursion, and who called the program.
+    # Frames of ours count: a few levels of recursion.
     "uncaught recursion",
-    "traceback of frames",
-    "atexit that exits",
+    # Where a text can't be had, Python still ends the line.
     "exit of an unprintable",
 }
 """Programs whose stderr differs in the details: its last line begins in the same way."""

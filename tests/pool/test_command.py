@@ -67,6 +67,21 @@ ENDS = [
 ]
 
 
+def test_a_traceback_names_the_file(program, tmp_path):
+    """As under python; from standard input it is main.py. A file to be given needs another name."""
+    done = pool("run", program("import sys\nprint(sys.argv)\n1 / 0"), "x")
+    assert done.stdout == b"['snippet.py', 'x']\n"
+    assert b'/snippet.py", line 3, in <module>\n    1 / 0\n' in done.stderr
+    assert b'/main.py", line 1' in pool("run", "-", stdin=b"1 / 0").stderr
+    other = tmp_path / "other" / "snippet.py"
+    other.parent.mkdir()
+    other.write_text("")
+    refused = pool("run", "--file", str(other), program("pass"))
+    assert refused.returncode == 125
+    assert b"'snippet.py' is the program's own; take another name" in refused.stderr
+    assert pool("run", "--file", f"{other}:main.py", program("import main")).returncode == 0
+
+
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("code, options, expected", ENDS)
 def test_the_exit_code_and_one_json_object_tell_the_end(program, tier, code, options, expected):

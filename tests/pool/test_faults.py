@@ -165,7 +165,7 @@ def test_a_run_that_hangs_stopped_is_ended(single):
 @pytest.mark.skipif(
     not capabilities.probe(capabilities.CAP_SYS_PTRACE), reason="needs root's power to trace a jail"
 )
-@pytest.mark.parametrize("call", ["set_robust_list", "prctl", "setsid"])
+@pytest.mark.parametrize("call", ["set_robust_list", "prctl", "group"])
 def test_a_child_that_is_stopped_as_it_is_born(tier, monkeypatch, call):
     """It has just asked to die with its zygote, or not even that, nor would it hear that it is told
     to go; and there may be no cgroup by which to find it.
@@ -174,6 +174,8 @@ def test_a_child_that_is_stopped_as_it_is_born(tier, monkeypatch, call):
     single = Pool(1, tier=tier)
     zygote = zygote_of(single)
     prewarmed = child_of(zygote)
+    if call == "group":
+        call = "setsid" if tier == "namespaces" else "setpgid"
     processes = ["-e", f"trace={call}", "-e", f"inject={call}:delay_enter=100000000"]
     tracer = subprocess.Popen(
         ["strace", "-f", *processes, "-p", str(zygote)], stderr=subprocess.PIPE, text=True

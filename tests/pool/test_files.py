@@ -105,6 +105,61 @@ def test_a_large_file_is_not_the_programs_memory(pool):
     assert result.stdout == f"{40 << 20}\n", result
 
 
+def test_a_program_has_the_file_name_that_it_was_given(pool):
+    """In tracebacks, `__file__`, sys.argv and its directory; the next program has the usual one."""
+    code = "import os, sys\nprint(__file__, sys.argv, os.listdir())\n1 / 0\n"
+    for name in ("snippet.py", "a b", "-", "é.py", None):
+        file = name or "main.py"
+        result = pool.run(code, filename=name, args=("x",), files={"main.txt": ""}, collect=("*",))
+        path, _, rest = result.stdout.partition(" [")
+        assert os.path.basename(path) == file
+        assert rest.startswith(f"{file!r}, 'x']") and repr(file) in rest.rpartition(" [")[2]
+        assert f'  File "{path}", line 3, in <module>\n    1 / 0\n' in result.stderr
+        assert result.files == {"main.txt": b""}, "the program's own file is no output"
+    program = Program(code, filename="main.txt", files={"main.py": "left = 1"})
+    found = pool.run(program, args=("x",)).stdout
+    assert "main.py" in found and found.count("main.txt") == 3
+
+
+def test_a_scratch_is_kept_whatever_the_programs_file_is_called(pool):
+    """A program that leaves nothing but its own file, by any name, leaves a folder to be kept."""
+    code = "import os; print(os.stat('../tmp').st_ctime_ns)"
+    with Pool(1, tier=pool.tier) as one:
+        one.run("")
+        found = {one.run(code, filename=name).stdout for name in ("a.py", None, "b.py", "a.py")}
+        assert len(found) == 1
+        left = "import os; os.unlink('a.py'); os.mkdir('a.py')"
+        assert one.run(left, filename="a.py").ok
+        assert one.run("import os; print(os.listdir())").stdout == "['main.py']\n"
+
+
+def test_runs_of_a_snapshot_know_their_own_file(pool):
+    """`__file__` leads to it, by the name that it was given, wherever the set-up code's was."""
+    code = "print(open(__file__).read() == open(NAME).read())"
+    with pool.snapshot("NAME = 'main.py'") as snapshot:
+        assert snapshot.run(code).stdout == "True\n"
+        result = snapshot.run("NAME = 'b.py'\n" + code, filename="b.py")
+        assert result.stdout == "True\n", result
+
+
+@pytest.mark.parametrize(
+    "filename", ["", ".", "..", "a/b", "/a", "a\0", "x" * 256, "\ud800", 1, b"a"]
+)
+def test_a_file_name_is_a_plain_one(pool, filename):
+    """Anything else is refused by name."""
+    with pytest.raises(
+        TypeError if not isinstance(filename, str) else ValueError, match="filename"
+    ):
+        pool.run("pass", filename=filename)
+
+
+def test_a_programs_file_and_the_files_it_is_given_have_different_names(pool):
+    """The name may be either's, or a folder's of those."""
+    for name in ("a.py", "a.py/b"):
+        with pytest.raises(ValueError, match=r"files: 'a\.py'"):
+            pool.run("pass", filename="a.py", files={name: ""})
+
+
 BAD_NAMES = [
     "../x",
     "/etc/x",

@@ -13,12 +13,14 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
 from clusters import HERE, main_of
 from conftest import wait_until
-from example_services import Broken, Counter, Hungry, Meeting, Owner
+from example_services import Broken, Counter, Hungry, Meeting, Owner, Slow
 
 from interpreter_pool import PythonExecutorService
 from interpreter_pool.registry import LocalService, ServiceDied, ServiceError, get_services
@@ -247,6 +249,85 @@ def test_a_script_is_not_run_again_for_a_class_of_a_module(folder, tmp_path):
     )
     run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
     assert run.stdout == "run\n7\n", run.stderr
+
+
+@pytest.mark.parametrize("whose", ["service", "owner"])
+def test_a_terminated_service_leaves_no_file(services, folder, whose):
+    """SIGTERM of it, or of its owner: record and socket are gone before anybody has looked, and
+    with the last of them the folder of the namespace.
+    """
+    code = (
+        "handle = services.register('counter', Counter)\n"
+        "print(services.result(handle.pid.remote(), timeout=30), flush=True)\ntime.sleep(60)"
+    )
+    with start(folder, code) as owner:
+        pid = int(owner.stdout.readline())
+        assert len(os.listdir(services._records.path)) == 3  # and the lock
+        os.kill(pid if whose == "service" else owner.pid, signal.SIGTERM)
+        wait_until(lambda: not psutil.pid_exists(pid), 5)
+        assert os.listdir(folder) == []
+        owner.kill()
+
+
+def test_a_service_that_is_terminated_while_it_is_made_leaves_no_file(services, folder, tmp_path):
+    """Its constructor still runs, and ends within the time that a service has for its end."""
+    note = tmp_path / "note"
+    with start(folder, f"services.register('model', Slow, 60, {str(note)!r})") as owner:
+        wait_until(note.exists, 30)
+        owner.terminate()
+    wait_until(lambda: not psutil.pid_exists(int(note.read_text())), 5)
+    assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("look", ["list", "contains"])
+def test_a_killed_service_is_swept_by_the_next_who_looks(services, folder, look):
+    """SIGKILL leaves its record and socket: `list`, or asking for the name, removes them."""
+    handle = services.register("counter", Counter)
+    os.kill(services.result(handle.pid.remote(), timeout=30), signal.SIGKILL)
+    wait_until(lambda: not services.list() if look == "list" else "counter" not in services, 5)
+    assert os.listdir(folder) == []
+
+
+def test_a_name_that_is_taken_away_while_its_service_is_made_leaves_no_socket(
+    services, folder, tmp_path
+):
+    """Its process may have made the socket after the name was gone."""
+    services.register("counter", Counter)
+    before = sorted(os.listdir(services._records.path))
+    note = tmp_path / "note"
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(services.register, "model", Slow, 1, str(note))
+        wait_until(note.exists, 30)
+        service = int(note.read_text())
+        token = next(each["token"] for each in services._records.all() if not each.get("ready"))
+        services._records.remove("model", token)  # as a peer's reset, before its signal
+        with pytest.raises(ServiceError):
+            future.result(30)
+    assert not psutil.pid_exists(service)
+    assert sorted(os.listdir(services._records.path)) == before
+
+
+class Many:
+    """A service with methods of its own beside those for callers."""
+
+    def add(self): ...
+
+    def multiply(self): ...
+
+    def reset(self): ...
+
+    def _reset_all(self): ...
+
+
+def test_a_method_that_is_not_there_is_told_with_those_that_are(services):
+    """The public ones only, those of a similar name first; a traceback proposes no others."""
+    handle = services.register("many", Many)
+    with pytest.raises(AttributeError, match=r"no method 'nope'; it has: add, multiply, reset$"):
+        handle.nope  # noqa: B018
+    with pytest.raises(AttributeError, match=r"it has: reset, add, multiply$") as caught:
+        handle.reste.remote()
+    assert "_reset_all" not in "".join(traceback.format_exception(caught.value))
+    assert dir(handle) == ["add", "multiply", "reset"]
 
 
 def test_what_cannot_go_to_another_process_is_refused(services):

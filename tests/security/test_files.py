@@ -28,6 +28,10 @@ def test_f1_secrets_of_the_host_cannot_be_read(attack, outside, canaries):
     """F1: a host's passwords, keys and files are not there, or are refused."""
     secret = [str(canaries.file), "/etc/passwd", "/etc/shadow", "/home/*/.ssh", "/root/.ssh"]
     secret += ["/etc/hostname", "/etc/hosts", "/root", "/home", os.path.expanduser("~")]
+    read = "import json, pathlib; print(json.dumps(pathlib.Path('/etc/passwd').read_text()))"
+    if attack.report(OPEN, args=secret) == ["/etc/passwd"]:  # a root of its own has its own
+        assert "sandbox:x:1000:1000:" in attack.report(read) != Path("/etc/passwd").read_text()
+        secret.remove("/etc/passwd")
     assert attack.report(OPEN, args=secret) == []
     assert str(canaries.file) in outside.report(OPEN, args=secret)
 
@@ -309,6 +313,7 @@ for folder in folders if sys.argv[1:] != ["here"] else ["."]:
 
 PICK_UP = """
 import sys
+from pathlib import Path
 import abc
 try:
     import dropped

@@ -104,12 +104,12 @@ class Confinement:
         self._prepare_calls()
 
     def _prepare_calls(self) -> None:
-        self._calls = calls_of_runs(self._ruleset)
+        self._calls = calls_of_runs(self._ruleset, self._mounts)
         if self._several is not None:
             ruleset = self._ruleset
             if ruleset >= 0:
                 ruleset = landlock.create(self._executable_rules(), scope_signals=True)
-            self._several_calls = calls_of_runs(ruleset)
+            self._several_calls = calls_of_runs(ruleset, self._mounts)
 
     def _executable_rules(self) -> list[tuple[str, int]]:
         """The rules of runs that may execute what is in their root, which has nothing set-uid."""
@@ -176,7 +176,7 @@ class Confinement:
         kernel sets a change time that nobody else can set.
         """
         try:
-            os.unlink(self._program_file)
+            self._unlink_program()
             if sorted(os.listdir(self.scratch)) != sorted(FOLDERS):
                 return False
             # Clocks of file systems are coarse: what was made at once shows by being there.
@@ -188,6 +188,18 @@ class Confinement:
         except OSError:
             return False
         return True
+
+    def _unlink_program(self) -> None:
+        """Remove the program's file, which may have another name than the usual one; OSError where
+        that can't be told from a file that the program has made.
+        """
+        try:
+            os.unlink(self._program_file)
+        except FileNotFoundError:
+            names = os.listdir(self.home)
+            if len(names) != 1:
+                raise
+            os.unlink(os.path.join(self.home, names[0]))
 
     def _sign(self) -> list[tuple[int, ...]]:
         """What identifies the scratch and its folders, but for the working directory."""
@@ -321,12 +333,16 @@ class Confinement:
 _Calls = list[tuple[str, kernel.Prepared]]
 
 
-def calls_of_runs(ruleset: int) -> _Calls:
-    """What every run does to itself before it installs its filter, in this order."""
+def calls_of_runs(ruleset: int, own_session: bool) -> _Calls:
+    """What every run does to itself before it installs its filter, in this order. own_session: it
+    is alone in its pid namespace. Elsewhere all that a zygote has started stays in its session, by
+    which the host knows what it may inherit (jail/orphans.py), in a process group of its own.
+    """
     # A run dies with its zygote; the filter keeps it from changing its mind. First of all: until
     # then it is in the zygote's group, which the host ends, should something have stopped it.
     die_too = kernel.Prepared("prctl", kernel.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    calls = [("parent death signal", die_too), ("session", kernel.Prepared("setsid"))]
+    alone = kernel.Prepared("setsid") if own_session else kernel.Prepared("setpgid", 0, 0)
+    calls = [("parent death signal", die_too), ("process group", alone)]
     if ruleset >= 0:
         calls.append(("landlock", landlock.prepare(ruleset)))
     return [*calls, ("capabilities", capabilities.prepare())]

@@ -13,7 +13,11 @@ import signal
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
-_syscall, _fork = _libc.syscall, _libc.fork  # to find them by name would touch more pages
+_syscall, _fork, _flush = (
+    _libc.syscall,
+    _libc.fork,
+    _libc.fflush,
+)  # to find them by name would touch more pages
 
 _NUMBERS = {
     # name: (x86-64, aarch64), from the kernel's syscall tables
@@ -22,6 +26,7 @@ _NUMBERS = {
     "clone": (56, 220),
     "kill": (62, 129),
     "getppid": (110, 173),
+    "setpgid": (109, 154),
     "setsid": (112, 157),
     "capset": (126, 91),
     "prctl": (157, 167),
@@ -46,11 +51,12 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME = 1, 2, 4, 8, 1024
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _RDONLY, _NOSUID, _NODEV, _NOEXEC = 1, 2, 4, 8  # MOUNT_ATTR_*
+_IONBF = 2  # in glibc and musl
 _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
 _FSCONFIG_CMD_CREATE = 6
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 PR_SET_NO_NEW_PRIVS = 38
 _PR_GET_TID_ADDRESS = 40
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
@@ -153,6 +159,13 @@ def prctl(option: int, second: int = 0, third: int = 0) -> int:
     return syscall("prctl", option, second, third, 0, 0)
 
 
+def is_subreaper() -> bool:
+    """Whether orphans among this process's descendants become its children."""
+    answer = ctypes.c_int()
+    syscall("prctl", _PR_GET_CHILD_SUBREAPER, ctypes.byref(answer), 0, 0, 0)
+    return bool(answer.value)
+
+
 def syscall(name: str, *arguments: object) -> int:
     """Call `name` by its number; integers are passed as longs, buffers by reference.
 
@@ -194,6 +207,21 @@ def _argument(value: object) -> object:
     if isinstance(value, (ctypes.Array, ctypes.Structure)):
         return ctypes.byref(value)
     return value
+
+
+def unbuffer_stdio() -> None:
+    """Have C's own standard streams write at once, as `python -u` has them: what C code has printed
+    is then in order with Python's own, and not lost whatever ends the process.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        _libc.setvbuf(ctypes.c_void_p.in_dll(_libc, name), None, _IONBF, ctypes.c_size_t(0))
+
+
+def flush_stdio() -> None:
+    """Flush every output stream of C's, as exit(3) would. It waits for whoever is at work on one:
+    not to be called where threads may be.
+    """
+    _flush(None)
 
 
 def no_new_privs() -> None:

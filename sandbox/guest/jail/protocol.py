@@ -69,6 +69,7 @@ class Extras(NamedTuple):
     comes as the fourth descriptor. env: the whole environment, None for the usual one. call: what
     to call when the source has been loaded (`furnishing.Call`, as wire data), None for a program.
     role: of one of two processes that talk (`dialogue.Role`); the last descriptor is its stream.
+    filename: of the program's file, None for the usual one.
     """
 
     files: tuple[tuple[str, int], ...] = ()
@@ -76,6 +77,7 @@ class Extras(NamedTuple):
     seed: int | None = None
     call: bytes | None = None
     role: tuple[str, str, str] | None = None
+    filename: str | None = None
 
 
 NO_EXTRAS = Extras()
@@ -122,7 +124,7 @@ def pack_job(
     rest = b""
     if extras != NO_EXTRAS:
         env = None if extras.env is None else dict(extras.env)
-        rest = wire.encode((tuple(extras.files), env, extras.seed, extras.call, extras.role))
+        rest = wire.encode((tuple(extras.files), env, *extras[2:]))
     sizes = _JOB.size + len(source) + len(text) + len(rest), len(source), len(text)
     return _JOB.pack(*sizes, *limits) + source + text + rest
 

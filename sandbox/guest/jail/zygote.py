@@ -43,8 +43,9 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from ..run import dialogue, program
-from ..session import fork_server as fork_server
+from ..run import accounts, dialogue, ending, frames, furnishing, program, uncaught
+from ..session import family_init, fork_server, head
+from ..snapshot import template
 from . import confine, kernel, landlock, pages, protocol, rlimits, threads, wire
 from .report import Report
 
@@ -119,6 +120,9 @@ class Zygote:
             except Exception as error:
                 raise confine.ConfineError(f"preload {name}", error) from error
         self.program = program.Program(self.confinement.home, self.report)
+        if self.tier == "landlock":
+            accounts.know_oneself(lambda: os.path.dirname(self.program.path))
+        self._hide_frames()
         self._require_one_thread()
         # Before /proc is out of reach.
         address_bytes, data_bytes = _own_bytes()
@@ -266,6 +270,8 @@ class Zygote:
             if not select.select((jobs,), (), (), _IDLE_S)[0]:
                 self.program.rehearse()
             source, argv, limits, extras, more = _receive_job(jobs)
+            if extras.filename is not None:
+                self.program.rename(extras.filename)
             self.program.write(source)
             if extras is not protocol.NO_EXTRAS:
                 self.program.furnishing(extras, more)
@@ -317,6 +323,9 @@ class Zygote:
         """Pay now, once, what every child would pay again: its code is specialised by being run
         here (PEP 659), its look-ups are remembered; then keep the collector off these pages.
         """
+        kernel.unbuffer_stdio()
+        # What a module that is preloaded has left in one is no child's to write.
+        kernel.flush_stdio()
         job = protocol.pack_job(b"", (), protocol.JobLimits())
         for _ in range(REHEARSALS):
             self.confinement.rehearse()
@@ -333,8 +342,10 @@ class Zygote:
 
     def _become_python(self, path: list[str]) -> None:
         """Look like an interpreter started for a program: its paths, `exit` and `help`."""
+        import linecache
         import site
 
+        linecache.clearcache()  # from 3.13 on, of the text that this process was started with
         site.setquit()
         site.setcopyright()
         site.sethelper()
@@ -343,6 +354,19 @@ class Zygote:
         del os.environ["LD_BIND_NOW"]
         sys.flags  # noqa: B018  (touched here, not in every child)
         sys.dont_write_bytecode = True
+
+    def _hide_frames(self) -> None:
+        """Keep what stands below a program, in this process and those that it forks, from it."""
+        family, snapshot, server = family_init.FamilyInit, template.Template, fork_server
+        frames.hide(
+            *(main, self.serve, self._serve_one, self._be_prewarmed, self.forked),
+            *(program, ending, uncaught, furnishing, accounts, head),
+            # Not a test's stand-in: by its frame is told whose an exception is.
+            *(dialogue.Test.before, dialogue.Test.after, dialogue.serve),
+            *(server.serve, server._serve, server._live),
+            *(server._be_family_init, family.serve, family._obey, family._fork_first),
+            *(server._be_template, snapshot.set_up, snapshot.serve, snapshot._be_zygote),
+        )
 
     def _require_one_thread(self) -> None:
         """A fork copies one thread; a library that started others would hang in a child."""

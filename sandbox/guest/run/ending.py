@@ -17,6 +17,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from ..jail import kernel
 from . import uncaught
 
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
@@ -59,7 +60,16 @@ def finish(exit_code: int, release: Callable[[], list[types.ModuleType]], *, fro
                 stream.flush()
             except BaseException:
                 exit_code = exit_code or 120
+    flush_stdio()
     return exit_code
+
+
+def flush_stdio() -> None:
+    """Flush the files that C code has open, unless a thread that is still there may be at work on
+    one, and hold its lock for as long as it likes.
+    """
+    if not _thread._count():
+        kernel.flush_stdio()
 
 
 def _settle(release: Callable[[], list[types.ModuleType]], frozen: bool) -> None:

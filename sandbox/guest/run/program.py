@@ -85,7 +85,7 @@ class Program:
 
     def move(self, old: str, new: str) -> None:
         """Know that what was in the folder `old` is in the folder `new` now."""
-        self.path = moved(self.path, old, new)
+        self._know_path(moved(self.path, old, new))
         sys.path[:] = [moved(each, old, new) for each in sys.path]
         for name, text in os.environ.items():
             if text != moved(text, old, new):
@@ -93,6 +93,16 @@ class Program:
         tempfile: Any = sys.modules.get("tempfile")
         if tempfile is not None and tempfile.tempdir:
             tempfile.tempdir = moved(tempfile.tempdir, old, new)
+
+    def rename(self, name: str) -> None:
+        """Have the program's file be called `name`."""
+        self._know_path(os.path.join(os.path.dirname(self.path), name))
+
+    def _know_path(self, path: str) -> None:
+        self.path = path
+        names = self.main.__dict__
+        names["__file__"] = path
+        names["__loader__"] = importlib.machinery.SourceFileLoader("__main__", path)
 
     def prepare(self) -> None:
         """In the child, before its job is known: Python's handler of Ctrl-C, its own randomness, a
@@ -146,8 +156,9 @@ class Program:
         self.limits = limits
         if limits.recursion >= 0:
             sys.setrecursionlimit(limits.recursion)
-        sys.argv = [PROGRAM_FILE, *argv]
-        sys.orig_argv = ["python", PROGRAM_FILE, *argv]
+        name = os.path.basename(self.path)
+        sys.argv = [name, *argv]
+        sys.orig_argv = ["python", name, *argv]
         namespace = self.main.__dict__
         first: Callable[[], object] | None = None
         then: Callable[[], object] | None = None

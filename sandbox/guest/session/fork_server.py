@@ -42,6 +42,9 @@ def _serve(
 ) -> NoReturn:
     poll = select.poll()
     poll.register(control, select.POLLIN)
+    wake = -1 if confinement.has_namespaces else _wake_for_strays()
+    if wake >= 0:
+        poll.register(wake, select.POLLIN)
     family_inits: dict[int, int] = {}  # pidfd: pid
     while True:
         for fd, _ in poll.poll():
@@ -49,8 +52,10 @@ def _serve(
                 poll.unregister(fd)
                 os.waitpid(family_inits.pop(fd), 0)
                 os.close(fd)
-                if not confinement.has_namespaces:
-                    _end_all_but(family_inits.values())
+                continue
+            if fd == wake:
+                os.read(wake, 4096)
+                _end_all_but(family_inits.values())
                 continue
             data, fds, _, _ = socket.recv_fds(control, protocol.MAX_MESSAGE, 2)
             if not data:
@@ -58,7 +63,7 @@ def _serve(
             pid = _fork(confinement)
             if pid == 0:
                 control.close()
-                for other in family_inits:
+                for other in (*family_inits, *(() if wake < 0 else (wake,))):
                     os.close(other)
                 served = socket.socket(fileno=fds[0])
                 if len(fds) > 1:
@@ -71,6 +76,16 @@ def _serve(
             family_inits[pidfd] = pid
             poll.register(pidfd, select.POLLIN)
             socket.send_fds(control, [wire.encode(("forked",))], [pidfd])
+
+
+def _wake_for_strays() -> int:
+    """Return a descriptor that is readable when a child has ended: also one that was inherited, as
+    the run of a template's zygote is that is killed, of which nothing else tells.
+    """
+    wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(woken)
+    return wake
 
 
 def _end_all_but(own: Collection[int]) -> None:
@@ -94,6 +109,10 @@ def _fork(confinement: Confinement) -> int:
 def _live(control: socket.socket, be: Callable[..., NoReturn], *arguments: Any) -> NoReturn:
     try:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        woken = signal.set_wakeup_fd(-1)
+        if woken >= 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(woken)
         be(*arguments)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the host has no more use for it

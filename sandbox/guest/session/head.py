@@ -39,7 +39,7 @@ from typing import Any, NoReturn
 from ..jail import capabilities, kernel, rlimits, threads, wire
 from ..jail.confine import Confinement
 from ..jail.protocol import JobLimits
-from ..run import furnishing, program, uncaught
+from ..run import ending, furnishing, program, uncaught
 from ..run.program import Program
 from . import open_files
 from .branching import (
@@ -254,6 +254,7 @@ class Head:
                 stream.flush()
             except BaseException:
                 pass
+        ending.flush_stdio()
         self._send(RESULT, wire.encode(outcome))
 
     def _execute(self, content: bytes, is_call: bool) -> wire.Value:

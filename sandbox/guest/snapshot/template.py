@@ -72,7 +72,7 @@ class Template:
 
     def set_up(self, source: bytes) -> None:
         """Run the set-up code; say how it ended. Leaves the process where it failed."""
-        os.setsid()  # the process group is what ends, here and by the host: without namespaces too
+        os.setpgid(0, 0)  # the group is what ends, here and by the host: without namespaces too
         text = source.decode("utf-8", "replace")
         linecache.cache[NAME] = (len(text), None, text.splitlines(True), NAME)
         before = _open_descriptors()

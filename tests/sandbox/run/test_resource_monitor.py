@@ -58,7 +58,8 @@ def test_memory_is_counted_beyond_the_zygotes(holder):
     holder.tell(f"memory {zygote + (150 << 20)}")
     reason, detail = looking.check()
     assert reason is ExitReason.MEMORY
-    assert str(100 << 20) in detail
+    assert detail.startswith("it held 1"), detail
+    assert detail.endswith(" MiB of memory, over the limit of 100 MiB (Limits.memory_bytes)")
 
 
 def test_threads_over_the_limit_are_denied(holder):
@@ -69,7 +70,52 @@ def test_threads_over_the_limit_are_denied(holder):
     holder.tell("threads 2")
     assert looking.check() is None
     holder.tell("threads 1")
-    assert looking.check()[0] is ExitReason.DENIED
+    reason, detail = looking.check()
+    assert reason is ExitReason.DENIED
+    assert detail == "it ran 4 threads at once, over the limit of 3 (Limits.threads)"
+
+
+class Tree:
+    """Processes of a run, as if they had been found."""
+
+    def pids(self):
+        return list(range(7))
+
+    def threads(self, pids):
+        return 9
+
+    def held_bytes(self, pids):
+        return (64 << 20) + 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "detail"),
+    [
+        ({"processes": 2}, "it ran 7 processes at once, over the limit of 2 (Limits.processes)"),
+        (
+            {"processes": 8, "threads": 1},
+            "it ran 9 threads in all its processes, over the limit of 8 "
+            "(Limits.processes + Limits.threads - 1)",
+        ),
+        (
+            {"processes": 8, "memory_bytes": 64 << 20},
+            "it held 67108865 bytes of memory, over the limit of 67108864 bytes "
+            "(Limits.memory_bytes)",
+        ),
+    ],
+)
+def test_several_processes_over_a_limit(limits, detail):
+    """The detail is a sentence: how much there was, the limit, and its name."""
+    looking = ResourceMonitor(
+        1,
+        1,
+        Limits(**limits),
+        memory="memory_bytes" in limits,
+        threads=True,
+        scratch=None,
+        process_tree=Tree(),
+    )
+    assert looking.check()[1] == detail
 
 
 def test_a_process_that_has_gone_breaks_nothing(holder):
@@ -90,7 +136,7 @@ def test_bytes_on_disk_are_counted_as_blocks(tmp_path):
     (tmp_path / "inner" / "real").write_bytes(os.urandom(2 << 20))
     reason, detail = looking.check()
     assert reason is ExitReason.DENIED
-    assert str(1 << 20) in detail
+    assert detail == "its files take more than 1 MiB (Limits.disk_bytes)"
 
 
 def test_files_of_every_kind_are_counted(tmp_path):
@@ -102,7 +148,9 @@ def test_files_of_every_kind_are_counted(tmp_path):
     assert looking.check() is None
     for number in range(40):
         os.mkfifo(tmp_path / f"pipe-{number}")
-    assert looking.check()[0] is ExitReason.DENIED
+    reason, detail = looking.check()
+    assert reason is ExitReason.DENIED
+    assert detail == "it made more files than the limit of 100 (Limits.files)"
 
 
 def test_links_are_not_followed(tmp_path):
