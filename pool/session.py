@@ -348,7 +348,8 @@ class Session:
                 self.held.past.popleft().close()
             return result
         if call.survived or result.reason is ExitReason.INTERNAL:  # what it said made no sense
-            result = dataclasses.replace(result, reason=ExitReason.DENIED)
+            detail = "its process answered, and was not at rest, or with what is no result"
+            result = dataclasses.replace(result, reason=ExitReason.DENIED, detail=detail)
         if checkpoint is None:
             self.held.drop(
                 f"its last call ended with {result.reason}, and no earlier state was kept"

@@ -41,6 +41,10 @@ class Result:
     rolled_back: the session is as it was before this call, which a limit or a signal ended.
     returned: what a called function returned, in our own encoding (see `Pool.function`).
     detail: an explanation for people, where there is something to explain; else "".
+    not_offered: the installed distribution for want of which the program failed, as the pool does
+        not offer it; by the program's own word, or None.
+    refused_calls: how often each system call was refused, by name, where that is watched
+        (`Pool(explain=True)`).
     """
 
     reason: ExitReason
@@ -65,6 +69,8 @@ class Result:
     returned: bytes | None = dataclasses.field(default=None, repr=False)
     value: str | None = None
     rolled_back: bool = False
+    not_offered: str | None = None
+    refused_calls: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def internal(cls, detail: str, *, tier: str, queue_s: float, id: str | None = None) -> "Result":
@@ -154,4 +160,6 @@ class Result:
             "layers": dict(self.layers),
             "infra_error": self.infra_error,
             "detail": self.detail,
+            "not_offered": self.not_offered,
+            "refused_calls": dict(self.refused_calls),
         }

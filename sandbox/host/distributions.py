@@ -3,7 +3,9 @@
 Imported only where packages are asked for: to read metadata takes modules that cost 50 ms.
 """
 
+import functools
 import os
+import re
 from collections.abc import Iterable
 from importlib import metadata
 
@@ -37,13 +39,19 @@ def find_packages(names: Iterable[str], interpreter: Interpreter) -> tuple[Packa
     )
 
 
-def provider_of(module: str, interpreter: Interpreter) -> str | None:
-    """Return the distribution of `interpreter` that a top-level module belongs to, if any does."""
-    for distribution in metadata.distributions(path=list(interpreter.sites)):
-        site = os.path.realpath(str(distribution.locate_file("")))
-        modules = {entry.partition("/")[0].partition(".")[0] for entry in _own(distribution)}
-        name = distribution.metadata["Name"]
-        if module in modules and name and os.path.exists(site):
+@functools.lru_cache(maxsize=256)
+def provider_of(module: str, sites: tuple[str, ...]) -> str | None:
+    """Return the name of the distribution in `sites` that a top-level module belongs to, if any
+    does. Nothing is imported; an answer is remembered.
+    """
+    listed = re.compile(rf"^{re.escape(module)}(?:/|\.(?:py|[\w.-]*so),)", re.MULTILINE)
+    for distribution in metadata.distributions(path=list(sites)):
+        record = distribution.read_text("RECORD")
+        if record is not None:
+            found = listed.search(record) is not None
+        else:
+            found = module in {entry.partition(".")[0] for entry in _own(distribution)}
+        if found and (name := distribution.metadata["Name"]):
             return str(name)
     return None
 

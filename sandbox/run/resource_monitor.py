@@ -6,6 +6,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
+from ..details import held_too_much, too_many
 from ..guest.jail.confine import SPARE_INODES
 from ..limits import Limits
 from ..reasons import ExitReason
@@ -72,15 +73,16 @@ class ResourceMonitor:
         pids = process_tree.pids()
         most = self._limits.processes
         if most is not None and len(pids) > most:
-            return ExitReason.DENIED, f"ran {len(pids)} of {most} processes"
+            return ExitReason.DENIED, too_many(len(pids), "processes", "processes", most)
         if self._memory_bytes is not None:
             used = process_tree.held_bytes(pids)
             if used > self._memory_bytes:
-                return ExitReason.MEMORY, f"held {used} of {self._memory_bytes} bytes"
+                return ExitReason.MEMORY, held_too_much(used, self._memory_bytes)
         if self._threads is not None and self._limits.tasks is not None:
             threads = process_tree.threads(pids)
             if threads > self._limits.tasks:
-                return ExitReason.DENIED, f"ran {threads} threads of {self._limits.tasks} in all"
+                what = "processes and threads"
+                return ExitReason.DENIED, too_many(threads, what, "threads", self._limits.tasks)
         return None
 
     def _check_process(self) -> tuple[ExitReason, str] | None:
@@ -97,11 +99,11 @@ class ResourceMonitor:
         if self._memory_bytes is not None:
             used = _resident_bytes(self._process) - self._base
             if used > self._memory_bytes:
-                return ExitReason.MEMORY, f"held {used} of {self._memory_bytes} bytes"
+                return ExitReason.MEMORY, held_too_much(used, self._memory_bytes)
         if self._threads is not None:
             threads = self._process.num_threads()
             if threads > self._threads:
-                return ExitReason.DENIED, f"ran {threads} of {self._threads} threads"
+                return ExitReason.DENIED, too_many(threads, "threads", "threads", self._threads)
         return None
 
     def _check_scratch(self) -> tuple[ExitReason, str] | None:
@@ -153,15 +155,18 @@ def _look_through(top: str, limits: Limits, spare_bytes: int) -> str | None:
                 if stat.S_ISDIR(status.st_mode):
                     _enter(name, folder, open_)
             except PermissionError:
-                return "made a folder that can't be looked into"
+                return "made a folder that can't be looked into, where its files must be counted"
             except OSError:
                 continue
             if len(open_) > MAX_DEPTH:
-                return f"nested folders deeper than {MAX_DEPTH}"
+                return f"nested folders deeper than {MAX_DEPTH}, where its files must be counted"
             if limits.disk_bytes is not None and size > limits.disk_bytes + spare_bytes:
-                return f"wrote over {limits.disk_bytes} bytes of files"
+                return (
+                    f"wrote more than {limits.disk_bytes} bytes of files (Limits.disk_bytes): "
+                    "allow more"
+                )
             if limits.files is not None and files > limits.files + SPARE_INODES:
-                return f"made over {limits.files} files"
+                return f"made more than {limits.files} files (Limits.files): allow more"
     finally:
         for folder, _ in open_:
             os.close(folder)

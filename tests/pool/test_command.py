@@ -312,7 +312,7 @@ def test_a_missing_package_that_is_installed_is_hinted_at(program):
     done = pool("run", path)
     assert done.returncode == 1
     last = done.stderr.decode().strip().splitlines()[-1]
-    assert last.startswith("pool: 'numpy' is installed here") and "--with numpy" in last
+    assert last.startswith("pool: numpy is installed here") and "--with numpy" in last
     assert "--with numpy" in json.loads(pool("run", "--json", path).stdout)["detail"]
     done = pool("run", program("import surely_not_there"))
     assert b"pool:" not in done.stderr
