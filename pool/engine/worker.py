@@ -123,7 +123,8 @@ class Worker:
                 try:
                     self._serve()
                 except JailLost as lost:
-                    logger.info("a jail was lost and is replaced: %s", lost)
+                    if not self._closing.is_set():  # else it was the pool itself that ended it
+                        logger.info("a jail was lost and is replaced: %s", lost)
                     self._discard()
                     if not self._proven:
                         self._failed(str(lost))

@@ -24,7 +24,7 @@ _NO_NAMES = re.compile(
 )
 _NOT_PERMITTED = re.compile(r"\[Errno 1\] Operation not permitted")
 _IN_SOCKET = re.compile(r'socket\.py", line|\bsocket\.socket\(')
-_IN_FORK = re.compile(r"\bfork(_exec|pty)?\(|\b_?(posix_)?spawn\w*\(|\bexecv\w*\(")
+_IN_FORK = re.compile(r"\b_?fork(_exec|pty)?\(|\b_?(posix_)?spawn\w*\(|\bexecv\w*\(")
 
 _LONGEST_LOOK = 4 << 10
 """Characters of a traceback's end that are looked at."""

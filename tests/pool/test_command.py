@@ -318,6 +318,19 @@ def test_a_missing_package_that_is_installed_is_hinted_at(program):
     assert b"pool:" not in done.stderr
 
 
+def test_refused_calls_are_listed_with_what_they_mean(program):
+    """By --explain, on stderr, behind the program's own words; and that there were none."""
+    path = program("import socket\ntry: socket.socket()\nexcept OSError: print('caught')")
+    done = pool("run", "--explain", path)
+    assert (done.returncode, done.stdout) == (0, b"caught\n")
+    assert done.stderr.decode() == "pool: socket was refused (1): there is no network in the jail\n"
+    assert json.loads(pool("run", "--explain", "--json", path).stdout)["refused_calls"] == {
+        "socket": 1
+    }
+    done = pool("run", "--explain", program("print(1)"))
+    assert (done.stdout, done.stderr) == (b"1\n", b"pool: no system call was refused\n")
+
+
 @pytest.mark.parametrize("offered", ["numpy", "numpy>=1", "pandas"])
 def test_a_missing_part_of_what_is_offered_is_no_reason_for_a_hint(program, offered):
     """The package is there already, by itself or for another: what is wanted of it is not."""
