@@ -18,28 +18,35 @@ SECRET = "s3cret"
 
 
 def test_the_hook_sees_every_result_in_a_workers_thread(tier):
-    """Runs, calls of functions and sessions, runs of snapshots, judged programs; before their
-    caller has them. A test beside a judged program is none of them.
+    """Runs, calls of functions, judged programs; before their caller has them. A test beside a judged
+    program is none of them.
     """
     seen = []
-    with Pool(
-        1, tier=tier, on_result=lambda each: seen.append((threading.get_ident(), each))
-    ) as pool:
+
+    def note(result):
+        seen.append((threading.get_ident(), result))
+
+    with Pool(1, tier=tier, on_result=note) as pool:
         result = pool.run("print(1)", id="a")
         assert seen[-1][1] is result and seen[-1][0] != threading.get_ident()
         pool.function("def f(): return 1", "f")()
         list(pool.map(["exit(3)", "1 / 0"]))
+        assert [str(each.reason) for _, each in seen] == ["ok", "ok", "exit", "exception"]
+        source = "def f(x): return x"
+        cases = [Stdio("", ""), Call("f", (1,), expected=1), Asserts("assert f(1) == 1", "f")]
+        assert pool.judge(source, cases).passed
+        assert len(seen) == 4 + 3
+
+
+def test_the_hook_sees_calls_of_sessions_and_runs_of_snapshots(tier):
+    """Whatever the state that they begin from."""
+    seen = []
+    with Pool(1, tier=tier, on_result=seen.append) as pool:
         with pool.session() as session:
             session.run("x = 1")
         with pool.snapshot("x = 1") as snapshot:
             snapshot.run("print(x)")
-        count = len(seen)
-        assert count == 6
-        source = "def f(x): return x"
-        cases = [Stdio("", ""), Call("f", (1,), expected=1), Asserts("assert f(1) == 1", "f")]
-        assert pool.judge(source, cases).passed
-        assert len(seen) == count + 3
-        assert [str(each.reason) for _, each in seen[:4]] == ["ok", "ok", "exit", "exception"]
+    assert [each.stdout for each in seen] == ["", "1\n"]
 
 
 @pytest.mark.parametrize("error", [OSError("no metrics"), SystemExit(3), KeyboardInterrupt()])
