@@ -17,6 +17,9 @@ _OF_SIGNALS = {
     signal.SIGSEGV: "a very deep recursion, or a fault in an extension module, as a rule",
 }
 
+_OWN = (ExitReason.OK, ExitReason.EXCEPTION, ExitReason.EXIT)
+"""The program's own doing: nothing is to be said."""
+
 
 def explain(
     decision: Decision, limits: Limits, *, output_of: str = "stdout", found: str = ""
@@ -24,7 +27,7 @@ def explain(
     """Return the sentence for an end, or "" where the program itself chose it. output_of: the
     stream that was too long; found: what is known already, which is then returned.
     """
-    if found:
+    if found or decision.reason in _OWN:
         return found
     match decision.reason:
         case ExitReason.WALL_TIMEOUT:
