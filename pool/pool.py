@@ -61,6 +61,11 @@ class Pool:
         many seconds without a call; session_memory_bytes: how much memory all of them together.
         None: without limit. Over a limit, the session goes that was used longest ago and is not in
         use; it answers `SessionLost` from then on.
+    on_result: called with the `Result` of every run, call and judged program, in a worker's thread,
+        before its caller has it: it should be quick, must not wait for the pool, and should not
+        hold it, as a pool that nobody closes is then never collected. What it raises is logged.
+    explain: watch which system calls are refused: `Result.refused_calls` counts them, and
+        `Result.detail` says what they mean. For finding out; not for sessions and snapshots.
 
     Raises `SetupError` where no jail starts here, `PolicyError` for what can't be had together,
     TypeError and ValueError for values that make no sense. When the constructor returns, one
@@ -86,6 +91,8 @@ class Pool:
         max_sessions: int | None = None,
         session_idle_s: float | None = None,
         session_memory_bytes: int | None = None,
+        on_result: Callable[[Result], object] | None = None,
+        explain: bool = False,
     ) -> None:
         size = usable_cpus() if size is None else size
         require_count("size", size, 1, 4096)
@@ -94,6 +101,10 @@ class Pool:
         limits = Limits() if limits is None else limits
         if not isinstance(limits, Limits):
             raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
+        if on_result is not None and not callable(on_result):
+            raise TypeError(f"on_result must be callable or None, not {on_result!r:.80}")
+        if not isinstance(explain, bool):
+            raise TypeError(f"explain must be True or False, not {explain!r:.80}")
         policy = SessionPolicy(
             most=max_sessions, idle_s=session_idle_s, memory_bytes=session_memory_bytes
         )
@@ -103,6 +114,7 @@ class Pool:
             names_of("packages", packages),
             names_of("preload", preload),
             os.fspath(python) if isinstance(python, os.PathLike) else python,
+            explain,
         )
         runtime = Runtime()
         try:
@@ -119,7 +131,7 @@ class Pool:
         self.limits = limits
         self.tier = probed.plan.tier
         try:
-            self.engine = Engine(probed, runtime, limits, size, max_queue)
+            self.engine = Engine(probed, runtime, limits, size, max_queue, on_result)
         except BaseException:
             probed.jail.close()
             raise
@@ -540,13 +552,6 @@ class Pool:
             session_bytes=self._sessions.bytes(),
             sessions_evicted=self._sessions.evicted,
         )
-
-    def on_ended(self, call: Callable[[Result], None]) -> None:
-        """Have `call` called with the result of every run, in the thread that has it, from now on;
-        in place of what was called so far. What it raises is logged. It should not know the pool,
-        which would never be collected then.
-        """
-        self.engine.counters.on_ended = call
 
     def close(self) -> None:
         """End everything: waiting runs resolve with `PoolClosed`, running ones as `cancelled`.

@@ -1,5 +1,6 @@
 """What a session holds: its states, and the family that they are of."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from .mailbox import Mailbox
 if TYPE_CHECKING:  # what only sessions need is not imported by those who run programs
     from ..sandbox.session.family import Family
     from ..sandbox.session.state import State
+
+logger = logging.getLogger(__name__)
 
 
 class Checkpoint(NamedTuple):
@@ -43,6 +46,7 @@ class SessionProcesses:
         self.calls = 0  # that the head has in it
         self.why_lost = ""
         self.used_at = time.monotonic()
+        logger.debug("session %x made: process %d", id(self), head.pid)
 
     def idle_s(self) -> float:
         """Seconds since the last call; 0 while one is made."""
@@ -93,5 +97,6 @@ class SessionProcesses:
         self.past.clear()
         self.head = None
         self.why_lost = why
+        logger.debug("session %x has ended: %r", id(self), why)  # some of it may be its program's
         self.family.unuse()
         self._on_drop(self)

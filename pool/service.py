@@ -62,6 +62,7 @@ class PythonExecutorService:
         if timeout is not None and isinstance(limits, Limits):
             require_limit("timeout", timeout)
             limits = limits.replace(wall_s=timeout)
+        self._metrics = Metrics()
         self.pool = Pool(
             pool_size,
             limits=limits,
@@ -74,10 +75,10 @@ class PythonExecutorService:
             max_sessions=max_sessions,
             session_idle_s=session_idle_s,
             session_memory_bytes=session_memory_bytes,
+            on_result=self._metrics.ended,
         )
         # What the pool calls must not know it, or it would never be freed.
-        self._metrics = Metrics(weakref.WeakMethod(self.pool.stats))
-        self.pool.on_ended(self._metrics.ended)
+        self._metrics.stats = weakref.WeakMethod(self.pool.stats)
         self.sessions = SessionIds(pool_size)
 
     def __repr__(self) -> str:
@@ -205,8 +206,12 @@ class PythonExecutorService:
     # ---- all of it
 
     def stats(self) -> dict[str, Any]:
-        """Return the pool's counters (`Stats`) and its times in buckets, as plain data."""
-        return dataclasses.asdict(self.pool.stats()) | self._metrics.to_dict()
+        """Return the pool's counters (`Stats`), as plain data."""
+        return dataclasses.asdict(self.pool.stats())
+
+    def metrics(self) -> str:
+        """Return them as Prometheus reads them (`Stats.prometheus`)."""
+        return self.pool.stats().prometheus()
 
     def cleanup(self) -> None:
         """End everything: the sessions, and all processes. Idempotent."""

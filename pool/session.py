@@ -413,7 +413,8 @@ class Session:
             self._trim(head)
             return _explained(result, why_not and f"no checkpoint was made: {why_not}")
         if call.survived or result.reason is ExitReason.INTERNAL:  # what it said made no sense
-            result = dataclasses.replace(result, reason=ExitReason.DENIED)
+            detail = "its process answered, and was not at rest, or with what is no result"
+            result = dataclasses.replace(result, reason=ExitReason.DENIED, detail=detail)
         if not past:
             self.held.drop(
                 f"its last call ended with {result.reason}, and no earlier state was kept"

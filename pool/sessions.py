@@ -151,6 +151,7 @@ class Sessions:
     def _evict(self, processes: SessionProcesses, why: str) -> bool:
         gone = processes.evict(f"it was evicted: {why}")
         if gone:
+            logger.debug("session %x was evicted: %s", id(processes), why)
             with self._lock:
                 self.evicted += 1
         return gone

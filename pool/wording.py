@@ -6,6 +6,9 @@ import unicodedata
 from ..sandbox.reasons import ExitReason
 from ..sandbox.result import Result
 
+UNTOLD = (ExitReason.DENIED, ExitReason.INTERNAL)
+"""Reasons that say too little by themselves."""
+
 _HARMLESS = re.compile(r"[\n\t -~]*")
 
 
@@ -17,7 +20,7 @@ def ending(result: Result) -> str:
     'internal error, not the program (no worker)'
     """
     text = ending_of(result.reason, result.wall_s, result.cpu_s, result.signal)
-    return f"{text} ({result.detail})" if result.detail else text
+    return f"{text} ({result.detail})" if result.reason in UNTOLD else text
 
 
 def ending_of(reason: str, wall_s: float, cpu_s: float | None, signal: int | None) -> str:
@@ -32,6 +35,18 @@ def ending_of(reason: str, wall_s: float, cpu_s: float | None, signal: int | Non
         ExitReason.SIGNAL: f"died of signal {signal}",
         ExitReason.INTERNAL: "internal error, not the program",
     }.get(ExitReason(reason), str(reason))
+
+
+def lacking(count: int, total: int, name: str, way_out: str) -> str:
+    """Say how many programs failed for want of a package that is installed and not offered.
+
+    >>> lacking(64, 64, "numpy", "packages=('numpy',)")
+    "64 of 64 programs import numpy, which this pool does not offer: packages=('numpy',)"
+    """
+    return (
+        f"{count} of {counted(total, 'program')} "
+        f"{'imports' if count == 1 else 'import'} {name}, which this pool does not offer: {way_out}"
+    )
 
 
 def counted(number: int, what: str) -> str:

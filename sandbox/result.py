@@ -43,6 +43,10 @@ class Result:
         signal ended it; 0 where it has kept what it did.
     returned: what a called function returned, in our own encoding (see `Pool.function`).
     detail: an explanation for people, where there is something to explain; else "".
+    not_offered: the installed distribution for want of which the program failed, as the pool does
+        not offer it; by the program's own word, or None.
+    refused_calls: how often each system call was refused, by name, where that is watched
+        (`Pool(explain=True)`).
     """
 
     reason: ExitReason
@@ -68,6 +72,8 @@ class Result:
     value: str | None = None
     checkpointed: bool = False
     rolled_back: int = 0
+    not_offered: str | None = None
+    refused_calls: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def internal(cls, detail: str, *, tier: str, queue_s: float, id: str | None = None) -> "Result":
@@ -158,4 +164,6 @@ class Result:
             "layers": dict(self.layers),
             "infra_error": self.infra_error,
             "detail": self.detail,
+            "not_offered": self.not_offered,
+            "refused_calls": dict(self.refused_calls),
         }

@@ -62,6 +62,7 @@ class CodeReward(Transform):
             "recursion_limit": recursion_limit,
             "all_or_nothing": all_or_nothing,
         }
+        self._said: set[str] = set()
         self._given = pool
         self._own = PerProcess(self._make_pool, Pool.close)
 
@@ -74,6 +75,7 @@ class CodeReward(Transform):
             cases=lambda row, code: cases_from_value(row["cases"], code),
             **self._options,
         )
+        judge.said = self._said
         rewards: list[float | None] = judge(None, texts, cases=cases)
         return rewards
 

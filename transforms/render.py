@@ -34,9 +34,9 @@ def render_result(
         end are shown, with the number of characters left out between them.
     show_value: add the repr of a trailing expression, of a session's call, to its output.
 
-    A run that failed shows its standard error, how it ended where that doesn't say so, and its
-    standard output, if there was any. Control and format characters are written as escapes. Of a
-    failure of ours nothing is told but that it was one.
+    A run that failed shows its standard error, how it ended where that doesn't say so (or which
+    package is not available), and its standard output, if there was any. Control and format
+    characters are written as escapes. Of a failure of ours nothing is told but that it was one.
 
     >>> render_result({"success": True, "stdout": "42\\n", "stderr": ""})
     'Code block 1 executed successfully:\\n42\\n'
@@ -116,6 +116,9 @@ def _complaint(run: Mapping[str, Any]) -> str:
     """Standard error, and how the run ended where that is not told by a traceback."""
     stderr: str = run["stderr"]
     reason = run.get("reason")
+    missing = run.get("not_offered")
+    if missing is not None:
+        return f"{stderr}{_line_break(stderr)}[the package {missing} is not available]\n"
     if reason is None or reason in _TOLD_BY_STDERR:
         return stderr
     if reason == ExitReason.EXIT:
@@ -127,5 +130,9 @@ def _complaint(run: Mapping[str, Any]) -> str:
         end += "; the session is as it was before"
     elif undone:
         end += f"; the last {undone} calls, this one included, are undone"
-    separator = "" if stderr.endswith("\n") or not stderr else "\n"
-    return f"{stderr}{separator}[{end}]\n"
+    return f"{stderr}{_line_break(stderr)}[{end}]\n"
+
+
+def _line_break(text: str) -> str:
+    """What is wanted between a text and a line of ours."""
+    return "" if text.endswith("\n") or not text else "\n"

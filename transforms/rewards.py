@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from ..pool import Pool, Verdict
 from ..pool.awaited import in_own_thread
 from ..pool.judge import Case
 from ..pool.judge.plan import RECURSION_LIMIT
+from ..pool.wording import lacking
 from ..sandbox import Limits
 from .cases import FUNCTION_IMPORTS, cases_from_row, with_imports
 from .extract import extract_code
@@ -54,6 +56,9 @@ class CodeRewardFunction:
     Logs to the trainer: the metrics `code/passed`, `code/no_code`, `code/inconclusive` (shares of
     the batch), and the column `code_verdict`.
 
+    One warning names a package that is installed, and for want of which programs fail, as the pool
+    does not offer it.
+
     A row whose cases make no sense raises ValueError or TypeError, with its number, before anything
     is run.
     """
@@ -86,6 +91,7 @@ class CodeRewardFunction:
         self._all_or_nothing = all_or_nothing
         self._stop = stop_at_first_failure
         self._function_imports = function_imports
+        self.said: set[str] = set()  # the packages that were warned of
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._pool!r}>"
@@ -113,6 +119,7 @@ class CodeRewardFunction:
         )
         found = dict(zip(wanted, verdicts, strict=True))
         _log(codes, found, columns)
+        warn_of_packages(verdicts, self.said)
         return [
             None if planned[number] is None else self._reward(found.get(number))
             for number in range(len(codes))
@@ -186,6 +193,17 @@ def answer_text(completion: Any) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(part["text"] for part in content if part.get("type") == "text")
+
+
+def warn_of_packages(verdicts: Sequence[Verdict], said: set[str]) -> None:
+    """Warn of packages for want of which programs fail, as the pool does not offer them: a batch of
+    zeros for that must not go unseen. said: those that were named before, which are not again.
+    """
+    counts = Counter(name for verdict in verdicts for name in verdict.not_offered)
+    for name, count in counts.items():
+        if name not in said:
+            said.add(name)
+            logger.warning("%s", lacking(count, len(verdicts), name, f"packages=({name!r},)"))
 
 
 def _is_spoilt(environment: object) -> bool:

@@ -34,7 +34,7 @@ from ..pool.judge.plan import RECURSION_LIMIT
 from ..pool.program import limits_from_dict
 from ..sandbox import Limits
 from .cases import FUNCTION_IMPORTS, MODULES, cases_from_ground_truth, with_imports
-from .rewards import Extract, last_block
+from .rewards import Extract, last_block, warn_of_packages
 
 
 class Inconclusive(PoolError):
@@ -85,6 +85,7 @@ class Scorer:
         self._on_inconclusive = on_inconclusive
         self._lock = threading.Lock()  # guards _own
         self._own: Pool | None = None
+        self._said: set[str] = set()
         os.register_at_fork(after_in_child=functools.partial(_start_anew, weakref.ref(self)))
 
     def __call__(
@@ -122,6 +123,7 @@ class Scorer:
         again = {number: items[number] for number, it in verdicts.items() if not it.conclusive}
         if again:
             verdicts.update(self._judge(again))
+        warn_of_packages(list(verdicts.values()), self._said)
         return [self._score(verdicts.get(number)) for number in range(len(solution_strs))]
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from ..program import Program
 from ..wording import counted, escape
 from . import live, options
 from .ends import INTERRUPTED, Ended, printing
+from .hints import lacking
 from .lines import lines, open_source
 from .results import ResultsFile
 
@@ -260,6 +261,8 @@ class Batch:
             + ("; interrupted: the same command goes on from here" if self._stopping else ""),
             soft_wrap=True,
         )
+        for line in lacking(self._pool.stats().not_offered, total):
+            console.print(line, style="bold yellow", soft_wrap=True)
 
 
 def _program(line: bytes, number: str) -> Program:

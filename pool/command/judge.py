@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,8 +16,9 @@ from ..judge import Case, CaseResult, Verdict, case_from_dict
 from ..judge.humaneval import Problem, problems, read_samples
 from ..judge.plan import RECURSION_LIMIT
 from ..pool import Pool
-from . import options
+from . import live, options
 from .ends import OWN_FAILURE, Ended, printing
+from .hints import lacking
 from .lines import numbered_lines
 from .sizes import parse_recursion_limit
 from .verdicts import report, show
@@ -92,7 +94,10 @@ def judge(
             stop_at_first_failure=stop,
         )
     names = [name for name, _, _ in judged]
+    lacked = Counter(name for verdict in verdicts for name in verdict.not_offered)
     with printing():
+        for line in lacking(lacked, len(verdicts)):
+            live.notice(line)
         if as_json:
             print(report(names, verdicts, by_problem=humaneval))
         else:

@@ -70,7 +70,7 @@ class Jails:
     tier: str
     require: str | None
 
-    def pool(self, workers: int | None, limits: Limits | None) -> Pool:
+    def pool(self, workers: int | None, limits: Limits | None, *, explain: bool = False) -> Pool:
         """Return the pool that is asked for; None: what `Pool` has by itself."""
         return Pool(
             workers,
@@ -80,6 +80,7 @@ class Jails:
             python=self.python,
             tier=self.tier,
             require=self.require,
+            explain=explain,
         )
 
 

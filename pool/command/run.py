@@ -6,12 +6,14 @@ import os
 
 import click
 
+from ...sandbox.jail import refused
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
 from ..engine.task import RunFuture
 from ..program import Program
 from . import files, live, options
 from .ends import INTERRUPTED, OWN_FAILURE, Ended, Interrupted, printing
+from .hints import missing_package
 from .sizes import parse_environment, parse_recursion_limit
 
 HELP = """Run an untrusted program in a fresh, confined process.
@@ -82,6 +84,7 @@ _EXIT_CODES = {
     help="How deep calls may go; 'none': Python's own 1000.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result as one JSON object.")
+@click.option("--explain", is_flag=True, help="Say which system calls were refused, and why.")
 @options.of_jails
 def run(
     file: str,
@@ -98,6 +101,7 @@ def run(
     seed: int | None,
     recursion_limit: str,
     as_json: bool,
+    explain: bool,
     jails: options.Jails,
 ) -> None:
     if file == "-" and stdin == "-":
@@ -121,14 +125,10 @@ def run(
         filename=None if file == "-" else os.path.basename(file),
     )
     shown = None if as_json else live.Live()
-    pool = jails.pool(1, limits)
+    pool = jails.pool(1, limits, explain=explain)
     with pool, printing():
         result = _result(pool.submit(program, on_output=shown))
-    hint = None
-    if result.exception is not None:
-        from .hints import missing_package  # reads metadata, for which it imports a lot
-
-        hint = missing_package(result, jails.python, jails.packages)
+    hint = missing_package(result)
     unwritten: OSError | None = None
     if out is not None:
         try:
@@ -138,11 +138,14 @@ def run(
             unwritten = error
     with printing():
         if shown is None:
-            print(json.dumps({**result.to_dict(), "detail": result.detail or hint or ""}))
+            print(json.dumps({**result.to_dict(), "detail": hint or result.detail}))
         else:
             shown.end(result)
             if hint:
                 live.notice(hint)
+            if explain:
+                for line in refused.lines(result.refused_calls) or ["no system call was refused"]:
+                    live.notice(line)
     if unwritten is not None:
         raise unwritten
     raise Ended(exit_code(result))

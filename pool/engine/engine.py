@@ -38,18 +38,25 @@ class Engine:
 
     limits: what jobs are held to as a rule; jails are prewarmed for these. ground: a plan that
     works here, and its first jail, both of which it owns from now on. runtime: the folder of all.
+    on_result: called with every program's result.
     Raises `SetupError` where the threads or descriptors that it needs are not to be had; all is
     given back then. It belongs to the process that made it: in a fork it answers `PoolClosed`.
     """
 
     def __init__(
-        self, probed: Probed, runtime: Runtime, limits: Limits, size: int, max_queue: int | None
+        self,
+        probed: Probed,
+        runtime: Runtime,
+        limits: Limits,
+        size: int,
+        max_queue: int | None,
+        on_result: Callable[[Result], object] | None = None,
     ) -> None:
         self.limits = limits
         self.tier = probed.plan.tier
         self.ahead = _LOOK_AHEAD * size
         self.timer = Timer()
-        self.counters = Counters()
+        self.counters = Counters(on_result)
         self.plan = probed.plan
         self.jails = Jails(Zygotes(probed.plan), size, self.counters)
         self.closing = threading.Event()

@@ -6,6 +6,7 @@ it was lost, has it taken away. A worker keeps one of the pool's own for as long
 that a process is always prewarmed for its next run; a test's run, or a snapshot's, takes another.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -15,6 +16,8 @@ from ...sandbox.jail.plan import Plan
 from ...sandbox.run.run_jail import RunJail
 from ..errors import PoolClosed
 from .stats import Counters
+
+logger = logging.getLogger(__name__)
 
 
 class Source(Protocol):
@@ -103,6 +106,7 @@ class Jails:
             self._leased.pop(jail, None)
             counts = not self._closed
         if counts:
+            logger.debug("jail %d is taken away, and replaced when it is needed", jail.number)
             self._counters.was_replaced()
         jail.close()
 

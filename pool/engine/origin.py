@@ -1,6 +1,8 @@
 """Where the runs of a snapshot come from."""
 
+import logging
 import threading
+import time
 from collections.abc import Callable
 
 from ...sandbox.errors import PolicyError, SetupError
@@ -19,6 +21,8 @@ from ...sandbox.snapshot.template import (
 from ..errors import PoolError, ProgramError, SessionLost
 from .families import Families
 from .jails import Jails
+
+logger = logging.getLogger(__name__)
 
 
 class Origin:
@@ -49,6 +53,7 @@ class Origin:
 
     def _make(self) -> Template:
         descriptors.require()
+        began = time.monotonic()
         try:
             self.template = Template(self._families.fork_server(), self.setup, self._timeout_s)
         except SetupFailed as failed:
@@ -61,6 +66,9 @@ class Origin:
             raise PolicyError(f"what the set-up code made can't be shared: {refused}") from None
         except SetupTimeout as timeout:
             raise PoolError(f"timeout={self._timeout_s!r}: {timeout}") from None
+        process = self.template.process
+        said = (process.pid if process else 0, time.monotonic() - began)
+        logger.debug("a snapshot was made: process %d, in %.3f s", *said)
         return self.template
 
     @property

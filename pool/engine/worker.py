@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...sandbox.errors import SandboxError, SetupError
 from ...sandbox.guest.jail.protocol import Profile
+from ...sandbox.host.hints import with_hint
 from ...sandbox.jail.messages import JailLost
 from ...sandbox.jail.plan import Plan, profile_of
 from ...sandbox.limits import Limits
@@ -122,7 +123,8 @@ class Worker:
                 try:
                     self._serve()
                 except JailLost as lost:
-                    logger.info("a jail was lost and is replaced: %s", lost)
+                    if not self._closing.is_set():  # else it was the pool itself that ended it
+                        logger.info("a jail was lost and is replaced: %s", lost)
                     self._discard()
                     if not self._proven:
                         self._failed(str(lost))
@@ -216,9 +218,11 @@ class Worker:
             self._answer(task, self._internal(task, lost))
         else:
             lost = result.detail if run.jail_lost else None
-            if run.record is not None:
-                self._counters.ended(run.record.test)
-            self._answer(task, result, run.record)
+            record = run.record
+            if record is not None:
+                record = dataclasses.replace(record, test=with_hint(record.test, self._plan))
+                self._counters.ended(record.test, of_test=True)
+            self._answer(task, result, record)
         for jail in used:
             if jail is not own:
                 self._jails.give_back(jail) if lost is None else self._jails.discard(jail)
@@ -277,6 +281,7 @@ class Worker:
         test if that was `whose` run it was.
         """
         if task.attempts.again_after_loss():
+            logger.debug("run %s is tried again, as its jail was lost: %s", task.job.id, lost)
             self._counters.was_retried()
             self._queue.put_back(task)
             return
@@ -291,11 +296,13 @@ class Worker:
 
     def _retry_unstarted(self, task: Task, why: str) -> None:
         if task.attempts.again_unstarted():
+            logger.debug("run %s is tried again, as it did not start: %s", task.job.id, why)
             self._queue.put_back(task)
         else:
             self._answer(task, self._internal(task, f"could not be started: {why}"))
 
     def _answer(self, task: Task, result: Result, record: "Record | None" = None) -> None:
+        result = with_hint(result, self._plan)
         self._counters.ended(result)
         task.answer(result, record)
 

@@ -4,6 +4,7 @@ import dataclasses
 
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
+from ..wording import UNTOLD
 from .verdict import Outcome
 
 
@@ -31,7 +32,7 @@ def ending(result: Result) -> str:
     if result.exception is not None:
         said = f"{result.exception.type}: {result.exception.message}".rstrip(": ")
     if said and result.exit_code is not None:
-        return f"ended by {said}"
+        return f"ended by {said}" + (f" ({result.detail})" if result.not_offered else "")
     words = {
         ExitReason.OK: "left with status 0",
         ExitReason.EXIT: f"exited with status {result.exit_code}",
@@ -44,5 +45,5 @@ def ending(result: Result) -> str:
         ExitReason.CANCELLED: "was cancelled",
         ExitReason.INTERNAL: "was lost",
     }.get(result.reason, str(result.reason))
-    more = said or result.detail
+    more = said or (result.detail if result.reason in UNTOLD else "")
     return f"{words} ({more})" if more else words

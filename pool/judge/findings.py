@@ -39,6 +39,7 @@ def find(item: Item, index: int, result: Result, record: Record | None = None) -
         cpu_s=result.cpu_s,
         queue_s=result.queue_s,
         peak_memory_bytes=result.peak_memory_bytes,
+        not_offered=result.not_offered or (record.test.not_offered if record is not None else None),
     )
 
 
@@ -71,7 +72,8 @@ def _of_call(case: Call, result: Result) -> Finding:
         reason = "incomplete" if incomplete else str(result.reason)
         if result.ok and not incomplete:  # more than is worth reading, or no value at all
             return Finding(Outcome.FAIL, "wrong_value", f"{case.function} returned {error.message}")
-        return Finding(Outcome.FAIL, reason, f"{case.function} did not return: {error}")
+        hint = f" ({result.detail})" if result.not_offered else ""
+        return Finding(Outcome.FAIL, reason, f"{case.function} did not return: {error}{hint}")
     except PoolError as error:
         return Finding(Outcome.INFRA_ERROR, "internal", str(error))
     if case.checker is not None:

@@ -33,6 +33,8 @@ class CaseResult:
     score: 1 or 0, or what a checker gave.
     wall_s, cpu_s, peak_memory_bytes: of the program's process, by the host's clock and the kernel;
         None where nothing is known. queue_s: seconds spent waiting for a worker.
+    not_offered: the installed package for want of which the program or its test failed, or None
+        (`Result.not_offered`).
     """
 
     index: int
@@ -46,6 +48,7 @@ class CaseResult:
     cpu_s: float | None = None
     queue_s: float = 0.0
     peak_memory_bytes: int | None = None
+    not_offered: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -110,6 +113,11 @@ class Verdict:
             if case.outcome is Outcome.HARNESS_ERROR:
                 return f"case {case.index}: {case.detail}"
         return None
+
+    @property
+    def not_offered(self) -> frozenset[str]:
+        """The installed packages for want of which a case failed."""
+        return frozenset(case.not_offered for case in self.cases if case.not_offered is not None)
 
     @property
     def conclusive(self) -> bool:

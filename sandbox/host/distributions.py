@@ -3,6 +3,7 @@
 Imported only where packages are asked for: to read metadata takes modules that cost 50 ms.
 """
 
+import functools
 import os
 from collections.abc import Iterable
 from importlib import metadata
@@ -37,15 +38,32 @@ def find_packages(names: Iterable[str], interpreter: Interpreter) -> tuple[Packa
     )
 
 
-def provider_of(module: str, interpreter: Interpreter) -> str | None:
-    """Return the distribution of `interpreter` that a top-level module belongs to, if any does."""
-    for distribution in metadata.distributions(path=list(interpreter.sites)):
-        site = os.path.realpath(str(distribution.locate_file("")))
-        modules = {entry.partition("/")[0].partition(".")[0] for entry in _own(distribution)}
-        name = distribution.metadata["Name"]
-        if module in modules and name and os.path.exists(site):
-            return str(name)
-    return None
+def provider_of(module: str, sites: tuple[str, ...]) -> str | None:
+    """Return the name of the distribution in `sites` that a top-level module belongs to, if any
+    does. Nothing is imported; the sites are read once, so that no name, which may be a program's
+    invention, costs more than a look.
+    """
+    distribution = _providers(sites).get(module)
+    name = None if distribution is None else distribution.metadata["Name"]
+    return None if name is None else str(name)
+
+
+@functools.lru_cache(maxsize=8)
+def _providers(sites: tuple[str, ...]) -> dict[str, metadata.Distribution]:
+    """The distributions in `sites`, by their top-level modules; the first one on the path wins."""
+    found: dict[str, metadata.Distribution] = {}
+    for distribution in metadata.distributions(path=list(sites)):
+        record = distribution.read_text("RECORD")
+        if record is None:
+            tops = {name if tree else f"{name}," for name, tree in _own(distribution).items()}
+        else:  # a line for each file: its path, a comma, and more
+            tops = {line.partition("/")[0] for line in record.splitlines()}
+        for top in tops:
+            file, is_file, _ = top.partition(",")
+            name, _, suffix = file.partition(".")
+            if not suffix or (is_file and suffix.endswith(("py", "so"))):
+                found.setdefault(name, distribution)
+    return found
 
 
 _Tree = dict[str, "_Tree"]

@@ -44,6 +44,7 @@ class Requirements:
     packages: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     python: str | None = None
+    explain: bool = False
 
     def __post_init__(self) -> None:
         if self.tier not in ("auto", *TIERS):
@@ -52,6 +53,8 @@ class Requirements:
             raise PolicyError(f"require={self.require!r}: must be None, 'namespaces' or 'landlock'")
         if self.require and self.tier != "auto" and _weaker(self.tier, self.require):
             raise PolicyError(f"tier={self.tier!r} is weaker than require={self.require!r}")
+        if self.explain and self.tier == "none":
+            raise PolicyError('explain: tier="none" refuses no system call; use another tier')
         for name in ("packages", "preload"):
             value = getattr(self, name)
             if isinstance(value, str) or not all(isinstance(each, str) for each in value):
@@ -99,9 +102,7 @@ def probe_host(requirements: Requirements, limits: Limits, runtime: Runtime) -> 
     for tier in requirements.tiers():
         limits.require_fit(tier)
         try:
-            plan, jail = _settle_tier(
-                tier, interpreter, packages, requirements.preload, limits, runtime
-            )
+            plan, jail = _settle_tier(tier, interpreter, packages, requirements, limits, runtime)
         except SetupError as error:
             if _is_callers(error):
                 raise _explained(error) from None
@@ -126,13 +127,13 @@ def _settle_tier(
     tier: str,
     interpreter: Interpreter,
     packages: tuple[Packages, ...],
-    preload: tuple[str, ...],
+    requirements: Requirements,
     limits: Limits,
     runtime: Runtime,
 ) -> tuple[Plan, RunJail]:
     """Return the first plan of `tier` that works, and its jail; raise what the strongest met."""
     first: SetupError | None = None
-    for plan in _plans(tier, interpreter, packages, preload, runtime):
+    for plan in _plans(tier, interpreter, packages, requirements, runtime):
         try:
             return _start_shown(plan, limits)
         except BaseException as error:
@@ -204,7 +205,7 @@ def _plans(
     tier: str,
     interpreter: Interpreter,
     packages: tuple[Packages, ...],
-    preload: tuple[str, ...],
+    requirements: Requirements,
     runtime: Runtime,
 ) -> Iterator[Plan]:
     """Yield plans for `tier`, the strongest first."""
@@ -241,12 +242,13 @@ def _plans(
             tier=tier,
             interpreter=interpreter,
             packages=packages,
-            preload=preload,
+            preload=requirements.preload,
             runtime=runtime,
             launcher=launcher,
             package_links=links,
             own_ids=own_ids,
             cgroup_parents=parents,
+            explain=requirements.explain,
         )
 
 

@@ -36,11 +36,13 @@ Starting, step by step; a `SetupError` names the step that failed:
 
 import contextlib
 import itertools
+import logging
 import os
 import signal
 import socket
 import subprocess
 import threading
+import time
 import weakref
 from collections import deque
 from typing import Any
@@ -53,6 +55,8 @@ from .launch import end, end_group
 from .messages import JailLost, close_all, credentials_pid, descriptors_in, quoted, understood
 from .pidfd import Pidfd
 from .plan import Plan
+
+logger = logging.getLogger(__name__)
 
 START_PATIENCE_S = 60.0
 """A jail that has not said hello by then never will; importing large packages takes seconds."""
@@ -131,6 +135,7 @@ class Jail:
 
     def _make(self) -> None:
         """Make the jail. Raises `SetupError` naming the step that failed; then nothing is left."""
+        began = time.monotonic()
         try:
             self._start()
         except JailLost as lost:
@@ -140,6 +145,10 @@ class Jail:
         except BaseException:
             self.close()
             raise
+        took_s = time.monotonic() - began
+        kind = type(self).__name__
+        said = (self.number, kind, self.plan.tier, self.zygote_pid, took_s)
+        logger.debug("jail %d started: %s, tier %s, process %d, in %.3f s", *said)
 
     def _start(self) -> None:
         ids = self._ids()
@@ -213,16 +222,22 @@ class Jail:
 
     def _configuration(self, where: layout.Layout) -> wire.Value:
         confined = self.plan.tier != "none"
+        explain = self.plan.explain and not self.families
         return {
             "tier": self.plan.tier,
             "scratch": where.scratch,
             "rules": where.rules + self._more_rules(),
             "families": self.families,
-            "filter": seccomp.build(self.plan.tier, session=self.families) if confined else b"",
+            "filter": (
+                seccomp.build(self.plan.tier, session=self.families, explain=explain)
+                if confined
+                else b""
+            ),
+            "explain": explain,
             # For zygotes that are forked from a template.
             "run_filter": seccomp.build(self.plan.tier) if confined and self.families else b"",
             "process_filter": (
-                seccomp.build(self.plan.tier, processes=True)
+                seccomp.build(self.plan.tier, processes=True, explain=explain)
                 if self.plan.tier == "namespaces"
                 else b""
             ),
@@ -317,6 +332,7 @@ class Jail:
             if self._closed:
                 return
             self._closed = True
+        logger.debug("jail %d is closed", self.number)
         if self._control is not None:
             self._control.close()
         if self._process is not None:

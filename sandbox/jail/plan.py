@@ -21,6 +21,7 @@ class Plan:
     own_ids: every worker gets a user id of its own on the host (needs root).
     cgroup_parents: where the workers' cgroups are made, or None.
     shown: processes of the jails let themselves be looked at, since /proc hides them otherwise.
+    explain: runs ask the host for every system call that is refused, so that it can be named.
     """
 
     tier: str
@@ -33,6 +34,7 @@ class Plan:
     own_ids: bool
     cgroup_parents: cgroups.Parents | None
     shown: bool = False
+    explain: bool = False
 
     @property
     def counts_tasks(self) -> bool:
@@ -65,6 +67,7 @@ def describe_layers(plan: Plan, landlock_abi: int, group: cgroups.Group | None) 
         files = system_calls = network = processes = "not held"
     else:
         system_calls = "seccomp, default deny"
+        system_calls += "; refusals of runs are watched" if plan.explain else ""
         landlock = f"Landlock ABI {landlock_abi}" if landlock_abi else "no Landlock"
     if plan.tier == "namespaces":
         files = f"a root of its own; {landlock}"

@@ -19,15 +19,23 @@ LAST_OLD = {"x86_64": 334, "aarch64": 294}
 
 _X32_BIT = 0x40000000
 _EPERM = 1
+_LEAVE, _REFUSED, _ASKED = 0x06, 0x00050000 | _EPERM, 0x7FC00000  # BPF_RET; ERRNO, USER_NOTIF
 _ENOSYS = 38
 
 
 @functools.cache
 def build(
-    tier: str, machine: str | None = None, *, session: bool = False, processes: bool = False
+    tier: str,
+    machine: str | None = None,
+    *,
+    session: bool = False,
+    processes: bool = False,
+    explain: bool = False,
 ) -> bytes:
     """Return the filter of `tier` as BPF instructions for `machine` (default: this one): for runs,
-    for sessions, or for runs that may have several processes.
+    for sessions, or for runs that may have several processes. explain: one that asks the host where
+    it would else answer EPERM, so that refused calls can be named; the host's answer is the same
+    (`run/refusals.py`).
 
     Foreign architectures, x32 among them, kill the process: no library falls back from there.
     `PID_MARK` stands wherever the process's own id belongs (see `guest/jail/syscall_filter.py`).
@@ -38,7 +46,9 @@ def build(
         raise SetupError("seccomp", f"no filter for {machine}; there is one for {list(_ARCHES)}")
     library = _libseccomp()
     try:
-        return _build(library, machine, syscalls.rules(tier, session=session, processes=processes))
+        rules = syscalls.rules(tier, session=session, processes=processes)
+        program = _build(library, machine, rules)
+        return _asking(program) if explain else program
     except OSError as error:
         # libseccomp asks the kernel which actions it has.
         raise SetupError(
@@ -69,6 +79,28 @@ def _build(library: Any, machine: str, rules: tuple[syscalls.Rule, ...]) -> byte
         file.seek(0)
         program = file.read()
     return _newer(arch, machine) + program
+
+
+def _asking(program: bytes) -> bytes:
+    """The same program, which asks where it refuses: no other instruction differs."""
+    refuse, ask = (struct.pack("<HBBI", _LEAVE, 0, 0, each) for each in (_REFUSED, _ASKED))
+    size = len(refuse)
+    instructions = (program[at : at + size] for at in range(0, len(program), size))
+    return b"".join(ask if each == refuse else each for each in instructions)
+
+
+def name_of(number: int) -> str:
+    """The name of a system call of this machine.
+
+    >>> name_of(1 << 20)
+    'number 1048576'
+    """
+    library = _libseccomp()
+    try:
+        name: bytes = library.resolve_syscall(library.Arch.NATIVE, number)
+        return name.decode()
+    except (ValueError, AttributeError):  # it knows none of that number
+        return f"number {number}"
 
 
 def _action(library: Any, action: int) -> int:

@@ -229,7 +229,7 @@ class Pair:
         if self._outer.reason is not None:
             let_go = False
         if let_go:  # which is a good end
-            result = dataclasses.replace(result, reason=ExitReason.OK)
+            result = dataclasses.replace(result, reason=ExitReason.OK, detail="")
         dialogue = self._dialogue
         self.record = Record(
             its,

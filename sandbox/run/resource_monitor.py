@@ -6,6 +6,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
+from ..details import held_too_much, size_of, too_many
 from ..guest.jail.confine import SPARE_INODES
 from ..limits import Limits
 from ..reasons import ExitReason
@@ -72,17 +73,16 @@ class ResourceMonitor:
         pids = process_tree.pids()
         most = self._limits.processes
         if most is not None and len(pids) > most:
-            return ExitReason.DENIED, _over(f"ran {len(pids)} processes at once", most, "processes")
+            return ExitReason.DENIED, too_many(len(pids), "processes", "processes", most)
         if self._memory_bytes is not None:
             used = process_tree.held_bytes(pids)
             if used > self._memory_bytes:
-                return ExitReason.MEMORY, _over_memory(used, self._memory_bytes)
+                return ExitReason.MEMORY, held_too_much(used, self._memory_bytes)
         if self._threads is not None and self._limits.tasks is not None:
             threads = process_tree.threads(pids)
             if threads > self._limits.tasks:
-                text = f"ran {threads} threads in all its processes"
-                where = "processes + Limits.threads - 1"
-                return ExitReason.DENIED, _over(text, self._limits.tasks, where)
+                what = "processes and threads"
+                return ExitReason.DENIED, too_many(threads, what, "threads", self._limits.tasks)
         return None
 
     def _check_process(self) -> tuple[ExitReason, str] | None:
@@ -99,12 +99,11 @@ class ResourceMonitor:
         if self._memory_bytes is not None:
             used = _resident_bytes(self._process) - self._base
             if used > self._memory_bytes:
-                return ExitReason.MEMORY, _over_memory(used, self._memory_bytes)
+                return ExitReason.MEMORY, held_too_much(used, self._memory_bytes)
         if self._threads is not None:
             threads = self._process.num_threads()
             if threads > self._threads:
-                text = f"ran {threads} threads at once"
-                return ExitReason.DENIED, _over(text, self._threads, "threads")
+                return ExitReason.DENIED, too_many(threads, "threads", "threads", self._threads)
         return None
 
     def _check_scratch(self) -> tuple[ExitReason, str] | None:
@@ -112,34 +111,6 @@ class ResourceMonitor:
             return None
         trouble = look_through(self._scratch, self._limits, self._spare_bytes)
         return (ExitReason.DENIED, trouble) if trouble else None
-
-
-def _over(what: str, most: object, limit: str) -> str:
-    return f"it {what}, over the limit of {most} (Limits.{limit})"
-
-
-def _over_memory(used: int, most: int) -> str:
-    held, limit = _sizes(used, most)
-    return _over(f"held {held} of memory", limit, "memory_bytes")
-
-
-def _sizes(*numbers: int) -> list[str]:
-    """Each number of bytes as people say it; exactly, where that would make different ones equal.
-
-    >>> _sizes(157286400, 100 << 20), _sizes((1 << 20) + 1, 1 << 20)
-    (['150 MiB', '100 MiB'], ['1048577 bytes', '1048576 bytes'])
-    """
-    texts = list(map(_size, numbers))
-    if len(set(texts)) < len(set(numbers)):
-        return [f"{number} bytes" for number in numbers]
-    return texts
-
-
-def _size(number: int) -> str:
-    for shift, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if number >= 1 << shift:
-            return f"{number / (1 << shift):.1f}".removesuffix(".0") + f" {unit}"
-    return f"{number} bytes"
 
 
 def _resident_bytes(process: "psutil.Process") -> int:
@@ -188,15 +159,16 @@ def look_through(
                 if stat.S_ISDIR(status.st_mode):
                     _enter(name, folder, open_)
             except PermissionError:
-                return "it made a folder that can't be looked into"
+                return "made a folder that can't be looked into, where its files must be counted"
             except OSError:
                 continue
             if len(open_) > MAX_DEPTH:
-                return f"it nested folders deeper than {MAX_DEPTH}"
+                return f"nested folders deeper than {MAX_DEPTH}, where its files must be counted"
             if limits.disk_bytes is not None and size > limits.disk_bytes + spare_bytes:
-                return f"its files take more than {_size(limits.disk_bytes)} (Limits.disk_bytes)"
+                most = size_of(limits.disk_bytes)
+                return f"wrote more than {most} of files (Limits.disk_bytes): allow more"
             if limits.files is not None and files > limits.files + spare_files:
-                return f"it made more files than the limit of {limits.files} (Limits.files)"
+                return f"made more than {limits.files} files (Limits.files): allow more"
     finally:
         for folder, _ in open_:
             os.close(folder)

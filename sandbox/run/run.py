@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..details import explain
 from ..guest.jail import protocol, wire
 from ..guest.jail.rlimits import STACK_BYTES
 from ..jail.jail import START_PATIENCE_S
@@ -26,9 +27,10 @@ from .run_jail import Prewarmed, RunJail
 from .stop import Stop
 from .watchdog import Watchdog
 
-if TYPE_CHECKING:  # of pairs only
+if TYPE_CHECKING:  # what few runs need
     from .dialogue import Fault
     from .record import Record
+    from .refusals import Refusals
 
 _FIRST_QUIET_S, _QUIET_S = 0.003, 0.002
 """How long the pipes are not looked at, at first and between two looks, unless one was full: a pipe
@@ -85,6 +87,7 @@ class Run:
         self.stream = stream
         self.detail = ""
         self.jail_lost = False
+        self._refusals: Refusals | None = None  # where they are watched
         self.process_tree: ProcessTree | None = None  # of a run that may have several processes
         self.watchdog = Watchdog(job.limits, stop, self._has_started, prewarmed.process.has_ended)
 
@@ -100,6 +103,8 @@ class Run:
         self.out = owned.enter_context(contextlib.closing(self._capture("stdout")))
         self.err = owned.enter_context(contextlib.closing(self._capture("stderr")))
         owned.callback(self.stop.detach)  # first of all: it holds the prewarmed process
+        if self.jail.explains:
+            self._refusals = self._watch_refusals(owned)
         self._folder = self._hold(owned) if self.job.collect else None
         self._begin()
 
@@ -123,6 +128,28 @@ class Run:
         on_output = self.on_output
         on_data = None if on_output is None else lambda piece: on_output(name, piece)
         return Capture(self.job.limits.output_bytes, on_data)
+
+    def _watch_refusals(self, owned: contextlib.ExitStack) -> "Refusals":
+        """Take the listener that the child has sent first, and answer what is asked there."""
+        from .refusals import Refusals  # for finding out only
+
+        jobs = self.prewarmed.jobs
+        jobs.settimeout(START_PATIENCE_S)
+        try:
+            said = jobs.recv(1, socket.MSG_PEEK)
+            found = [-1]
+            if said == protocol.LISTENER:
+                _, found, _, _ = socket.recv_fds(jobs, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        except OSError as error:
+            raise NotStarted(f"the prewarmed process does not begin ({error})") from None
+        if found == [-1]:
+            raise NotStarted(self._fault() or "the prewarmed process sent no listener")
+        try:
+            refusals = Refusals(*found)
+        except RuntimeError as error:  # no more threads
+            raise NotStarted(str(error)) from None
+        owned.callback(refusals.close)
+        return refusals
 
     # ---- files out
 
@@ -258,10 +285,19 @@ class Run:
                 memory_error=claim is not None and claim.memory_error,
             )
         )
-        if decision.reason is ExitReason.DENIED and not self.detail:
-            self.detail = "killed by the system-call filter (SIGSYS)"
         if decision.signal == signal.SIGSEGV and not self.detail:
             self.detail = _about_segfault(usage.peak_bytes if usage else None)
+        self.detail = explain(
+            decision,
+            self.job.limits,
+            output_of="stdout" if self.out.truncated else "stderr",
+            found=self.detail,
+        )
+        refused = {} if self._refusals is None else self._refusals.by_name()
+        if refused and not self.detail:
+            from ..jail.refused import sentence
+
+            self.detail = sentence(refused)
         result = Result(
             reason=decision.reason,
             exit_code=decision.exit_code,
@@ -279,6 +315,7 @@ class Run:
             tier=self.jail.plan.tier,
             layers=self._layers(),
             detail=self.detail,
+            refused_calls=refused,
             id=self.job.id,
             returned=self.jail.report.read_value() if self.job.call is not None else None,
         )

@@ -59,6 +59,7 @@ class RunJail(Jail):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self.profile: Profile | None = None
+        self.explains = plan.explain  # its runs ask for what is refused
         self._profiles = 0
         self._ready: Prewarmed | None = None
         self._poll = select.poll()

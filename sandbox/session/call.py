@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from ..details import explain
 from ..guest.jail import wire
 from ..guest.jail.report import MAX_VALUE as MAX_RETURNED
 from ..guest.jail.report import Claim
@@ -100,7 +101,12 @@ class Call:
                 peak_memory_bytes=None,
                 tier=self.family.fork_server.plan.tier,
                 layers=self.family.fork_server.layers,
-                detail=self._watchdog.detail,
+                detail=explain(
+                    decision,
+                    self.job.limits,
+                    output_of="stdout" if self.out.truncated else "stderr",
+                    found=self._watchdog.detail,
+                ),
                 checkpointed=self._checkpointed,
                 id=self.job.id,
             )
@@ -166,6 +172,7 @@ class Call:
             self._answer += piece
             if not piece or len(self._answer) > _LONGEST_ANSWER:
                 if piece:  # ended by us, and not by itself
+                    self._watchdog.detail = f"answered with more than {_LONGEST_ANSWER} bytes"
                     self.stop(ExitReason.DENIED)
                 self.state.process.send(signal.SIGKILL)
                 return False

@@ -133,6 +133,7 @@ class TemplateJail(RunJail):
     def __init__(self, template: Template) -> None:
         super().__init__(template.fork_server.plan)
         self._template = template
+        self.explains = False
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

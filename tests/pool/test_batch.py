@@ -293,3 +293,23 @@ def test_limits_that_a_tier_cannot_hold_are_a_complaint_about_their_line(tmp_pat
     assert done.returncode == 1
     assert b"line 2: processes=4" in done.stderr
     assert sorted(result["stdout"] for result in read(out)) == ["1\n", "3\n"]
+
+
+def test_packages_that_are_not_offered_are_in_the_summary(tmp_path):
+    """How many programs failed for them, and the option that was left out."""
+    programs, results = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    codes = ["import numpy"] * 3 + ["import markdown_it", "print(1)"]
+    programs.write_text("".join(json.dumps({"code": code}) + "\n" for code in codes))
+    done = batch(str(programs), "--out", str(results))
+    assert done.returncode == 0, done
+    said = " ".join(done.stderr.decode().split())
+    assert "3 of 5 programs import numpy, which this pool does not offer: --with numpy" in said
+    assert (
+        "1 of 5 programs imports markdown-it-py, which this pool does not offer: --with markdown-it-py"
+        in said
+    )
+    records = map(json.loads, results.read_text().splitlines())
+    assert [each["not_offered"] for each in records].count("numpy") == 3
+    programs.write_text(json.dumps({"code": "print(1)"}) + "\n")
+    done = batch(str(programs), "--out", str(tmp_path / "other.jsonl"))
+    assert b"offer" not in done.stderr

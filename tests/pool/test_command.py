@@ -327,10 +327,23 @@ def test_a_missing_package_that_is_installed_is_hinted_at(program):
     done = pool("run", path)
     assert done.returncode == 1
     last = done.stderr.decode().strip().splitlines()[-1]
-    assert last.startswith("pool: 'numpy' is installed here") and "--with numpy" in last
+    assert last.startswith("pool: numpy is installed here") and "--with numpy" in last
     assert "--with numpy" in json.loads(pool("run", "--json", path).stdout)["detail"]
     done = pool("run", program("import surely_not_there"))
     assert b"pool:" not in done.stderr
+
+
+def test_refused_calls_are_listed_with_what_they_mean(program):
+    """By --explain, on stderr, behind the program's own words; and that there were none."""
+    path = program("import socket\ntry: socket.socket()\nexcept OSError: print('caught')")
+    done = pool("run", "--explain", path)
+    assert (done.returncode, done.stdout) == (0, b"caught\n")
+    assert done.stderr.decode() == "pool: socket was refused (1): there is no network in the jail\n"
+    assert json.loads(pool("run", "--explain", "--json", path).stdout)["refused_calls"] == {
+        "socket": 1
+    }
+    done = pool("run", "--explain", program("print(1)"))
+    assert (done.stdout, done.stderr) == (b"1\n", b"pool: no system call was refused\n")
 
 
 @pytest.mark.parametrize("offered", ["numpy", "numpy>=1", "pandas"])

@@ -145,17 +145,6 @@ def test_an_interrupted_map_leaves_nothing_running(single, monkeypatch):
     wait_until(lambda: single.stats().workers_busy == 0)
 
 
-def test_metrics_that_fail_keep_no_result_back(single, caplog):
-    """They are logged, and the caller has its result."""
-
-    def fail(result):
-        raise OSError("no metrics")
-
-    single.on_ended(fail)
-    assert single.submit("print(1)").result(timeout=30).ok
-    assert "metrics" in caplog.text
-
-
 def test_cancelling_a_waiting_run_takes_it_back(occupied):
     """As with any future: cancelled, never run, and CancelledError for who asks."""
     single, blocker = occupied

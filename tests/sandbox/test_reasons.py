@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interpreter_pool.sandbox import Limits
+from interpreter_pool.sandbox.details import explain
 from interpreter_pool.sandbox.reasons import Decision, End, ExitReason, decide
 
 HOST = (
@@ -155,3 +157,40 @@ def test_every_reason_has_an_entry_in_this_table():
     """The table above shows every reason at least once."""
     shown = {decision.reason for _, decision in TABLE}
     assert shown == set(ExitReason), set(itertools.filterfalse(shown.__contains__, ExitReason))
+
+
+# ---- in words
+
+OWN = (ExitReason.OK, ExitReason.EXCEPTION, ExitReason.EXIT)
+
+
+@pytest.mark.parametrize("reason", set(ExitReason) - {ExitReason.INTERNAL})
+def test_an_end_that_is_not_the_programs_doing_is_explained(reason):
+    """In a sentence; of the program's own ends nothing is said."""
+    limits = Limits(wall_s=1.5, cpu_s=2, memory_bytes=100 << 20, output_bytes=1000)
+    said = explain(Decision(reason, signal=9), limits, output_of="stderr")
+    assert bool(said) == (reason not in OWN)
+    expected = {
+        ExitReason.WALL_TIMEOUT: "stopped after 1.5 s of wall-clock time (Limits.wall_s)",
+        ExitReason.CPU_TIMEOUT: "stopped after 2 s of CPU time (Limits.cpu_s)",
+        ExitReason.MEMORY: "needed more than 100 MiB of memory (Limits.memory_bytes)",
+        ExitReason.OUTPUT: "wrote more than 1000 bytes to stderr (Limits.output_bytes)",
+        ExitReason.SIGNAL: "died of SIGKILL (signal 9)",
+    }
+    assert said.startswith(expected.get(reason, ""))
+
+
+def test_what_is_known_already_is_not_explained_again():
+    """A watcher's own words stand."""
+    assert explain(Decision(ExitReason.DENIED), Limits(), found="ran 3 threads") == "ran 3 threads"
+
+
+def test_memory_without_a_limit_is_the_hosts():
+    """There is no limit to raise then."""
+    said = explain(Decision(ExitReason.MEMORY), Limits(memory_bytes=None))
+    assert "this host" in said and "Limits" not in said
+
+
+def test_signals_without_a_name_are_numbers():
+    """Real-time signals, which Python has no names for."""
+    assert explain(Decision(ExitReason.SIGNAL, signal=40), Limits()) == "died of signal 40"

@@ -18,7 +18,7 @@ KEYS = {
     "reason", "ok", "success", "exit_code", "signal", "returncode", "completed", "stdout",
     "stderr", "stdout_truncated", "stderr_truncated", "exception", "wall_s", "cpu_s", "queue_s",
     "peak_memory_bytes", "tier", "layers", "infra_error", "detail", "files", "files_skipped", "id",
-    "value", "rolled_back", "checkpointed",
+    "value", "rolled_back", "checkpointed", "not_offered", "refused_calls",
 }  # fmt: skip
 
 

@@ -207,7 +207,7 @@ def test_p4_no_more_processes_than_allowed(attack, outside):
     assert (result.reason, result.stdout) == ("ok", "refused after 3\n")
     result = attack(MORE, args=["9", "60"], limits=SEVERAL.replace(threads=64), timeout=5)
     assert (result.reason, result.stdout) == ("denied", "")
-    assert "over the limit of 4 (Limits.processes)" in result.detail
+    assert "more than 4 (Limits.processes)" in result.detail
     assert outside(MORE, args=["5", "0"]).stdout == b""
 
 

@@ -146,3 +146,15 @@ def test_a_pool_given_stays_in_its_process(pool):
     """And so can't be pickled; the error says what can."""
     with pytest.raises(TypeError, match="make its own"):
         pickle.dumps(transforms.CodeReward(pool))
+
+
+def test_a_package_that_is_not_offered_is_warned_of_once(make_env, pool, caplog):
+    """One warning a reward, not one a step."""
+    answer = "```python\nimport numpy\nprint(4)\n```"
+    env = make_env(transforms.CodeReward(pool), 2)
+    for _ in range(2):
+        step(env, [answer, answer], [CASES] * 2)
+    said = [each.getMessage() for each in caplog.records if "offer" in each.getMessage()]
+    assert said == [
+        "2 of 2 programs import numpy, which this pool does not offer: packages=('numpy',)"
+    ]

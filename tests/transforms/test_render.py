@@ -104,3 +104,14 @@ def test_nonsense_is_refused():
         told(True, max_chars=10)
     with pytest.raises(TypeError, match="max_chars must be a whole number or None, not '9'"):
         told(True, max_chars="9")
+
+
+def test_a_package_that_is_not_there_is_told_of_neutrally(pool):
+    """The model learns that it is not available, and not of options that are not its own."""
+    told_of = render_result(pool.run("print('first')\nimport numpy"))
+    assert told_of.endswith(
+        "ModuleNotFoundError: No module named 'numpy'\n[the package numpy is not available]\n"
+        "Output until then:\nfirst\n"
+    )
+    assert "Pool(" not in told_of
+    assert "available" not in render_result(pool.run("import surely_not_there"))

@@ -217,3 +217,19 @@ def test_no_input_is_an_empty_one(pool):
     truths = [{"inputs": [None], "outputs": ["1"]}, {"inputs": ["2"], "outputs": ["4"]}]
     answers = ["```python\nimport sys; print(len(sys.stdin.read()) + 1)\n```", RIGHT]
     assert ask(CodeRewardFunction(pool), answers, ground_truth=truths) == [1.0, 1.0]
+
+
+NUMPY = "```python\nimport numpy\nprint(int(input()) * 2)\n```"
+
+
+def test_a_batch_of_zeros_for_a_package_is_warned_of_once(pool, caplog):
+    """64 of 64 programs that import what is installed and not offered: with the way out."""
+    reward = CodeRewardFunction(pool)
+    cases = [[{"kind": "stdio", "input": "2", "expected": "4"}]] * 64
+    assert ask(reward, [NUMPY] * 64, cases=cases) == [0.0] * 64
+    said = "64 of 64 programs import numpy, which this pool does not offer: packages=('numpy',)"
+    assert [each.getMessage() for each in caplog.records] == [said]
+    ask(reward, [NUMPY, RIGHT], cases=cases[:2])
+    assert len(caplog.records) == 1
+    ask(CodeRewardFunction(pool), [NUMPY, RIGHT, NONE], cases=cases[:3])
+    assert caplog.records[1].getMessage().startswith("1 of 2 programs imports numpy, which")

@@ -203,3 +203,14 @@ def test_limits_and_imports_can_be_configured():
         assert verl.compute_score("", typed, truth, function_imports="", **options)["score"] == 0.0
     finally:
         verl.close()
+
+
+def test_a_package_that_is_not_offered_is_warned_of_once(pool, caplog):
+    """However often the scorer is called: a training run of zeros must not go unseen."""
+    scorer = verl.Scorer(pool)
+    truth = {"inputs": ["1"], "outputs": ["1"]}
+    codes = [fenced("import numpy\nprint(1)")] * 3
+    assert [each["score"] for each in scorer.batch([""] * 3, codes, [truth] * 3)] == [0.0] * 3
+    assert scorer("", codes[0], truth) == FAILED
+    said = "3 of 3 programs import numpy, which this pool does not offer: packages=('numpy',)"
+    assert [each.getMessage() for each in caplog.records] == [said]

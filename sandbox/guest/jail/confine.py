@@ -55,6 +55,7 @@ class Confinement:
         run_filter: bytes = b"",
         process_filter: bytes = b"",
         shown: bool = False,
+        explain: bool = False,
     ) -> None:
         self.tier = tier
         self.family = ""  # of a family init: the folder of its family's scratches, if they have one
@@ -62,6 +63,7 @@ class Confinement:
         self._run_filter = run_filter
         self._process_filter = process_filter
         self._shown = shown
+        self._explain = explain
         self.stand_in(scratch)
         self._mount_point = scratch.encode()
         self._signature: list[tuple[int, ...]] = []
@@ -300,16 +302,16 @@ class Confinement:
 
     # ---- in every child, before it has seen a byte of a program
 
-    def prewarmed(self, profile: Profile) -> None:
-        """Confine this freshly forked child for good.
+    def prewarmed(self, profile: Profile) -> int:
+        """Confine this freshly forked child for good. Return the descriptor where its refused calls
+        are to be answered, if the filter is one that asks; else -1.
 
         After this it can read what the jail offers, write to its scratch directory, and finish
         taking its job; with a profile for several processes, fork, and execute what the jail has.
         """
         if profile.processes:
-            _confine(profile.tasks, self._several_calls, self._several)
-        else:
-            _confine(profile.tasks, self._calls, self._filter)
+            return _confine(profile.tasks, self._several_calls, self._several, self._explain)
+        return _confine(profile.tasks, self._calls, self._filter, self._explain)
 
     def rehearse(self) -> None:
         """In the zygote: go the way of `prewarmed`, with calls that change nothing."""
@@ -348,7 +350,7 @@ def calls_of_runs(ruleset: int, own_session: bool) -> _Calls:
     return [*calls, ("capabilities", capabilities.prepare())]
 
 
-def _confine(tasks: int | None, calls: _Calls, filter_: Filter | None) -> None:
+def _confine(tasks: int | None, calls: _Calls, filter_: Filter | None, asks: bool = False) -> int:
     step = "limits"
     try:
         rlimits.apply_tasks(tasks)
@@ -357,9 +359,12 @@ def _confine(tasks: int | None, calls: _Calls, filter_: Filter | None) -> None:
         step = "seccomp"
         if filter_ is not None:
             filter_.mark(os.getpid())
+            if asks:
+                return filter_.apply_listening()
             filter_.install()
     except Exception as error:
         raise ConfineError(step, error) from error
+    return -1
 
 
 def becomes_single_threaded() -> bool:

@@ -33,6 +33,10 @@ FIRST_READ = 8 << 10
 STARTED = b"\x01"
 """child -> host: the program gets control now."""
 
+LISTENER = b"\x02"
+"""child -> host, first of all, where refused calls are watched: with it comes the descriptor to
+answer them on."""
+
 
 class JobLimits(NamedTuple):
     """The rlimits that come with a job; -1 where there is none. data: may be raised again if

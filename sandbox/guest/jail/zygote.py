@@ -107,6 +107,7 @@ class Zygote:
             run_filter=config.get("run_filter", b""),
             process_filter=config.get("process_filter", b""),
             shown=config.get("shown", False),
+            explain=config.get("explain", False),
         )
         self.serial = 0
         self.orphans_s = 0.0
@@ -257,7 +258,10 @@ class Zygote:
     def _be_prewarmed(self, jobs: socket.socket, profile: protocol.Profile) -> NoReturn:
         """In the child: be confined, wait for the job, run it."""
         try:
-            self.confinement.prewarmed(profile)
+            listener = self.confinement.prewarmed(profile)
+            if listener >= 0:
+                socket.send_fds(jobs, [protocol.LISTENER], [listener])
+                os.close(listener)
             if profile.processes:
                 self.program.let_execute()
             if profile.numeric_threads is not None:

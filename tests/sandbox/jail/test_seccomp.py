@@ -100,6 +100,19 @@ def test_every_jump_lands_inside():
         assert instructions[-1][0] == 0x06
 
 
+@pytest.mark.parametrize("processes", [False, True])
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
+def test_a_filter_that_explains_asks_where_another_refuses(tier, machine, processes):
+    """Instruction by instruction the same, but that EPERM becomes a question to the host."""
+    plain, asking = (
+        list(INSTRUCTION.iter_unpack(seccomp.build(tier, machine, processes=processes, **each)))
+        for each in ({}, {"explain": True})
+    )
+    differ = {pair for pair in zip(plain, asking, strict=True) if pair[0] != pair[1]}
+    assert differ == {((0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7FC00000))}
+    assert (0x06, 0, 0, 0x50001) not in asking
+
+
 @pytest.mark.parametrize("tier", ["namespaces", "landlock"])
 def test_marks_stand_only_where_a_process_id_is_compared(tier, machine):
     """PID_MARK is only ever compared for equality, so that putting an id in is all it takes."""
