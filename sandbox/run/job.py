@@ -16,6 +16,7 @@ from .files import Pattern
 
 if TYPE_CHECKING:
     from ..guest.run.dialogue import Role
+    from .feed import Feed
 
 _NUMERIC_BUFFER_BYTES = 16 * (32 << 20)
 """What numeric libraries reserve without filling it: OpenBLAS maps 32 MiB for each thread that is
@@ -38,7 +39,8 @@ class Job:
     files: contents by name, to be written below its working directory; collect: what is taken out
     of there when it has ended. env: its whole environment, None for the usual one. id: passed on
     to the result. call: what to call when the source is loaded (`guest.furnishing.call`). role:
-    what it is to another process that it talks to (`pair.py`).
+    what it is to another process that it talks to (`pair.py`). feed: its input, in place of
+    `stdin`, where that comes while it runs.
     """
 
     source: bytes
@@ -52,6 +54,7 @@ class Job:
     id: str | None = None
     call: bytes | None = None
     role: "Role | None" = None
+    feed: "Feed | None" = None
 
     def pack(self, limits: protocol.JobLimits) -> bytes:
         """The job's first message, less its descriptors."""
@@ -63,8 +66,11 @@ class Job:
     def descriptors(self, stdout: int, stderr: int) -> Iterator[list[int]]:
         """What goes along with the message: the standard three, and the files' contents, if any."""
         with contextlib.ExitStack() as owned:
-            stdin = in_memory("stdin", [self.stdin])
-            owned.callback(os.close, stdin)
+            if self.feed is not None:
+                stdin = self.feed.read_end
+            else:
+                stdin = in_memory("stdin", [self.stdin])
+                owned.callback(os.close, stdin)
             found = [stdin, stdout, stderr]
             if self.files:
                 found.append(in_memory("files", self.files.values()))
