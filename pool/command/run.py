@@ -128,6 +128,8 @@ def run(
         from .hints import missing_package  # reads metadata, for which it imports a lot
 
         hint = missing_package(result, jails.python, jails.packages)
+    elif result.completed:
+        hint = result.detail  # as of input that could not be read to its end
     unwritten: OSError | None = None
     if out is not None:
         try:

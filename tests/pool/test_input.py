@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from conftest import wait_until
+from conftest import TIERS, wait_until
 from test_faults import kill_if_there, zygote_of
 
 from interpreter_pool import Asserts, Limits, Pool
@@ -25,6 +25,9 @@ COMMAND = [
     "error",
     "-c",
     "from interpreter_pool.pool.command import main; main()",
+    "run",
+    "--tier",
+    TIERS[0],  # by name: of a weaker one that was picked, stderr has a word
 ]
 ECHO = "import sys\nfor line in sys.stdin: print('got', line, end='')\nprint('end')"
 COUNT = (
@@ -161,11 +164,15 @@ def test_a_run_that_waits_for_input_is_ended(tier):
     with open(read_end, "rb") as source, open(write_end, "wb"):
         with Pool(1, tier=tier) as pool:
             assert pool.run("input()", stdin=source, timeout=0.3).reason == "wall_timeout"
-            future, waiting = (submit(pool, "print(1); input()") for _ in range(2))
+            future, waiting = (
+                submit(pool, "import os; os.write(1, b'x'); input()") for _ in range(2)
+            )
             assert begun.acquire(timeout=20)
             assert waiting.cancel() and future.cancel()
             assert future.result(10).reason == "cancelled"
-            future, waiting = (submit(pool, "print(1); input()") for _ in range(2))
+            future, waiting = (
+                submit(pool, "import os; os.write(1, b'x'); input()") for _ in range(2)
+            )
             assert begun.acquire(timeout=20)
         assert future.result(0).reason == "cancelled"
         assert waiting.exception(0) is not None
@@ -320,7 +327,7 @@ def test_the_commands_input_is_the_programs_as_it_comes(program):
     """A prompt without a newline is seen before the answer is there, and the first line read before
     the second one is written.
     """
-    with start("run", program(ASK), stdin=subprocess.PIPE) as process:
+    with start(program(ASK), stdin=subprocess.PIPE) as process:
         assert read_until(process.stdout.fileno(), b"? ") == b"name? "
         process.stdin.write(b"a\n")
         process.stdin.flush()
@@ -332,13 +339,9 @@ def test_the_commands_input_is_the_programs_as_it_comes(program):
 def test_a_shells_loop_goes_on(program):
     """`... | while read line; do pool run file; done` is not robbed of its lines."""
     path = program("print('ran')")
-    loop = 'while read line; do echo "$line"; "$@"; done'
-    for source in ("printf '1\\n2\\n' |", ""):
-        done = subprocess.run(
-            ["bash", "-c", f"{source} {loop}", "bash", *COMMAND, "run", path],
-            input=b"1\n2\n", capture_output=True,
-        )  # fmt: skip
-        assert done.stdout == b"1\nran\n2\nran\n", done
+    loop = 'printf \'1\\n2\\n\' | while read line; do echo "$line"; "$@"; done'
+    done = subprocess.run(["bash", "-c", loop, "bash", *COMMAND, path], capture_output=True)
+    assert done.stdout == b"1\nran\n2\nran\n", done
 
 
 @pytest.mark.parametrize("args", [("--stdin", "none", "{}"), ("-",)])
@@ -346,21 +349,29 @@ def test_no_input_is_asked_for_by_name_or_where_it_is_the_program(program, args)
     """`--stdin none`; and `pool run -`, which has read it."""
     code = "import sys; print(repr(sys.stdin.read()))"
     path = program(code)
-    with start("run", *(each.format(path) for each in args), stdin=subprocess.PIPE) as process:
+    with start(*(each.format(path) for each in args), stdin=subprocess.PIPE) as process:
         assert process.communicate(code.encode()) == (b"''\n", b"")
 
 
 def test_input_without_end_is_no_trouble_for_the_command(program):
     """It is not read ahead: --stdin /dev/zero, and a pipe that never ends."""
     path = program("import sys; print(len(sys.stdin.buffer.read(1000)))")
-    with start("run", "--stdin", "/dev/zero", path) as process:
+    with start("--stdin", "/dev/zero", path) as process:
         assert process.communicate() == (b"1000\n", b"")
     with (
         subprocess.Popen(["yes"], stdout=subprocess.PIPE) as yes,
-        start("run", path, stdin=yes.stdout) as process,
+        start(path, stdin=yes.stdout) as process,
     ):
         assert process.communicate() == (b"1000\n", b"")
         yes.kill()
+
+
+def test_the_command_says_that_input_failed(program):
+    """On stderr: the program has taken it for the end."""
+    with start("--stdin", "/proc/self/mem", program("print(open(0).read())")) as process:
+        stdout, stderr = process.communicate()
+    assert (process.returncode, stdout) == (0, b"\n")
+    assert stderr.startswith(b"pool: its input could not be read to its end: ")
 
 
 @pytest.mark.parametrize("redirection", ["<&-", "0>/dev/null"])
@@ -368,7 +379,7 @@ def test_a_command_without_input_runs_all_the_same(program, redirection):
     """Standard input that is closed, or as nohup leaves it, is an empty one."""
     command = [word for word in COMMAND if word not in ("-W", "error")]  # what stands in for it
     done = subprocess.run(
-        ["bash", "-c", f'"$@" {redirection}', "bash", *command, "run",
+        ["bash", "-c", f'"$@" {redirection}', "bash", *command,
          program("import sys; print(repr(sys.stdin.read()))")],
         capture_output=True,
     )  # fmt: skip
@@ -380,7 +391,7 @@ def test_a_terminal_is_read_line_by_line(program, end):
     """A dialogue, and both ways in which a person ends one."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [*COMMAND, "run", "--timeout", "60", program(ASK)],
+        [*COMMAND, "--timeout", "60", program(ASK)],
         stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "dumb"},
         start_new_session=True, preexec_fn=take_terminal,
     ) as process:  # fmt: skip
@@ -420,7 +431,7 @@ def test_a_command_in_the_background_leaves_the_terminal_alone(program):
     path = program("import time; time.sleep(1); print('ran')")
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        ["bash", "-c", BACKGROUND, "bash", *COMMAND, "run", path],
+        ["bash", "-c", BACKGROUND, "bash", *COMMAND, path],
         stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "dumb"},
         start_new_session=True, preexec_fn=take_terminal,
     ) as process:  # fmt: skip
@@ -437,7 +448,7 @@ def test_a_command_in_the_background_leaves_the_terminal_alone(program):
 
 def test_ctrl_c_ends_a_command_that_waits_for_input(program):
     """130, and nothing is left."""
-    with start("run", program("print('?', end='')\ninput()"), stdin=subprocess.PIPE) as process:
+    with start(program("print('?', end='')\ninput()"), stdin=subprocess.PIPE) as process:
         read_until(process.stdout.fileno(), b"?")
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
