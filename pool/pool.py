@@ -19,9 +19,10 @@ from .checks import each_of, expiry, names_of, naming, require_count, require_se
 from .engine.engine import Engine
 from .engine.stats import Stats
 from .engine.task import OnOutput, RunFuture
+from .errors import PoolError
 from .function import Function, check_name
 from .processes import SessionProcesses
-from .program import Options, Program, limits_for
+from .program import Options, Program, is_stream, limits_for
 from .sessions import SessionPolicy, Sessions
 
 if TYPE_CHECKING:  # what not every pool needs is imported when it is first used
@@ -200,8 +201,18 @@ class Pool:
         self.engine.require_room()
         if on_output is not None and not callable(on_output):
             raise TypeError(f"on_output must be callable, not {on_output!r}")
-        job = self._job(Program.of(code, options), options.get("timeout"))
-        return self.engine.submit(job, expires_at=expiry(queue_timeout), on_output=on_output)
+        program = Program.of(code, options)
+        job = self._job(program, options.get("timeout"), fed=True)
+        expires_at = expiry(queue_timeout)
+        feed = program.feed()
+        if feed is None:
+            return self.engine.submit(job, expires_at=expires_at, on_output=on_output)
+        job = dataclasses.replace(job, feed=feed)
+        try:
+            return self.engine.submit(job, expires_at=expires_at, on_output=on_output)
+        except PoolError:  # it was not queued; else its future closes the feed
+            feed.close()
+            raise
 
     def check(self, code: str | bytes | Program, **options: Unpack[Options]) -> None:
         """Raise what `submit` would raise for this program, without queueing it: TypeError,
@@ -209,8 +220,15 @@ class Pool:
         """
         self._job(Program.of(code, options), options.get("timeout"))
 
-    def _job(self, program: Program, timeout: float | None, request: bytes | None = None) -> Job:
-        job = program.job(limits_for(program, self.engine, timeout))
+    def _job(
+        self,
+        program: Program,
+        timeout: float | None,
+        request: bytes | None = None,
+        *,
+        fed: bool = False,
+    ) -> Job:
+        job = program.job(limits_for(program, self.engine, timeout), fed=fed)
         return job if request is None else dataclasses.replace(job, call=request)
 
     def map(
@@ -222,6 +240,10 @@ class Pool:
         bounded queue, `map` waits where `submit` would raise `PoolFull`. options: for all of them,
         as for `run`. When the iterator is closed, or fails, what has not ended is cancelled.
         """
+        if is_stream(options.get("stdin")):
+            raise TypeError(
+                "stdin: a stream can't be the input of many programs; give its contents"
+            )
         numbered = enumerate(each_of("programs", programs, "programs"))
 
         def submit(program: tuple[int, str | bytes | Program]) -> RunFuture:

@@ -5,13 +5,16 @@ import binascii
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, TypeGuard
 
 from ..sandbox.guest.jail.confine import PROGRAM_FILE
 from ..sandbox.limits import Limits, require_limit
 from ..sandbox.run.files import Pattern, check_filename, check_files
 from ..sandbox.run.job import Job
 from .runner import Runner
+
+if TYPE_CHECKING:
+    from ..sandbox.run.feed import Feed, Stream
 
 _MOST_ENVIRONMENT_BYTES = 1 << 20
 
@@ -27,7 +30,7 @@ class Options(TypedDict, total=False):
     `limits.wall_s`, and wins over it.
     """
 
-    stdin: str | bytes
+    stdin: "str | bytes | Stream"
     args: Sequence[str]
     files: Mapping[str, str | bytes] | None
     collect: Sequence[str]
@@ -46,7 +49,10 @@ class Program:
     on limits that only the pool knows: TypeError and ValueError name what makes no sense.
 
     code: its source, as text or as the bytes of a file (encoding cookies count).
-    stdin: what it can read; args: its `sys.argv[1:]`.
+    stdin: what it can read: text, bytes, or (`Pool.run`, `arun` and `submit`) an open file, pipe,
+        socket or terminal, from which it reads what comes while it runs. Such a stream must have a
+        descriptor; bytes that Python has read ahead are not seen.
+    args: its `sys.argv[1:]`.
     files: contents by name, relative to its working directory (`/` separates folders).
     collect: which files of its working directory come back in `Result.files`, whatever ended it:
         names with wildcards as in a shell, `**` for any folders.
@@ -63,7 +69,7 @@ class Program:
 
     code: str | bytes
     _: dataclasses.KW_ONLY
-    stdin: str | bytes = b""
+    stdin: "str | bytes | Stream" = b""
     args: Sequence[str] = ()
     files: Mapping[str, str | bytes] | None = None
     collect: Sequence[str] = ()
@@ -126,11 +132,16 @@ class Program:
             fields["limits"] = limits_from_dict(fields["limits"])
         return cls(fields.pop("code"), **fields)
 
-    def job(self, limits: Limits) -> Job:
+    def job(self, limits: Limits, *, fed: bool = False) -> Job:
         """Return it as the sandbox takes it, under `limits`; raise ValueError where it does not
-        fit into them.
+        fit into them. fed: whoever calls gives it the input that `feed` returns, if any; else
+        TypeError is raised for a stream.
         """
         job = self._job
+        if not fed and is_stream(self.stdin):
+            raise TypeError(
+                "stdin: Pool.run, arun and submit alone take a stream; give its contents here"
+            )
         if limits.source_bytes is not None and len(job.source) > limits.source_bytes:
             raise ValueError(
                 f"code has {len(job.source)} bytes, more than "
@@ -139,6 +150,16 @@ class Program:
         if job.files:
             check_files(job.files, limits, job.filename)
         return dataclasses.replace(job, limits=limits)
+
+    def feed(self) -> "Feed | None":
+        """Return the input of one run, where `stdin` is a stream: the caller's to close. Raises
+        TypeError or ValueError for one that can't be read.
+        """
+        if not is_stream(self.stdin):
+            return None
+        from ..sandbox.run.feed import Feed  # for few
+
+        return Feed(self.stdin)
 
     def _checked(self, limits: Limits) -> Job:
         source = _to_bytes("code", self.code)
@@ -151,7 +172,7 @@ class Program:
         return Job(
             source,
             _arguments(self.args),
-            _to_bytes("stdin", self.stdin),
+            b"" if is_stream(self.stdin) else _to_bytes("stdin", self.stdin),
             limits,
             files={} if self.files is None else check_files(self.files, limits, filename),
             collect=patterns_of(self.collect),
@@ -170,6 +191,11 @@ _NAMES = ", ".join(Options.__annotations__)
 def patterns_of(collect: object) -> tuple[Pattern, ...]:
     """Return the patterns of what is to be collected; raise TypeError or ValueError."""
     return tuple(map(Pattern.parse, _sequence("collect", collect)))
+
+
+def is_stream(stdin: object) -> TypeGuard["Stream"]:
+    """Whether an argument `stdin` is no content, but where that comes from."""
+    return hasattr(stdin, "fileno")
 
 
 def _to_bytes(name: str, value: object) -> bytes:

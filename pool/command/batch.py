@@ -4,27 +4,26 @@ import contextlib
 import functools
 import json
 import signal
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 
 import click
 from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ...sandbox.host.cpus import usable_cpus
-from ...sandbox.result import Result
+from ...sandbox.reasons import ExitReason
 from ..engine.flights import Flights
 from ..pool import Pool
 from ..program import Program
-from ..wording import counted, escape
+from ..wording import counted
 from . import live, options
 from .ends import INTERRUPTED, Ended, printing
 from .hints import lacking
-from .lines import lines, open_source
+from .lines import count_lines, lines, open_source
+from .progress import Progressing
 from .results import ResultsFile
 
 HELP = """Run many untrusted programs, one JSON object a line, and write their results.
@@ -32,7 +31,8 @@ HELP = """Run many untrusted programs, one JSON object a line, and write their r
 Results come in the order of completion. A program has "code", and perhaps "id", "stdin", "args",
 "files", "collect", "limits", "env", "seed", "recursion_limit", "filename"; bytes are
 {"base64": "..."}. What has a result in FILE already is not run again: an interrupted command goes
-on where it stopped. Lines that hold no program are reported, the others are run.
+on where it stopped. --rerun runs those again that ended for some reason. Lines that hold no program
+are reported, the others are run.
 
 Exit code: 0; 1 if a line was refused or a run failed through our fault; 130 interrupted; 125 bad
 usage.
@@ -40,6 +40,8 @@ usage.
 Examples:
 
   pool batch programs.jsonl --out results.jsonl --workers 8
+
+  pool batch programs.jsonl --out results.jsonl --rerun exception --with numpy
 
   generate | pool batch - --out - --timeout 2 | score
 """
@@ -62,6 +64,12 @@ _LOOK_S = 0.2
 )
 @click.option("--workers", metavar="N", type=int, help="Programs at once; as many as CPUs.")
 @click.option("--overwrite", is_flag=True, help="Begin anew, whatever is in FILE.")
+@click.option(
+    "--rerun",
+    metavar="REASON",
+    multiple=True,
+    help="Run again what ended so, such as 'exception', and replace its result; repeatable.",
+)
 @options.timeout
 @options.cpu_time
 @options.memory
@@ -72,6 +80,7 @@ def batch(
     out: str,
     workers: int | None,
     overwrite: bool,
+    rerun: tuple[str, ...],
     timeout: str,
     cpu_time: str,
     memory: str,
@@ -80,24 +89,39 @@ def batch(
 ) -> None:
     workers = usable_cpus() if workers is None else workers
     limits = options.limits(timeout, cpu_time, memory, processes)
+    reasons = _reasons(rerun)
+    if reasons and (overwrite or out == "-"):
+        raise ValueError("--rerun needs --out FILE with results, and no --overwrite")
     with contextlib.ExitStack() as opened:
         source = opened.enter_context(open_source(programs, out))
         pool = opened.enter_context(jails.pool(workers, limits))
         opened.enter_context(printing())
-        results = opened.enter_context(contextlib.closing(ResultsFile(out, overwrite=overwrite)))
-        if results.done or results.dropped:
-            said = f"{out} has {counted(len(results.done), 'result')} already; going on from there"
-            if results.dropped:
-                said += (
-                    f" ({counted(results.dropped, 'line')} cut off or of infra errors: tried again)"
-                )
-            live.notice(said)
-        code = Batch(pool, source, results, workers).run()
+        results = ResultsFile(out, overwrite=overwrite, rerun=reasons)
+        opened.enter_context(contextlib.closing(results))
+        if results.done or results.again or results.dropped:
+            again = len(results.again) + results.dropped
+            live.notice(
+                f"{out} has {counted(len(results.done), 'result')} already; going on from there"
+                + (f" ({counted(again, 'program')} to be run again)" if again else "")
+            )
+        batch = Batch(pool, source, results, workers)
+        code = batch.run()
+        batch.summary(out, overwrite=overwrite)
     raise Ended(code)
 
 
+def _reasons(rerun: Sequence[str]) -> list[str]:
+    """The reasons that `--rerun` names. Raises ValueError."""
+    reasons = options.names(rerun)
+    known = [str(reason) for reason in ExitReason]
+    for reason in reasons:
+        if reason not in known:
+            raise ValueError(f"--rerun {reason!r}: there are {', '.join(known)}")
+    return list(reasons)
+
+
 class Batch:
-    """One pass over the lines of `source`, a descriptor. `run` does it all."""
+    """One pass over the lines of `source`, a descriptor: `run`, and then a `summary`."""
 
     def __init__(self, pool: Pool, source: int, results: ResultsFile, workers: int) -> None:
         self._pool = pool
@@ -107,16 +131,17 @@ class Batch:
         self._seen: set[str] = set()
         self._stopping = False
         self._began = time.monotonic()
-        self.reasons: Counter[str] = Counter()
+        self._progress = Progressing(count_lines(source))
         self.refused = 0
-        self.skipped = 0
+        self.skipped: Counter[str] = Counter()  # had results already, by reason
+        self.ran: Counter[str] = Counter()  # now, by reason
         self.cpu_s = 0.0
 
     def run(self) -> int:
         """Run what has no result yet; return 0, 1 if a line was refused or a run was an infra
         error, or `INTERRUPTED`.
         """
-        with self._giving_up(), self._interruptible(), self._progress():
+        with self._giving_up(), self._interruptible(), self._progress:
             for program in self._programs():
                 if program is not None:
                     self._launch(program)
@@ -124,13 +149,15 @@ class Batch:
                     self._land(_LOOK_S)
                 while self._land(0):
                     pass
+                self._show()
             while self._flights and not self._stopping:
                 self._land(_LOOK_S)
+            while self._land(0):  # what had ended when we were told to stop
+                pass
             self._flights.end()
-        self._summary()
         if self._stopping:
             return INTERRUPTED
-        return 1 if self.refused or self.reasons["internal"] else 0
+        return 1 if self.refused or self.ran[ExitReason.INTERNAL] else 0
 
     # ---- lines
 
@@ -147,6 +174,7 @@ class Batch:
                 continue
             number += 1
             if not line.strip():
+                self._progress.is_blank()
                 continue
             try:
                 program = _program(line, str(number))
@@ -158,16 +186,19 @@ class Batch:
                 self._refuse(number, error)
                 continue
             self._seen.add(name)
-            if name in self._results.done:
-                self._results.done.discard(name)  # one set of ids is enough
-                self.skipped += 1
+            reason = self._results.done.pop(name, None)  # one set of ids is enough
+            if reason is None:
+                yield program
                 continue
-            yield program
+            self.skipped[reason] += 1
+            self._progress.advance(failed=reason != ExitReason.OK, ran=False)
+            self._show()
 
     def _refuse(self, number: int, error: Exception) -> None:
         self.refused += 1
+        self._progress.advance(failed=True, ran=False)
         if self.refused <= _MOST_COMPLAINTS:
-            self._say(f"line {number}: {error}")
+            self._progress.say(f"line {number}: {error}")
 
     # ---- runs
 
@@ -177,20 +208,18 @@ class Batch:
     def _land(self, timeout_s: float) -> bool:
         """Write the next result, if one comes within `timeout_s`; tell whether one did."""
         landed = self._flights.land(timeout_s=timeout_s)
+        self._show()
         if landed is None:
             return False
         result = landed[0].result()
         self._results.write(result.to_dict())
-        self._count(result)
+        self.ran[str(result.reason)] += 1
+        self.cpu_s += result.cpu_s or 0.0
+        self._progress.advance(failed=not result.ok, ran=True)
         return True
 
-    def _count(self, result: Result) -> None:
-        self.reasons[str(result.reason)] += 1
-        self.cpu_s += result.cpu_s or 0.0
-        if self._bar is not None:
-            rate = self.reasons.total() / (time.monotonic() - self._began)
-            counts = " ".join(f"{name} {count}" for name, count in self.reasons.most_common(4))
-            self._bar.update(self._bar_task, advance=1, text=f"{rate:.0f}/s  {counts}")
+    def _show(self) -> None:
+        self._progress.show(len(self._results.done))
 
     # ---- people
 
@@ -221,48 +250,51 @@ class Batch:
             if not self._stopping:
                 raise
 
-    @contextlib.contextmanager
-    def _progress(self) -> Iterator[None]:
-        self._bar: Progress | None = None
-        if not sys.stderr.isatty():
-            yield
-            return
-        columns = (
-            TextColumn("{task.completed} done"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[text]}"),
-        )
-        with Progress(*columns, console=Console(stderr=True)) as self._bar:
-            self._bar_task = self._bar.add_task("", total=None, text="")
-            yield
-        self._bar = None
-
-    def _say(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(f"pool: {escape(text)}", style="bold yellow", markup=False)
-        else:
-            live.notice(escape(text))
-
-    def _summary(self) -> None:
-        took_s = time.monotonic() - self._began
-        total = self.reasons.total()
+    def summary(self, out: str, *, overwrite: bool) -> None:
+        """Print what all results of the file come to, also those of earlier parts, and notes."""
+        reasons = self._results.reasons
+        total = reasons.total()
         table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
         for column in ("reason", "runs", "share"):
             table.add_column(column, justify="left" if column == "reason" else "right")
-        for name, count in self.reasons.most_common():
-            table.add_row(name, str(count), f"{count / total:.1%}")
+        for name, count in reasons.most_common():
+            if count:
+                table.add_row(name, str(count), f"{count / total:.1%}")
         console = Console(stderr=True, highlight=False)
         console.print(table)
-        console.print(
-            f"{counted(total, 'run')} in {took_s:.1f} s ({total / took_s:.0f}/s), "
-            f"{self.cpu_s:.1f} CPU seconds"
-            + (f"; {self.skipped} had results already" if self.skipped else "")
-            + (f"; {counted(self.refused, 'line')} refused" if self.refused else "")
-            + ("; interrupted: the same command goes on from here" if self._stopping else ""),
-            soft_wrap=True,
+        for note in self._notes(out, total, overwrite=overwrite):
+            console.print(note, soft_wrap=True, markup=False)
+
+    def _notes(self, out: str, total: int, *, overwrite: bool) -> Iterator[str]:
+        """The lines below the table: of the whole, of this part, and whatever else is of use."""
+        results, took_s, ran = self._results, time.monotonic() - self._began, self.ran.total()
+        is_taken_up = results.is_file and out != "-"
+        yield (
+            f"{counted(total, 'result')}{f' in {out}' if is_taken_up else ''}: "
+            f"{results.reasons[ExitReason.OK]} passed, "
+            f"{counted(results.reasons[ExitReason.INTERNAL], 'infra error')}, "
+            f"{results.cpu_s:.1f} CPU seconds"
         )
-        for line in lacking(self._pool.stats().not_offered, total):
-            console.print(line, style="bold yellow", soft_wrap=True)
+        skipped = self.skipped.total()
+        yield (
+            f"{counted(ran, 'run')} in {took_s:.1f} s ({ran / took_s:.0f}/s), "
+            f"{self.cpu_s:.1f} CPU seconds"
+            + (f"; {skipped} had results already" if skipped else "")
+            + (f"; {counted(self.refused, 'line')} refused" if self.refused else "")
+        )
+        failed = [reason for reason in self.skipped if reason != ExitReason.OK]
+        if failed:
+            number = sum(self.skipped[reason] for reason in failed)
+            yield (
+                f"{number} of those that had results already did not pass; to run them again, add "
+                + " ".join(f"--rerun {reason}" for reason in sorted(failed))
+            )
+        if self._stopping and is_taken_up:
+            same = "the same command" + (", without --overwrite," if overwrite else "")
+            yield f"interrupted: what has ended is in {out}; {same} goes on from here"
+        elif self._stopping:
+            yield "interrupted"
+        yield from lacking(results.lacked, total)
 
 
 def _program(line: bytes, number: str) -> Program:

@@ -33,6 +33,20 @@ def _status(path: str) -> os.stat_result | None:
     return None
 
 
+def count_lines(source: int) -> int | None:
+    """Return how many lines a regular file has from its position on; None for anything else, which
+    has no end that is known.
+    """
+    if not stat.S_ISREG(os.fstat(source).st_mode):
+        return None
+    at = os.lseek(source, 0, os.SEEK_CUR)
+    count, end = 0, b"\n"
+    while chunk := os.pread(source, _CHUNK, at):
+        count += chunk.count(b"\n")
+        at, end = at + len(chunk), chunk[-1:]
+    return count + (end != b"\n")
+
+
 def lines(source: int, wait_s: float) -> Iterator[bytes | None]:
     """Yield the lines of a file or pipe; None where it had none for `wait_s` seconds."""
     poll = select.poll()

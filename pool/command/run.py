@@ -1,8 +1,13 @@
-"""`pool run`: one program, its output as it comes, and its exit code."""
+"""`pool run`: one program, its input and output as they come, and its exit code."""
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
+import sys
+from collections.abc import Iterator
+from typing import IO
 
 import click
 
@@ -19,7 +24,7 @@ from .sizes import parse_environment, parse_recursion_limit
 HELP = """Run an untrusted program in a fresh, confined process.
 
 FILE is the program, '-' reads it from standard input. Options stand before FILE; what follows
-it is the program's own.
+it is the program's own. The program reads what this command is given to read, as it comes.
 
 Examples:
 
@@ -30,6 +35,8 @@ Examples:
   pool run --with numpy,pandas --preload numpy analysis.py
 
   pool run --file table.csv --collect '*.png' --out pictures plot.py
+
+  sort data.txt | pool run report.py
 
   echo 'print(input())' | pool run --stdin data.txt -
 """
@@ -57,7 +64,9 @@ _EXIT_CODES = {
 @options.memory
 @options.processes
 @click.option(
-    "--stdin", metavar="FILE", help="What the program reads; '-' is this command's input."
+    "--stdin",
+    metavar="FILE",
+    help="What the program reads; '-', this command's input, unless FILE is '-'; 'none', nothing.",
 )
 @click.option(
     "--file",
@@ -115,7 +124,6 @@ def run(
     limits = options.limits(timeout, cpu_time, memory, processes)
     program = Program(
         options.read(file, limits.source_bytes),
-        stdin=b"" if stdin is None else options.read(stdin),
         args=args or (),
         files=files.read_all(file_in or ()),
         collect=collect or (),
@@ -126,9 +134,11 @@ def run(
     )
     shown = None if as_json else live.Live()
     pool = jails.pool(1, limits, explain=explain)
-    with pool, printing():
-        result = _result(pool.submit(program, on_output=shown))
+    with pool, printing(), _input(file, stdin) as source:
+        result = _result(pool.submit(program, stdin=source, on_output=shown))
     hint = missing_package(result)
+    if result.completed and not hint:
+        hint = result.detail  # as of input that could not be read to its end
     unwritten: OSError | None = None
     if out is not None:
         try:
@@ -149,6 +159,23 @@ def run(
     if unwritten is not None:
         raise unwritten
     raise Ended(exit_code(result))
+
+
+@contextlib.contextmanager
+def _input(file: str, stdin: str | None) -> Iterator[bytes | IO[bytes]]:
+    """Yield what the program is to read."""
+    if stdin not in (None, "-", "none"):
+        with open(stdin, "rb", buffering=0) as opened:
+            yield opened
+    elif stdin == "none" or file == "-" or not _can_be_read(sys.stdin.fileno()):
+        yield b""
+    else:
+        yield sys.stdin.buffer
+
+
+def _can_be_read(fd: int) -> bool:
+    """Whether a descriptor is open for reading: nohup leaves one that is not."""
+    return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY
 
 
 def _result(future: RunFuture) -> Result:

@@ -109,6 +109,8 @@ class Task:
         self.expires_at = expires_at
         self.alarm: Alarm | None = None
         self.attempts = Attempts()
+        if (feed := job.feed) is not None:
+            self.future.add_done_callback(lambda _: feed.close())
 
     def queue_s(self) -> float:
         return time.monotonic() - self.queued_at

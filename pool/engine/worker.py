@@ -278,14 +278,18 @@ class Worker:
 
     def _retry_lost(self, task: Task, lost: RunLost, whose: "Fault | None") -> None:
         """Try a lost run once more; the second jail that it brings down is charged to it, or to the
-        test if that was `whose` run it was.
+        test if that was `whose` run it was. So is the first one where input was read that is gone.
         """
-        if task.attempts.again_after_loss():
+        feed = task.job.feed
+        repeatable = feed is None or feed.again()
+        if task.attempts.again_after_loss() and repeatable:
             logger.debug("run %s is tried again, as its jail was lost: %s", task.job.id, lost)
             self._counters.was_retried()
             self._queue.put_back(task)
             return
         detail = f"brought down its worker twice: {lost}"
+        if not repeatable:
+            detail = f"brought down its worker, and its input can't be given again: {lost}"
         result = dataclasses.replace(lost.so_far, reason=ExitReason.DENIED, detail=detail)
         record = None
         if task.test is not None:

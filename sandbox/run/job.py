@@ -17,6 +17,7 @@ from .files import Pattern
 
 if TYPE_CHECKING:
     from ..guest.run.dialogue import Role
+    from .feed import Feed
 
 _NUMERIC_BUFFER_BYTES = 16 * (32 << 20)
 """What numeric libraries reserve without filling it: OpenBLAS maps 32 MiB for each thread that is
@@ -48,7 +49,8 @@ class Job:
     its file is called. id: passed on to the result. call: what to call when the source is loaded
     (`guest.furnishing.call`). role: what it is to another process that it talks to (`pair.py`).
     recursion_limit: how deep Python lets it recurse, None for Python's own limit; with one, its
-    stack may take all of its memory.
+    stack may take all of its memory. feed: its input, in place of `stdin`, where that comes while
+    it runs.
     """
 
     source: bytes
@@ -64,6 +66,7 @@ class Job:
     call: bytes | None = None
     role: "Role | None" = None
     recursion_limit: int | None = None
+    feed: "Feed | None" = None
 
     def pack(self, limits: protocol.JobLimits) -> bytes:
         """The job's first message, less its descriptors."""
@@ -76,8 +79,11 @@ class Job:
     def descriptors(self, stdout: int, stderr: int) -> Iterator[list[int]]:
         """What goes along with the message: the standard three, and the files' contents, if any."""
         with contextlib.ExitStack() as owned:
-            stdin = in_memory("stdin", [self.stdin])
-            owned.callback(os.close, stdin)
+            if self.feed is not None:
+                stdin = self.feed.read_end
+            else:
+                stdin = in_memory("stdin", [self.stdin])
+                owned.callback(os.close, stdin)
             found = [stdin, stdout, stderr]
             if self.files:
                 found.append(in_memory("files", self.files.values()))

@@ -105,6 +105,9 @@ class Run:
         owned.callback(self.stop.detach)  # first of all: it holds the prewarmed process
         if self.jail.explains:
             self._refusals = self._watch_refusals(owned)
+        if self.job.feed is not None:
+            owned.callback(self.job.feed.end)
+            self.job.feed.begin()
         self._folder = self._hold(owned) if self.job.collect else None
         self._begin()
 
@@ -238,6 +241,7 @@ class Run:
         try:
             quiet_s = min(_FIRST_QUIET_S, self.watchdog.until_next_look())
             ended = self.jail.wait_exit(self.prewarmed, quiet_s)
+            feed = self.job.feed
             pipes = None
             while ended is None:
                 self.watchdog.look()
@@ -245,13 +249,19 @@ class Run:
                     pipes = select.poll()
                     for fd in (self.jail.control_fd(), self.out.fd, self.err.fd):
                         pipes.register(fd, select.POLLIN)
-                ready = {fd for fd, _ in pipes.poll(self.watchdog.until_next_look() * 1e3)}
+                until_s = self.watchdog.until_next_look()
+                if feed is not None:
+                    until_s = min(until_s, feed.watch(pipes))
+                ready = {fd for fd, _ in pipes.poll(until_s * 1e3)}
+                if feed is not None:
+                    feed.move(ready)
                 for capture in (self.out, self.err):
                     if capture.fd in ready and not capture.drain():
                         pipes.unregister(capture.fd)
                         if capture.truncated:
                             self.stop(ExitReason.OUTPUT)
                 full = any(each.was_full for each in (self.out, self.err) if each.fd in ready)
+                full = full or (feed is not None and feed.is_busy())
                 ended = self.jail.wait_exit(self.prewarmed, _QUIET_S if ready and not full else 0)
             return ended
         except JailLost as lost:
@@ -265,6 +275,8 @@ class Run:
         self, status: int | None, cpu_s: float | None, wall_s: float, queue_s: float
     ) -> Result:
         self.detail = self.watchdog.detail or self.detail
+        if self.job.feed is not None and self.job.feed.error is not None and not self.detail:
+            self.detail = f"its input could not be read to its end: {self.job.feed.error}"
         usage = None
         if self.jail.group is not None:
             with contextlib.suppress(OSError, ValueError):

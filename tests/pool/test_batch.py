@@ -2,12 +2,18 @@
 
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+
+from interpreter_pool import Pool
+from interpreter_pool.pool.command.progress import Progressing
+from interpreter_pool.pool.command.results import SAME
 
 COMMAND = [
     sys.executable,
@@ -54,10 +60,14 @@ def batch(*args: str, stdin: bytes = b"") -> "subprocess.CompletedProcess[bytes]
 
 
 def read(path) -> list[dict]:
-    """Every line of the file, each of which must be whole."""
+    """Every line of the file, each of which must be whole, with the fields that it leaves out."""
     data = path.read_bytes()
     assert data == b"" or data.endswith(b"\n")
-    return [json.loads(line) for line in data.splitlines()]
+    found, last = [], {}
+    for line in data.splitlines():
+        last = {**last, **json.loads(line)}
+        found.append(last)
+    return found
 
 
 def ends(results: list[dict]) -> dict[str, tuple]:
@@ -313,3 +323,215 @@ def test_packages_that_are_not_offered_are_in_the_summary(tmp_path):
     programs.write_text(json.dumps({"code": "print(1)"}) + "\n")
     done = batch(str(programs), "--out", str(tmp_path / "other.jsonl"))
     assert b"offer" not in done.stderr
+
+
+# ---- records
+
+
+def write_lines(path, *lines: dict) -> None:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_what_all_records_have_in_common_is_said_once(tmp_path):
+    """How they were confined is in the first record, also in the one that goes on; a result that
+    was confined otherwise says so, and the next one again.
+    """
+    programs, out = tmp_path / "p", tmp_path / "r"
+    write_lines(programs, *({"id": f"p{n}", "code": f"print({n})"} for n in range(4)))
+    with Pool(1) as pool:
+        whole = pool.run("print(1)").to_dict()
+    for count in (2, 4):
+        first = b"".join(programs.read_bytes().splitlines(True)[:count])
+        assert batch("-", "--out", str(out), stdin=first).returncode == 0
+    first, *others = [json.loads(line) for line in out.read_bytes().splitlines()]
+    assert first.keys() == whole.keys()
+    for record in others:
+        assert whole.keys() - record.keys() == set(SAME)
+    assert {record["stdout"] for record in read(out)} == {f"{n}\n" for n in range(4)}
+    assert all(record["layers"] == whole["layers"] for record in read(out))
+    write_lines(programs, {"id": "x", "code": "pass"}, {"id": "y", "code": "pass"})
+    assert batch(str(programs), "--out", str(out), "--tier", "landlock").returncode == 0
+    *_, x, y = [json.loads(line) for line in out.read_bytes().splitlines()]
+    assert (x["tier"], x["layers"]["tier"]) == ("landlock", "landlock")
+    assert "tier" not in y
+
+
+def test_results_of_the_old_form_are_taken_up(tmp_path):
+    """A file whose records have all fields: nothing is run again, and new records join it."""
+    programs, out = tmp_path / "p", tmp_path / "r"
+    write_lines(programs, *({"id": f"p{n}", "code": f"print({n})"} for n in range(4)))
+    with Pool(1) as pool:
+        old = [
+            {**pool.run(f"print({n})").to_dict(), "id": f"p{n}", "stdout": "old"} for n in (0, 1)
+        ]
+    write_lines(out, *old)
+    done = batch(str(programs), "--out", str(out))
+    assert b"2 had results already" in done.stderr
+    assert [record["stdout"] for record in read(out)[:2]] == ["old", "old"]
+    assert read(out)[:2] == old
+    assert {record["stdout"] for record in read(out)[2:]} == {"2\n", "3\n"}
+    assert read(out)[3]["layers"] == old[0]["layers"]
+    assert b"4 results" in done.stderr
+
+
+# ---- again
+
+
+def test_what_failed_is_run_again_by_its_reason(tmp_path):
+    """After an option that was forgotten, the message says what to type; --rerun replaces the
+    records of that reason and no others, and the summary is that of the whole file.
+    """
+    programs, out = tmp_path / "p", tmp_path / "r"
+    codes = ["print(1)", "open('there')", "while True: pass", "import sys; sys.exit(3)"]
+    write_lines(programs, *({"id": f"p{n}", "code": code} for n, code in enumerate(codes)))
+    command = (str(programs), "--out", str(out), "--timeout", "0.3")
+    assert b"--rerun" not in batch(*command).stderr
+    before = {record["id"]: record for record in read(out)}
+    done = batch(*command)
+    assert b"3 of those that had results already did not pass" in done.stderr
+    assert b"--rerun exception --rerun exit --rerun wall_timeout" in done.stderr
+    write_lines(
+        programs, *({"id": f"p{n}", "code": c, "files": {"there": ""}} for n, c in enumerate(codes))
+    )
+    done = batch(*command, "--rerun", "exception,wall_timeout")
+    assert done.returncode == 0
+    assert b"2 had results already" in done.stderr and b"2 runs in" in done.stderr
+    after = {record["id"]: record for record in read(out)}
+    assert len(read(out)) == 4
+    reasons = {name: record["reason"] for name, record in after.items()}
+    assert reasons == {"p0": "ok", "p1": "ok", "p2": "wall_timeout", "p3": "exit"}
+    assert (after["p0"], after["p3"]) == (before["p0"], before["p3"])
+    assert after["p2"]["wall_s"] != before["p2"]["wall_s"]
+    table = dict(re.findall(r"^(\w+) +(\d+) +[\d.]+%$", done.stderr.decode(), re.M))
+    assert table == {"ok": "2", "exit": "1", "wall_timeout": "1"}
+    assert b"4 results in " in done.stderr and b"2 passed, 0 infra errors" in done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["p", "r"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_rerun_that_is_interrupted_loses_nothing(tmp_path, number):
+    """A record is replaced when the new one is there: by the end of an interrupted command, or
+    when the file is taken up after a crash. A reader that takes an id's last record is right
+    at any time.
+    """
+    programs, out, gate = (tmp_path / name for name in ("p", "r", "gate"))
+    lines = [{"id": f"p{n}", "code": f"print({n}); 1/0"} for n in range(6)]
+    write_lines(programs, *lines)
+    assert batch(str(programs), "--out", str(out)).returncode == 0
+    os.mkfifo(gate)
+    process = start(str(gate), "--out", str(out), "--rerun", "exception")
+    with open(gate, "wb") as writer:
+        for n in (3, 1):
+            writer.write(json.dumps({"id": f"p{n}", "code": "print('new')"}).encode() + b"\n")
+        writer.flush()
+        wait_for_lines(out, 8)
+        process.send_signal(number)
+        process.communicate(timeout=20)
+    assert process.returncode == (130 if number == signal.SIGINT else -9)
+    found = {record["id"]: record["stdout"] for record in read(out)}
+    assert found == {f"p{n}": "new\n" if n in (1, 3) else f"{n}\n" for n in range(6)}
+    assert len(read(out)) == (6 if number == signal.SIGINT else 8)
+    done = batch(str(programs), "--out", str(out))
+    assert b"6 had results already" in done.stderr
+    assert len(read(out)) == 6
+    assert {record["id"]: record["stdout"] for record in read(out)} == found
+    assert read(out)[5]["layers"]["tier"]
+
+
+def test_what_a_rerun_does_not_find_stays(tmp_path):
+    """A program that is not among the lines any more keeps its record."""
+    programs, out = tmp_path / "p", tmp_path / "r"
+    write_lines(programs, {"id": "a", "code": "1/0"}, {"id": "b", "code": "1/0"})
+    assert batch(str(programs), "--out", str(out)).returncode == 0
+    write_lines(programs, {"id": "b", "code": "pass"})
+    assert batch(str(programs), "--out", str(out), "--rerun", "exception").returncode == 0
+    assert {r["id"]: r["reason"] for r in read(out)} == {"a": "exception", "b": "ok"}
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (("--out", "r", "--rerun", "failed"), "'failed': there are ok, "),
+        (("--out", "-", "--rerun", "exit"), "--rerun needs --out FILE"),
+        (("--out", "r", "--overwrite", "--rerun", "exit"), "no --overwrite"),
+    ],
+)
+def test_a_rerun_of_nothing_is_bad_usage(args, words):
+    done = batch("-", *args)
+    assert done.returncode == 125
+    assert words in done.stderr.decode()
+
+
+# ---- progress
+
+
+def test_an_interrupted_batch_has_what_is_finished_and_says_how_to_go_on(tmp_path):
+    """Every run that had ended is in the file; --overwrite, which would begin anew, is to be left
+    out.
+    """
+    programs, out = tmp_path / "p", tmp_path / "r"
+    codes = ["print(1)"] * 8 + ["import time; time.sleep(60)"] * 2
+    write_lines(programs, *({"code": code} for code in codes))
+    process = start(str(programs), "--out", str(out), "--overwrite", "--timeout", "100")
+    wait_for_lines(out, 8)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert len(read(out)) == 8
+    assert b"the same command, without --overwrite, goes on from here" in stderr
+
+
+def test_the_total_is_known_and_time_left_is_told(monkeypatch):
+    """As far as it is known: of a pipe there is no total; of nothing that has run, no time."""
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    progress = Progressing(10_001)
+    progress.is_blank()
+    assert progress.text(0) == "0 of 10,000"
+    for n in range(1200):
+        progress.advance(failed=n < 3, ran=n >= 200)
+    clock[0] += 100.0  # 1,000 runs
+    assert progress.text(7_800) == "1,200 of 10,000, 3 failed, 2 min left"
+    assert progress.text(0) == "1,200 of 10,000, 3 failed, 15 min left"
+    progress = Progressing(None)
+    progress.advance(failed=True, ran=True)
+    assert progress.text(0) == "1 done, 1 failed"
+
+
+def test_lines_tell_how_far_it_is_where_there_is_no_terminal(tmp_path):
+    """On stderr, from time to time."""
+    programs = tmp_path / "p"
+    write_lines(programs, *({"code": "import time; time.sleep(0.2); 1/0"} for _ in range(6)))
+    code = (
+        "from interpreter_pool.pool.command import main, progress\n"
+        "progress._LINE_EVERY_S = 0.3\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "batch", str(programs), "--out", "-", "--workers", "1"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert re.search(r"^pool: [1-5] of 6, [1-5] failed, \d+ s left$", done.stderr, re.M), done
+
+
+def test_a_terminal_shows_a_bar(tmp_path):
+    """With the total, of a file also where it is standard input; complaints stand above it."""
+    programs = tmp_path / "p"
+    programs.write_text('{"code": "print(1)"}\n\nnonsense\n{"code": "print(2)"}')
+    ours, theirs = pty.openpty()
+    with open(programs, "rb") as source, subprocess.Popen(
+        [*COMMAND, "-", "--out", str(tmp_path / "r")], stdin=source, stderr=theirs,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(ours, 65536)
+            except OSError:  # EIO: nobody has the other end any more
+                break
+        os.close(ours)
+    assert process.returncode == 1
+    shown = re.sub(rb"\x1b\[[0-9;]*m", b"", shown)
+    assert b"3 of 3, 1 failed" in shown
+    assert "━".encode() in shown
+    assert b"pool: line 3: " in shown

@@ -162,12 +162,12 @@ def test_what_follows_file_is_the_programs(program):
 
 
 def test_input_comes_from_a_file_or_from_here(program, tmp_path):
-    """--stdin FILE is what the program reads; --stdin - is this command's own input."""
+    """--stdin FILE is what the program reads; else, and by name, this command's own input."""
     path = program("import sys; print(sys.stdin.buffer.read())")
     (tmp_path / "data").write_bytes(b"\xff\0data")
     assert pool("run", "--stdin", str(tmp_path / "data"), path).stdout == b"b'\\xff\\x00data'\n"
     assert pool("run", "--stdin", "-", path, stdin=b"here").stdout == b"b'here'\n"
-    assert pool("run", path, stdin=b"not taken").stdout == b"b''\n"
+    assert pool("run", path, stdin=b"here").stdout == b"b'here'\n"
 
 
 @pytest.mark.parametrize("size", ["64m", "65536K", "0.0625G", "64MiB"])
@@ -580,7 +580,6 @@ def test_output_to_a_pipe_that_does_not_block_is_whole(program):
 @pytest.mark.parametrize(
     "args",
     [
-        ("run", "--stdin", "/dev/zero", "{}"),
         ("judge", "/dev/zero", "--cases", "{}"),
         ("judge", "{}", "--cases", "/dev/zero"),
         ("fuzz", "/dev/zero", "--reference", "{}", "--function", "f"),

@@ -71,6 +71,10 @@ ROWS: dict[str, Row] = {
         _both("checked before anything is run"),
         no_control="it is the caller that is refused",
     ),
+    "F12": Row(
+        "write to the file or set the terminal that its input comes from",
+        _both("a pipe of the run's own; the host alone reads the source"),
+    ),
     "N1": Row(
         "TCP, UDP, DNS, the metadata service",
         _each("seccomp; a network namespace without devices", "seccomp"),
@@ -136,6 +140,11 @@ ROWS: dict[str, Row] = {
             "the same; the fork server ends what a family init leaves",
         ),
         no_control="the test kills a host, and asks first that its processes live",
+    ),
+    "H6": Row(
+        "enlarge, fill, lock, reopen its input, or leave it unread",
+        _both("the host waits for neither end of it"),
+        no_control="outside there is nobody who moves it; tests ask that the next run works",
     ),
     "O1": Row("print markers, results, escapes, invalid UTF-8", _both("output is bytes, and read as nothing else")),
     "O2": Row("odd sources, and ordinary features", _PYTHON),
