@@ -7,7 +7,8 @@ landlock tier leaves things where they are and names what may be touched.
 import dataclasses
 import os
 
-from ..guest.jail import landlock, threads
+from ..guest.jail import landlock
+from ..guest.jail.libraries import THREAD_VARIABLES
 from ..host.cpus import usable_cpus
 from ..host.interpreter import DATA, DEVICES, Interpreter, shared_object_interpreters
 from ..host.packages import Packages
@@ -212,7 +213,7 @@ def link_packages(packages: tuple[Packages, ...], links: str) -> None:
 
 def _environment(scratch: str, libraries: str | None) -> dict[str, str]:
     environment = dict(_ENVIRONMENT, HOME=f"{scratch}/home", TMPDIR=f"{scratch}/tmp")
-    environment |= dict.fromkeys(threads.VARIABLES, str(numeric_threads()))
+    environment |= dict.fromkeys(THREAD_VARIABLES, str(numeric_threads()))
     if libraries:
         # Some builds name their library by an absolute path, which relocation has changed.
         environment["LD_LIBRARY_PATH"] = libraries

@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from . import capabilities, kernel, landlock, rlimits, threads
+from . import capabilities, kernel, landlock, libraries, rlimits
 from .protocol import Profile
 from .scratch import wipe
 from .syscall_filter import Filter
@@ -371,7 +371,7 @@ def becomes_single_threaded() -> bool:
     """Have libraries end the threads that they keep idle; tell whether no others are left."""
     if _is_single_threaded():
         return True
-    threads.quiesce()
+    libraries.quiesce()
     return _is_single_threaded()
 
 

@@ -46,7 +46,7 @@ from typing import Any, NoReturn
 from ..run import accounts, dialogue, ending, frames, furnishing, program, uncaught
 from ..session import family_init, fork_server, head
 from ..snapshot import template
-from . import confine, kernel, landlock, pages, protocol, rlimits, threads, wire
+from . import confine, kernel, landlock, libraries, pages, protocol, rlimits, wire
 from .report import Report
 
 FAULT_EXIT_CODE = 121
@@ -114,7 +114,7 @@ class Zygote:
         self.held = False
         self._become_python(config["path"])
         if self.families:
-            threads.allow_no_idle()  # or states could not be forked
+            libraries.allow_no_idle()  # or states could not be forked
         for name in (*WARM_MODULES, *config["preload"]):
             try:
                 importlib.import_module(name)
@@ -265,7 +265,7 @@ class Zygote:
             if profile.processes:
                 self.program.let_execute()
             if profile.numeric_threads is not None:
-                threads.limit(profile.numeric_threads)
+                libraries.limit(profile.numeric_threads)
             # The death signal is for parents that die later: of one that had died before it was
             # asked for, it says nothing, and this child would wait for a job for ever.
             if os.getppid() != self.pid:

@@ -36,7 +36,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from ..jail import capabilities, kernel, rlimits, threads, wire
+from ..jail import capabilities, kernel, libraries, rlimits, wire
 from ..jail.confine import Confinement
 from ..jail.protocol import JobLimits
 from ..run import ending, furnishing, program, uncaught
@@ -118,7 +118,7 @@ class Head:
         try:
             _silence()
             if numeric_threads > 1:  # the fork server's libraries have one
-                threads.allow(numeric_threads)
+                libraries.allow(numeric_threads)
             if self._confinement.family:
                 self._move(self._confinement.scratch, self._confinement.top)
             self._program.prepare()
@@ -177,13 +177,13 @@ class Head:
         self._send(HELLO, b"")
 
     def _quiesce(self) -> None:
-        threads.quiesce()
+        libraries.quiesce()
         if not self._is_silent:
             _silence()
             self._is_silent = True
         most = min(os.sysconf("SC_OPEN_MAX"), _MOST_DESCRIPTORS)
         files = open_files.of_this_process(self._jobs.fileno(), most)
-        self._send(QUIESCED, wire.encode((threads.names(), files)))
+        self._send(QUIESCED, wire.encode((libraries.names(), files)))
 
     def _settle(self, with_files: bool) -> None:
         """In a branch: stand in its own files, give up what its user namespace gave it, take its

@@ -28,7 +28,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from ..jail import capabilities, kernel, pages, threads, wire
+from ..jail import capabilities, kernel, libraries, pages, wire
 from ..jail.confine import Confinement, becomes_single_threaded
 from ..jail.report import Report
 from ..run import uncaught
@@ -89,7 +89,7 @@ class Template:
         gc.collect()
         try:
             if not becomes_single_threaded():
-                raise privacy.Refused(f"it has threads ({', '.join(threads.names())})")
+                raise privacy.Refused(f"it has threads ({', '.join(libraries.names())})")
             for fd, path in _open_descriptors().items() - before.items():
                 raise privacy.Refused(f"descriptor {fd} is open ({path})")
             if _has_children():

@@ -21,7 +21,7 @@ from typing import Any
 
 from . import kernel
 
-VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """The environment variables that the numeric libraries read when they are loaded."""
 
 _QUIET = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
@@ -69,7 +69,7 @@ _note_each = _VISITOR(_note)
 
 def allow(count: int) -> None:
     """Have numeric libraries use `count` threads at most: those that are loaded, and others."""
-    for name in VARIABLES:
+    for name in THREAD_VARIABLES:
         os.environ[name] = str(count)
     for set_threads in _functions(_SETTERS):
         set_threads(count)
@@ -84,7 +84,7 @@ def allow_no_idle() -> None:
 def limit(most: int) -> None:
     """Have numeric libraries use `most` threads at most, if the environment allows them more."""
     try:
-        allowed = int(os.environ.get(VARIABLES[0], ""))
+        allowed = int(os.environ.get(THREAD_VARIABLES[0], ""))
     except ValueError:  # trusted set-up code has changed it
         allowed = most + 1
     if allowed > most:
