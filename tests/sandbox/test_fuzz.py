@@ -29,7 +29,7 @@ from interpreter_pool.sandbox.jail.pidfd import Pidfd
 from interpreter_pool.sandbox.jail.runtime import Runtime
 from interpreter_pool.sandbox.reasons import End, decide
 from interpreter_pool.sandbox.run.files import Pattern, collect
-from interpreter_pool.sandbox.run.resource_monitor import _look_through
+from interpreter_pool.sandbox.run.resource_monitor import look_through
 from interpreter_pool.sandbox.run.run_jail import Prewarmed, RunJail
 from interpreter_pool.sandbox.session.call import Call, _Outcome
 from interpreter_pool.sandbox.session.channel import Channel
@@ -480,7 +480,7 @@ def test_any_tree_is_taken_out_watched_copied_and_wiped(tree):
                 os.path.realpath(top), name
             )
             assert len(content) == os.lstat(path).st_size
-        trouble = _look_through(top, limits, 1 << 16)
+        trouble = look_through(top, limits, 1 << 16)
         assert trouble is None or isinstance(trouble, str)
         with tempfile.TemporaryDirectory() as copy:
             target = os.open(copy, os.O_RDONLY | os.O_DIRECTORY)

@@ -164,7 +164,7 @@ def test_every_reason_has_an_entry_in_this_table():
 OWN = (ExitReason.OK, ExitReason.EXCEPTION, ExitReason.EXIT)
 
 
-@pytest.mark.parametrize("reason", set(ExitReason) - {ExitReason.INTERNAL})
+@pytest.mark.parametrize("reason", sorted(set(ExitReason) - {ExitReason.INTERNAL}))
 def test_an_end_that_is_not_the_programs_doing_is_explained(reason):
     """In a sentence; of the program's own ends nothing is said."""
     limits = Limits(wall_s=1.5, cpu_s=2, memory_bytes=100 << 20, output_bytes=1000)
