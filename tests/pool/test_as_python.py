@@ -207,7 +207,7 @@ def test_the_hosts_environment_stays_outside(pool):
     result = pool.run("import os\nprint(*sorted(os.environ))")
     assert set(result.stdout.split()) <= {
         "HOME", "LANG", "LOGNAME", "PATH", "TMPDIR", "USER", "LD_LIBRARY_PATH", "LC_CTYPE",
-        "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "JOBLIB_MULTIPROCESSING",
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Threads that libraries start by themselves: how many there may be, and an end to idle ones.
+"""What libraries do by themselves: the threads that they start and keep, and what they look at.
 
 A fork copies one thread. Numeric libraries keep the others of theirs idle between two
 calculations, and start them again for the next one, so a process can be forked in between if they
@@ -8,12 +8,17 @@ are ended first:
 - OpenMP on request (omp_pause_resource_all, OpenMP 5.0), which is how PyTorch and scikit-learn
   calculate.
 
+In the landlock tier neither /proc nor /dev/shm is there for programs, which two libraries that
+scikit-learn has can do without: threadpoolctl finds what is loaded in /proc/self/maps, and joblib
+makes semaphores.
+
 tqdm has a thread that looks after its progress bars, also when there are none, and a lock in
 memory that would be shared.
 """
 
 import _thread
 import ctypes
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -79,6 +84,19 @@ def allow_no_idle() -> None:
     """Before anything is loaded: have libraries start none that would be idle for good."""
     os.environ.update(_QUIET)
     allow(1)
+
+
+def do_without_proc_and_shm() -> None:
+    """In the landlock tier: have threadpoolctl, if it is offered, ask the loader, as it does on
+    other systems; have joblib not try what it would only warn of.
+    """
+    os.environ["JOBLIB_MULTIPROCESSING"] = "0"
+    try:
+        module: Any = importlib.import_module("threadpoolctl")
+    except ImportError:
+        return
+    if hasattr(module, "_HAS_PROCFS"):  # since 3.7
+        module._HAS_PROCFS = False
 
 
 def limit(most: int) -> None:

@@ -120,6 +120,8 @@ class Zygote:
                 importlib.import_module(name)
             except Exception as error:
                 raise confine.ConfineError(f"preload {name}", error) from error
+        if self.tier == "landlock":
+            libraries.do_without_proc_and_shm()
         self.program = program.Program(self.confinement.home, self.report)
         if self.tier == "landlock":
             accounts.know_oneself(lambda: os.path.dirname(self.program.path))
