@@ -32,7 +32,7 @@ TIERS = tuple(os.environ.get("POOL_TESTS_TIERS", "namespaces landlock").split())
 
 TESTS = Path(__file__).parent
 
-POOLS = ("pool", "numeric")
+POOLS = ("pool", "numeric", "libraries", "taught")
 """Fixtures that outlive a test: pools, of which some descriptors come and go between runs."""
 
 OF_RAY = ("descriptors", "threads", "processes")

@@ -137,7 +137,7 @@ def run(
     with pool, printing(), _input(file, stdin) as source:
         result = _result(pool.submit(program, stdin=source, on_output=shown))
     hint = missing_package(result)
-    if result.completed and not hint:
+    if result.completed and not hint and not result.refused_calls:
         hint = result.detail  # as of input that could not be read to its end
     unwritten: OSError | None = None
     if out is not None:

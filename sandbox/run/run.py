@@ -387,9 +387,9 @@ def _about_segfault(peak_bytes: int | None) -> str:
     end of a stack has used all of it.
     """
     if peak_bytes is not None and peak_bytes < STACK_BYTES - _UNCOUNTED_BYTES:
-        return "killed by SIGSEGV, a fault in compiled code: its stack was not used up"
+        return "died of SIGSEGV (signal 11): a fault in compiled code; its stack was not used up"
     return (
-        "killed by SIGSEGV: a fault in compiled code, or calls through C (lru_cache, "
+        "died of SIGSEGV (signal 11): a fault in compiled code, or calls through C (lru_cache, "
         "sorted(key=...), __repr__) that went past the end of the stack; recursion_limit= enlarges "
         "the main thread's, threading.stack_size() those of others"
     )

@@ -135,6 +135,8 @@ class State:
         """The next header that it says. Its end is seen by the process: a fork of it that has not
         run yet has its socket, too.
         """
+        if self.process.fileno() < 0:
+            raise StateLost(f"{who} is gone")
         poll = select.poll()
         poll.register(self.jobs, select.POLLIN)
         poll.register(self.process, select.POLLIN)

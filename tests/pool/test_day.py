@@ -102,9 +102,11 @@ class Agent:
     def branch(self) -> None:
         branches = self.session.fork(3)
         for number, branch in enumerate(branches):
-            assert branch.run(f"counter += {number}").ok
+            result = branch.run(f"counter += {number}")
+            assert result.ok, (result, branch)
         for number, branch in enumerate(branches):
-            assert branch.run("counter").value == str(self.counter + number)
+            result = branch.run("counter")
+            assert result.value == str(self.counter + number), (result, branch)
             branch.close()
 
     def go_back(self) -> None:

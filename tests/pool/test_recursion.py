@@ -176,7 +176,7 @@ def test_recursion_that_only_memory_ends_says_so(pool, name):
 def test_a_fault_that_is_no_recursion_is_not_called_one(pool):
     """Who has not used up a stack has not passed its end; unless nobody knows what was used."""
     result = pool.run("import ctypes; ctypes.string_at(0)")
-    assert result.detail.startswith("killed by SIGSEGV"), result
+    assert result.detail.startswith("died of SIGSEGV"), result
     if result.peak_memory_bytes is not None:
         assert "its stack was not used up" in result.detail
 

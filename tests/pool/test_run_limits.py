@@ -201,7 +201,7 @@ def test_many_files_over_the_disk_limit(pool):
         assert (result.reason, result.stdout) == ("ok", "ENOSPC\n"), result
     else:
         assert result.reason == "denied", result
-        assert result.detail == "its files take more than 8 MiB (Limits.disk_bytes)"
+        assert result.detail == "wrote more than 8 MiB of files (Limits.disk_bytes): allow more"
 
 
 def test_too_many_files(pool):

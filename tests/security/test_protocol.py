@@ -196,14 +196,13 @@ def test_o8_writes_that_are_kept_apart_are_output_in_runs_and_sessions(attack, o
 
 
 FORGE = """
-import os, sys
-frame = sys._getframe()
-while frame is not None:
-    for value in list(frame.f_locals.values()):
-        value = getattr(value, "report", value)
-        if type(value).__name__ == "Report":
-            report = value
-    frame = frame.f_back
+import os, threading
+def reached(function):
+    for cell in getattr(function, "__closure__", None) or ():
+        yield cell.cell_contents
+        yield from reached(cell.cell_contents)
+program = next(each for each in reached(threading._start_new_thread) if hasattr(each, "report"))
+report = program.report
 Claim = type(report).write.__globals__["Claim"]
 print("found", flush=True)
 """

@@ -11,6 +11,7 @@ class FakeJail:
     """Notes what becomes of it."""
 
     def __init__(self) -> None:
+        self.number = 1
         self.alive, self.killed, self.closed = True, False, False
 
     def is_alive(self) -> bool:
