@@ -17,4 +17,6 @@ def missing_package(result: Result) -> str:
 
 def lacking(counts: Mapping[str, int], total: int) -> list[str]:
     """Return a line for each package that some of `total` programs lacked (`Stats.not_offered`)."""
-    return [in_words(count, total, name, f"--with {name}") for name, count in counts.items() if count]
+    return [
+        in_words(count, total, name, f"--with {name}") for name, count in counts.items() if count
+    ]

@@ -9,8 +9,8 @@ LOOK_S = 0.1
 """How often to ask whether it `is_over`, where nothing else happens."""
 
 _FIRST_LOOK_S, _BETWEEN_LOOKS_S = 0.3, 0.15
-_MOST_OWN_S = 0.5
-"""A fork of 10 GB takes a fifth of that."""
+_MOST_OWN_S = 2.0
+"""A fork of 10 GB takes 0.1 s, and many times that where the kernel is short of memory."""
 
 _MOST_AT_ONCE_S = 0.15
 """Between two questions whether it is over. If it was longer, we did not get to ask: for want of a
@@ -21,8 +21,9 @@ class Patience:
     """Of whoever has asked the process `pid` (on the host) something that takes milliseconds, and
     asks several times a second whether it `is_over`.
 
-    What it takes itself, computing and sleeping, is half a second at most: a caller waits for it.
-    When it wanted a CPU and had none, or we did not attend to it, is not its own time.
+    What it takes itself, computing and sleeping, is two seconds at most: a caller waits for it.
+    When it wanted a CPU and had none, or a page that had to be read first, or we did not attend to
+    it, is not its own time.
     """
 
     def __init__(self, pid: int) -> None:
@@ -34,7 +35,8 @@ class Patience:
 
     def is_over(self) -> bool:
         now = time.monotonic()
-        self._attended_s += min(now - self._asked_at, _MOST_AT_ONCE_S)
+        if not _waits_for_the_disk(self._pid):
+            self._attended_s += min(now - self._asked_at, _MOST_AT_ONCE_S)
         self._asked_at = now
         if now - self._began >= LONGEST_S:
             return True
@@ -45,6 +47,15 @@ class Patience:
         if starved_s is None or self._starved_before_s is None:
             return False  # it is gone, or this kernel does not tell
         return self._attended_s - (starved_s - self._starved_before_s) > _MOST_OWN_S
+
+
+def _waits_for_the_disk(pid: int) -> bool:
+    """Whether a process waits in a sleep that it has not asked for (D in proc_pid_stat(5))."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            return file.read(4096).rpartition(b") ")[2].startswith(b"D")
+    except OSError:  # it is gone
+        return False
 
 
 def _without_cpu_s(pid: int) -> float | None:
