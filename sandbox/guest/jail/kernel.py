@@ -209,6 +209,20 @@ def _argument(value: object) -> object:
     return value
 
 
+def _streams() -> tuple[ctypes.c_void_p, int] | tuple[None, int]:
+    """Where libc has its list of streams, and the one that begins it where none has been opened.
+    glibc exports both for old programs; other libraries have neither.
+    """
+    try:
+        own = ctypes.addressof(ctypes.c_char.in_dll(_libc, "_IO_2_1_stderr_"))
+        return ctypes.c_void_p.in_dll(_libc, "_IO_list_all"), own
+    except ValueError:
+        return None, 0
+
+
+_all_streams, _LAST_STANDARD_STREAM = _streams()
+
+
 def unbuffer_stdio() -> None:
     """Have C's own standard streams write at once, as `python -u` has them: what C code has printed
     is then in order with Python's own, and not lost whatever ends the process.
@@ -219,9 +233,11 @@ def unbuffer_stdio() -> None:
 
 def flush_stdio() -> None:
     """Flush every output stream of C's, as exit(3) would. It waits for whoever is at work on one:
-    not to be called where threads may be.
+    not to be called where threads may be. The standard streams hold nothing back; where there are
+    no others, nothing is touched: fflush takes the lock of each, in pages that would be copied.
     """
-    _flush(None)
+    if _all_streams is None or _all_streams.value != _LAST_STANDARD_STREAM:
+        _flush(None)
 
 
 def no_new_privs() -> None:

@@ -22,14 +22,13 @@ def hide(*things: object) -> None:
     """Hide functions, all that the modules among `things` define, and the outermost frame there is
     now. Not for what uses super() without arguments, which looks for its own frame.
     """
-    place = _place()
-    if place is None:
+    if _PLACE is None:
         return
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
     for code in [frame.f_code, *_codes(things)]:
-        _hide(code, place)
+        _hide(code, _PLACE)
 
 
 def _hide(code: CodeType, place: int) -> None:
@@ -87,3 +86,6 @@ def _hidden() -> Any:
 def _caller() -> Any:
     back = sys._getframe().f_back
     return back and back.f_code
+
+
+_PLACE = _place()  # first of all: later, what it allocates would leave holes in a zygote's memory
