@@ -16,27 +16,29 @@ PROCESS_1 = ["unshare", *(() if os.geteuid() == 0 else ("--map-root-user",)), "-
 PROCESS_1 += ["--mount-proc"]
 
 
-def host(tier: str, what: str, before: list[str]) -> str:
+def host(tier: str, what: str, before: list[str], folder: str) -> str:
     done = subprocess.run(
         [*before, sys.executable, str(HOST), tier, what],
         capture_output=True,
         text=True,
         timeout=100,
+        # A user who seems to be root has a folder of root's in the usual place.
+        env=os.environ | {"TMPDIR": folder},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.mark.parametrize("before", [PROCESS_1, []], ids=["process 1", "subreaper"])
-def test_a_host_that_loses_jails_keeps_no_zombie(tier, before):
+def test_a_host_that_loses_jails_keeps_no_zombie(tier, before, tmp_path):
     """Zygotes, runs and nsjails are killed; the trainer's own children are still there for it."""
-    assert host(tier, "runs", before) == "0 0 7 8\n"
+    assert host(tier, "runs", before, str(tmp_path)) == "0 0 7 8\n"
 
 
 @pytest.mark.parametrize("before", [PROCESS_1, []], ids=["process 1", "subreaper"])
-def test_a_host_that_loses_sessions_keeps_no_zombie(tier, before):
+def test_a_host_that_loses_sessions_keeps_no_zombie(tier, before, tmp_path):
     """A family init, the fork server, and what they had below them."""
-    assert host(tier, "sessions", before) == "0 0 7 8\n"
+    assert host(tier, "sessions", before, str(tmp_path)) == "0 0 7 8\n"
 
 
 def test_a_snapshot_whose_zygotes_die_leaves_no_zombie(tier):

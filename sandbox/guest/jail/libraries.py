@@ -100,13 +100,16 @@ def do_without_proc_and_shm() -> None:
 
 
 def limit(most: int) -> None:
-    """Have numeric libraries use `most` threads at most, if the environment allows them more."""
+    """Have numeric libraries use `most` threads at most, if the environment allows them more; to be
+    called before the number of threads is limited.
+    """
     try:
         allowed = int(os.environ.get(THREAD_VARIABLES[0], ""))
     except ValueError:  # trusted set-up code has changed it
         allowed = most + 1
     if allowed > most:
         allow(most)
+        quiesce()  # to be told a number, OpenBLAS starts as many as before
 
 
 def quiesce() -> None:

@@ -260,14 +260,14 @@ class Zygote:
     def _be_prewarmed(self, jobs: socket.socket, profile: protocol.Profile) -> NoReturn:
         """In the child: be confined, wait for the job, run it."""
         try:
+            if profile.numeric_threads is not None:
+                libraries.limit(profile.numeric_threads)
             listener = self.confinement.prewarmed(profile)
             if listener >= 0:
                 socket.send_fds(jobs, [protocol.LISTENER], [listener])
                 os.close(listener)
             if profile.processes:
                 self.program.let_execute()
-            if profile.numeric_threads is not None:
-                libraries.limit(profile.numeric_threads)
             # The death signal is for parents that die later: of one that had died before it was
             # asked for, it says nothing, and this child would wait for a job for ever.
             if os.getppid() != self.pid:
