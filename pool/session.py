@@ -236,9 +236,10 @@ class Session:
             head = self._require_head()
             try:
                 with self._room.room(count) as adopt:
+                    files = self._family.quiesce(head)
                     for _ in range(count):
                         descriptors.require()
-                        branches.append(self._branch(head, adopt))
+                        branches.append(self._branch(head, files, adopt))
                     self._family.move_away(head.home)
             except BaseException as error:
                 for branch in branches:
@@ -473,8 +474,13 @@ class Session:
             return self.held.calls
         return self.held.go_back(past.pop())
 
-    def _branch(self, head: State, adopt: Callable[[SessionProcesses], None]) -> "Session":
-        state = self._family.branch(head)
+    def _branch(
+        self,
+        head: State,
+        files: list[tuple[int, str]],
+        adopt: Callable[[SessionProcesses], None],
+    ) -> "Session":
+        state = self._family.branch(head, files)
         held = SessionProcesses(self._family, state, self._room.discard)
         adopt(held)
         return Session(

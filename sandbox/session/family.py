@@ -117,21 +117,26 @@ class Family:
             with self._forking:
                 return Forking(self.channel, state, table.CHECKPOINT, state.home).checkpoint()
 
-    def branch(self, state: State) -> State:
-        """Fork a parked state into one that shares nothing with it, with files of its own. Raises
-        `NotForkable` for a state that can't be forked as it is, and as `fork` does. When all are
-        made, `move_away`.
+    def quiesce(self, state: State) -> list[tuple[int, str]]:
+        """Have a parked state give up what libraries keep, before it is branched any number of
+        times; return what it has open, for `branch`. Raises as that does.
         """
         with self._blaming(state):
             wake_up(state)
-            files = state.quiesce()
-            more = table.WITH_FILES if files else ""
-            with self._forking:
-                if self._scratch is None:
-                    way, home = table.IN_NAMESPACES, state.home
-                else:
-                    way, home = table.SIDE_BY_SIDE, Home(self._scratch, new_name())
-                return Forking(self.channel, state, way + more, home).branch(files)
+            return state.quiesce()
+
+    def branch(self, state: State, files: list[tuple[int, str]]) -> State:
+        """Fork a parked state into one that shares nothing with it, with files of its own. Raises
+        `NotForkable` for a state that can't be forked as it is, and as `fork` does. files: what it
+        has open, as `quiesce` returned it. When all are made, `move_away`.
+        """
+        more = table.WITH_FILES if files else ""
+        with self._forking, self._blaming(state):
+            if self._scratch is None:
+                way, home = table.IN_NAMESPACES, state.home
+            else:
+                way, home = table.SIDE_BY_SIDE, Home(self._scratch, new_name())
+            return Forking(self.channel, state, way + more, home).branch(files)
 
     def move_away(self, home: Home) -> None:
         """Take files to where those who have known their place don't find them."""

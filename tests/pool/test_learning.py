@@ -86,7 +86,6 @@ def test_as_cells_of_a_session_they_print_what_python_prints(taught, printed):
         output = ""
         with taught.session() as session:
             for cell in source.split("# %%\n"):
-                # A print's value is None; what else stands last in a cell is no expression.
                 result = session.run(cell)
                 assert (result.reason, result.checkpointed) == ("ok", True), result
                 output += result.stdout

@@ -109,7 +109,7 @@ def limit(most: int) -> None:
         allowed = most + 1
     if allowed > most:
         allow(most)
-        quiesce()  # to be told a number, OpenBLAS starts as many as before
+        quiesce()  # when it is told a number, OpenBLAS first starts as many threads as before
 
 
 def quiesce() -> None:

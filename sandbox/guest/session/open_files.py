@@ -62,8 +62,8 @@ def reopen(
 
 
 def _open(path: str, is_read_only: Callable[[str], bool]) -> int | None:
-    """Open a regular file for reading, if no program can write to it. Judged is what has been
-    opened: a program has named the path, and we may read more than it may.
+    """Open a regular file for reading, if no program can write to it. The file that was opened is
+    judged, not the path alone: a program has named that, and we may read more than it may.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
     if not is_read_only(path):  # before it is opened: to open some things has effects
