@@ -59,6 +59,15 @@ def apply(limits: JobLimits) -> None:
         _set_soft(resource.RLIMIT_STACK, limits.stack)
 
 
+def present() -> JobLimits:
+    """Those that are in force: of a job that changes none, as rehearsals have it."""
+    hard = [resource.getrlimit(which)[1] for which in PER_JOB]
+    data, stack = (
+        resource.getrlimit(which)[0] for which in (resource.RLIMIT_DATA, resource.RLIMIT_STACK)
+    )
+    return JobLimits(*hard, data=data, data_may_rise=1, stack=stack)
+
+
 def raise_data(more: int) -> bool:
     """Let this process have `more` bytes of data; False where it may not."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)

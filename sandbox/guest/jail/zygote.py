@@ -332,12 +332,13 @@ class Zygote:
         kernel.unbuffer_stdio()
         # What a module that is preloaded has left in one is no child's to write.
         kernel.flush_stdio()
-        job = protocol.pack_job(b"", (), protocol.JobLimits())
+        limits = rlimits.present()
+        job = protocol.pack_job(b"", (), limits)
         for _ in range(REHEARSALS):
             self.confinement.rehearse()
             self.program.prepare()
             protocol.unpack_job(job)
-            rlimits.apply(protocol.JobLimits())
+            rlimits.apply(limits)
             self.program.rehearse()
         # Process 1 of a pid namespace is immune to its children's signals, except those it has
         # a handler for: Python's own, for SIGINT. Children get it back (`Program.prepare`).

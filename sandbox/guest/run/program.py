@@ -58,6 +58,7 @@ class Program:
 
     def __init__(self, home: str, report: Report) -> None:
         self.path = os.path.join(home, PROGRAM_FILE)
+        self._name = PROGRAM_FILE
         self.report = report
         self.keeps_main = False
         self.limits = JobLimits()
@@ -96,6 +97,7 @@ class Program:
 
     def rename(self, name: str) -> None:
         """Have the program's file be called `name`."""
+        self._name = name
         self._know_path(os.path.join(os.path.dirname(self.path), name))
 
     def _know_path(self, path: str) -> None:
@@ -156,9 +158,8 @@ class Program:
         self.limits = limits
         if limits.recursion >= 0:
             sys.setrecursionlimit(limits.recursion)
-        name = os.path.basename(self.path)
-        sys.argv = [name, *argv]
-        sys.orig_argv = ["python", name, *argv]
+        sys.argv = [self._name, *argv]
+        sys.orig_argv = ["python", self._name, *argv]
         namespace = self.main.__dict__
         first: Callable[[], object] | None = None
         then: Callable[[], object] | None = None
