@@ -156,7 +156,7 @@ def test_two_hundred_sessions_of_agents(tier, request, capsys):
             list(threads.map(Agent.act, order.sample(agents, 40)))
         for agent in agents:
             agent.act()
-        evicted = warm.stats().evicted + cold.stats().evicted
+        evicted = warm.stats().sessions_evicted + cold.stats().sessions_evicted
         grown = psutil.Process().memory_info().rss - resident
         with capsys.disabled():
             steps = sum(counts.values()) - counts["without a checkpoint"]
