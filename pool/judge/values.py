@@ -40,6 +40,22 @@ class Rule:
     ordered: bool = True
     as_json: bool = False
 
+    def require_clear(self, expected: object) -> None:
+        """Raise ValueError where keys of a dict in `expected` are the same by this rule: nothing
+        could tell which of their values is meant.
+        """
+        forms = _Forms(self)
+        for each in _dicts_in(expected):
+            known: dict[bytes, Any] = {}
+            for key in each:
+                other = known.setdefault(forms.of(_key(key, self)), key)
+                if other is not key:
+                    why = " as JSON has them" if self.as_json else ""
+                    raise ValueError(
+                        f"expected has a dict whose keys {excerpt(other)} and {excerpt(key)} are "
+                        f"the same{why}: give one of them, or a checker"
+                    )
+
     def require_possible(self, expected: object) -> None:
         """Raise ValueError where a comparison with `expected` could take too long."""
         for each in _unordered_parts(expected, top=not self.ordered):
@@ -220,11 +236,16 @@ def _close(value: Any, expected: Any, forms: _Forms, *, top: bool = False) -> bo
 def _close_numbers(value: Any, expected: Any, rule: Rule) -> bool:
     if type(value) is type(expected) is int:
         return bool(value == expected)
-    if value != value and expected != expected:
-        return True
     try:
         if complex in (type(value), type(expected)):
+            value, expected = complex(value), complex(expected)
+            if value != value or expected != expected:  # one part is nan: part by part
+                return _close_numbers(value.real, expected.real, rule) and _close_numbers(
+                    value.imag, expected.imag, rule
+                )
             return cmath.isclose(value, expected, rel_tol=rule.rel_tol, abs_tol=rule.abs_tol)
+        if value != value and expected != expected:
+            return True
         return math.isclose(value, expected, rel_tol=rule.rel_tol, abs_tol=rule.abs_tol)
     except OverflowError:  # a whole number that no float can hold
         return False
@@ -279,6 +300,17 @@ def _pair(values: list[Any], expected: list[Any], forms: _Forms) -> bool:
 def _all_real(values: Any) -> bool:
     """Whether all are numbers that can be put in order."""
     return all(type(each) in (int, float) and each == each for each in values)
+
+
+def _dicts_in(value: Any) -> Iterator[dict[Any, Any]]:
+    stack = [value]
+    while stack:
+        each = stack.pop()
+        if type(each) is dict:
+            yield each
+            stack.extend(each.values())
+        elif type(each) in (list, tuple):  # what is in a set is hashable, and no dict
+            stack.extend(each)
 
 
 def _unordered_parts(value: Any, *, top: bool) -> Iterator[Any]:

@@ -18,7 +18,12 @@ from .corpus import ROWS, Row
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docs" / "corpus.md"
-FOLDERS = ("tests/security", "tests/pool")
+FOLDERS = (
+    "tests/security",
+    "tests/pool",
+    "tests/sandbox/guest",
+    "tests/transforms/test_extract.py",
+)
 TIERS = ("namespaces", "landlock")
 
 _ID = r"[FNKPRHOWSL]\d+"
