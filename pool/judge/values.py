@@ -20,6 +20,12 @@ from .excerpt import value as excerpt
 _MOST_MATCHED = 300
 """Elements that may be expected in any order and within a tolerance: each is compared with each."""
 
+_MOST_COMPARED = 5_000_000
+"""Values of those, each with each: two seconds at the worst."""
+
+_MOST_STEPS_TOLD = 8
+"""On the way to a difference within a tolerance: each step compares once more what is below it."""
+
 _NUMBERS = (int, float, complex)
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 
@@ -58,11 +64,22 @@ class Rule:
 
     def require_possible(self, expected: object) -> None:
         """Raise ValueError where a comparison with `expected` could take too long."""
+        if not self.is_tolerant:
+            return
         for each in _unordered_parts(expected, top=not self.ordered):
-            if self.is_tolerant and len(each) > _MOST_MATCHED and not _all_real(each):
+            if _all_real(each):
+                continue
+            if len(each) > _MOST_MATCHED:
                 raise ValueError(
                     f"expected has {len(each)} elements that may come in any order and within a "
                     f"tolerance; {_MOST_MATCHED} at most can be matched: give a checker"
+                )
+            compared = len(each) * count_nodes(each)
+            if compared > _MOST_COMPARED:
+                raise ValueError(
+                    f"expected has {len(each)} elements of {count_nodes(each)} values that may "
+                    f"come in any order and within a tolerance; {compared} comparisons are too "
+                    f"many ({_MOST_COMPARED} at most): give a checker"
                 )
 
     @property
@@ -74,6 +91,11 @@ def most_nodes(expected: object) -> int:
     """How many values (containers count as well) a value may have that is worth reading: what is
     equal to `expected` has as many as that.
     """
+    return 2 * count_nodes(expected) + _SPARE_NODES
+
+
+def count_nodes(expected: object) -> int:
+    """How many values there are, containers included."""
     count = 0
     stack: list[Any] = [expected]
     while stack:
@@ -84,7 +106,7 @@ def most_nodes(expected: object) -> int:
             stack.extend(each.values())
         elif type(each) in _CONTAINERS:
             stack.extend(each)
-    return 2 * count + _SPARE_NODES
+    return count
 
 
 def difference(value: Any, expected: Any, rule: Rule) -> str | None:
@@ -98,9 +120,13 @@ def difference(value: Any, expected: Any, rule: Rule) -> str | None:
     if _equal(value, expected, forms, top=True):
         return None
     where = ""
+    steps = 0
     while (part := _first_difference(value, expected, forms, top=not where)) is not None:
         step, value, expected = part
         where += step
+        steps += 1
+        if rule.is_tolerant and steps == _MOST_STEPS_TOLD:
+            break
     at = f"at {where}: " if where else ""
     return f"{at}expected {excerpt(expected)}, got {excerpt(value)}"
 

@@ -249,7 +249,7 @@ LARGE = {
     "doubling": ("T0", [f"T{n} = tuple[T{n + 1}, T{n + 1}]" for n in range(14)] + ["T14 = int"]),
     "doubling unions": (
         "T0",
-        [f"T{n} = T{n + 1} | list[T{n + 1}]" for n in range(13)] + ["T13 = int"],
+        [f"T{n} = T{n + 1} | list[T{n + 1}]" for n in range(9)] + ["T9 = int"],
     ),
     "ten times doubled": (
         "T0",
