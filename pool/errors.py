@@ -53,7 +53,21 @@ class LimitExceeded(PoolError):
 
 
 class SessionLost(PoolError):
-    """A session's state is gone; the message says why."""
+    """A session's state is gone; the message says why. by_program: it is its program's doing, which
+    counts as a failure of it: a limit ended it with all that was kept, or it was evicted while it
+    held more than its share of `session_memory_bytes`.
+    """
+
+    def __init__(self, message: str, *, by_program: bool = False) -> None:
+        super().__init__(message)
+        self.by_program = by_program
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _session_lost, (str(self), self.by_program)
+
+
+def _session_lost(message: str, by_program: bool) -> SessionLost:
+    return SessionLost(message, by_program=by_program)
 
 
 class PoolTimeout(PoolError, TimeoutError):

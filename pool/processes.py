@@ -45,6 +45,7 @@ class SessionProcesses:
         self.head: State | None = head
         self.calls = 0  # that the head has in it
         self.why_lost = ""
+        self.lost_by_program = False
         self.used_at = time.monotonic()
         logger.debug("session %x made: process %d", id(self), head.pid)
 
@@ -72,13 +73,15 @@ class SessionProcesses:
         self.calls = checkpoint.calls
         return undone
 
-    def evict(self, why: str) -> bool:
-        """Take away what it holds, unless it is in use; tell whether that was done."""
+    def evict(self, why: str, *, by_program: bool = False) -> bool:
+        """Take away what it holds, unless it is in use; tell whether that was done. by_program: as
+        for `drop`.
+        """
         if not self.turns.try_begin():
             return False
         try:
             held = self.head is not None
-            self.drop(why)
+            self.drop(why, by_program=by_program)
             return held
         finally:
             self.turns.done()
@@ -88,8 +91,8 @@ class SessionProcesses:
         with self.turns.turn():
             self.drop(why)
 
-    def drop(self, why: str) -> None:
-        """End its processes. Whoever calls has the turn."""
+    def drop(self, why: str, *, by_program: bool = False) -> None:
+        """End its processes. Whoever calls has the turn. by_program: it is its program's doing."""
         if self.head is None:
             return
         for state in self.states():
@@ -97,6 +100,7 @@ class SessionProcesses:
         self.past.clear()
         self.head = None
         self.why_lost = why
+        self.lost_by_program = by_program
         logger.debug("session %x has ended: %r", id(self), why)  # some of it may be its program's
         self.family.unuse()
         self._on_drop(self)

@@ -165,7 +165,8 @@ class PythonExecutorService:
         self, chains: Iterable[tuple[str, Sequence[str | bytes]]]
     ) -> list[list[dict[str, Any]]]:
         """Run each session's codes in their order, different sessions at the same time; return
-        their results in the same order. A session that is lost answers with infra errors.
+        their results in the same order. A session that is lost answers with infra errors; with
+        `denied`, if that is its program's doing.
         """
         found = self.sessions.run_chains(each_of("chains", chains, "ids and their codes"))
         return [[result.to_dict() for result in results] for results in found]

@@ -35,6 +35,10 @@ _OF_A_CALL = ("wall_s", "cpu_s", "output_bytes")
 """Limits that each call can have its own of; the others are the session's, from its beginning."""
 
 
+_NOT_ITS_DOING = (None, ExitReason.CANCELLED, ExitReason.INTERNAL)
+"""Ends of a call by which a session may be lost for no fault of its program's."""
+
+
 class CallOptions(TypedDict, total=False):
     """What a session's call may be given besides its code; as for `Pool.run`."""
 
@@ -401,7 +405,10 @@ class Session:
         except BaseException as error:
             if checkpoint is not None:
                 checkpoint.state.close()
-            lost = self._lose(str(error) or f"{type(error).__name__}: {error}")
+            why = str(error) or f"{type(error).__name__}: {error}"
+            if isinstance(error, JailLost) and task.stop.reason not in _NOT_ITS_DOING:
+                return self._taken_along(task, why)
+            lost = self._lose(why)
             if isinstance(error, JailLost):
                 raise lost from None
             raise
@@ -418,7 +425,8 @@ class Session:
             result = dataclasses.replace(result, reason=ExitReason.DENIED, detail=detail)
         if not past:
             self.held.drop(
-                f"its last call ended with {result.reason}, and no earlier state was kept"
+                f"its last call ended with {result.reason}, and no earlier state was kept",
+                by_program=result.reason not in _NOT_ITS_DOING,
             )
             return result
         undone = 1 + self.held.go_back(past.pop())
@@ -447,6 +455,22 @@ class Session:
         )
         return dataclasses.replace(result, rolled_back=undone)
 
+    def _taken_along(self, task: Task, why: str) -> Result:
+        """The result of a call that a limit ended, and its session with it: so much was to be taken
+        down that it was given up. That is its doing, and no failure of ours.
+        """
+        reason = task.stop.reason
+        assert reason is not None
+        undone = self.held.calls + 1
+        self.held.drop(f"its last call ended with {reason}: {why}", by_program=True)
+        result = Result.refused(
+            f"the session ended with this call ({reason}): {why}",
+            tier=self._family.fork_server.plan.tier,
+            queue_s=task.queue_s(),
+            id=task.job.id,
+        )
+        return dataclasses.replace(result, reason=reason, rolled_back=undone)
+
     # ---- what it holds
 
     @contextlib.contextmanager
@@ -470,7 +494,7 @@ class Session:
         """
         past = self.held.past
         if not past:
-            self.held.drop(f"{error}, and no earlier state was kept")
+            self.held.drop(f"{error}, and no earlier state was kept", by_program=True)
             return self.held.calls
         return self.held.go_back(past.pop())
 
@@ -503,7 +527,10 @@ class Session:
     def _require_head(self) -> State:
         self._require_open()
         if self._head is None:
-            raise SessionLost(f"this session is gone: {self.held.why_lost}; `reset` begins anew")
+            raise SessionLost(
+                f"this session is gone: {self.held.why_lost}; `reset` begins anew",
+                by_program=self.held.lost_by_program,
+            )
         return self._head
 
     def _lose(self, why: str) -> SessionLost:

@@ -91,7 +91,8 @@ def _result(call: RunFuture | Result) -> Result:
 
 
 def _of_error(error: Exception) -> Result:
-    if isinstance(error, PolicyError):  # the state's own doing, such as threads that it left
+    # The program's own doing, such as threads that it left, or a limit that took the session along.
+    if isinstance(error, PolicyError) or (isinstance(error, SessionLost) and error.by_program):
         return Result.refused(str(error), tier="", queue_s=0.0)
     return Result.internal(str(error), tier="", queue_s=0.0)
 

@@ -137,9 +137,13 @@ class Sessions:
         """
         excess = self.bytes() - memory_bytes
         why = f"all sessions held more than session_memory_bytes={memory_bytes}"
-        for processes in self._oldest_first() if excess > 0 else ():
+        oldest = self._oldest_first() if excess > 0 else []
+        share = memory_bytes // max(len(oldest), 1)
+        for processes in oldest:
             held = estimate(processes)
-            if self._evict(processes, why):
+            over = held > share
+            more = f", and this one {held}, more than its share of {share}" if over else ""
+            if self._evict(processes, why + more, by_program=over):
                 excess -= held
             if excess <= 0:
                 return
@@ -148,8 +152,8 @@ class Sessions:
         with self._lock:
             return sorted(self._open, key=SessionProcesses.idle_s, reverse=True)
 
-    def _evict(self, processes: SessionProcesses, why: str) -> bool:
-        gone = processes.evict(f"it was evicted: {why}")
+    def _evict(self, processes: SessionProcesses, why: str, *, by_program: bool = False) -> bool:
+        gone = processes.evict(f"it was evicted: {why}", by_program=by_program)
         if gone:
             logger.debug("session %x was evicted: %s", id(processes), why)
             with self._lock:

@@ -135,7 +135,7 @@ class Sessions(Runs):
             return {at: [unavailable(str(error))] * len(codes) for at, codes in blocks.items()}
         outcomes = dict(zip(blocks, found, strict=True))
         # A session that is lost answers so for ever: the environment's next block has a new one.
-        self.reset([at for at, ends in outcomes.items() if any(e["infra_error"] for e in ends)])
+        self.reset([at for at, ends in outcomes.items() if any(map(_is_lost, ends))])
         return outcomes
 
     def reset(self, environments: Iterable[int] | None = None) -> None:
@@ -146,6 +146,11 @@ class Sessions(Runs):
                 self._call("close_sessions", ids, timeout_s=self._patience_s(1))
             except ServiceFailed:
                 pass  # it is gone, and they are with it
+
+
+def _is_lost(outcome: Mapping[str, Any]) -> bool:
+    """Whether it is of a call that its session did not make: one that was made has a tier."""
+    return bool(outcome["infra_error"]) or not outcome["tier"]
 
 
 def unavailable(detail: str) -> dict[str, Any]:

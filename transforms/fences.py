@@ -12,7 +12,9 @@ Its rule for fences is replaced by one that knows how models depart from CommonM
 - The code of a list item may be indented less than the item, that of a quote be unquoted. Code
   that is indented less than its fence keeps its shape.
 
-Everything here is linear in the length of the text.
+Everything here is linear in the length of the text. What could be otherwise has a budget: lines
+that are looked at in vain, beyond the end of a quote or list item. In text that was made to have it
+spent, what follows is read as if there were no quotes and lists.
 """
 
 import dataclasses
@@ -21,6 +23,7 @@ import re
 from collections.abc import Callable
 
 from markdown_it import MarkdownIt
+from markdown_it.parser_block import ParserBlock
 from markdown_it.rules_block import StateBlock, blockquote, list_block
 from markdown_it.token import Token
 
@@ -32,8 +35,12 @@ _RUN = re.compile(r"`{3,}|~{3,}")
 _PYTHON = re.compile(r"(?:i?python|py)(?:-?3(?:\.\d+)*)?", re.IGNORECASE)
 _WORD = re.compile(r"[^\s,:;{}()=\[\]]*")
 _ATTRIBUTES = re.compile(r"\{([^{}]{0,200})\}")
-_LANGUAGE_ALONE = re.compile(r"\s*\{?\s*[.\w][^\s<>]*\s*")
+_LANGUAGE_ALONE = re.compile(r"(?:\{\s*)?[.\w][^\s<>]*")
 _LONGEST_INFO = 1000
+
+_LOOKS = "looks"
+_LOOKS_FOR_EACH_LINE, _LOOKS_AT_LEAST = 4, 1000
+"""The budget: for each line of the text, and in any case. Models' answers have few such blocks."""
 
 _Rule = Callable[[StateBlock, int, int, bool], bool]
 
@@ -84,7 +91,8 @@ def find(text: str) -> list[Fence]:
     parser = _parser()
     # A last line of white space without an end is none to markdown-it, in part: it fails there.
     text = text if text.endswith("\n") else text + "\n"
-    parser.block.parse(text, parser, {}, tokens)
+    looks = _LOOKS_AT_LEAST + _LOOKS_FOR_EACH_LINE * text.count("\n")
+    parser.block.parse(text, parser, {_LOOKS: looks}, tokens)
     fences = [token.meta["fence"] for token in tokens if token.type == "fence"]
     return sorted(fences, key=lambda fence: fence.first_line)
 
@@ -92,6 +100,7 @@ def find(text: str) -> list[Fence]:
 @functools.cache
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"maxNesting": 2 * _MOST_LEVELS})
+    parser.block = _Blocks()
     ruler = parser.block.ruler
     ruler.enableOnly(["fence", "blockquote", "hr", "list", "paragraph"])
     ruler.at("fence", _fence_rule, {"alt": ["paragraph", "blockquote", "list"]})
@@ -105,9 +114,20 @@ def _parser() -> MarkdownIt:
     return parser
 
 
+class _Blocks(ParserBlock):
+    """Notes how much of a quote was looked at and not read: it looks for its end first, over all
+    that could go on with a paragraph, and then has none.
+    """
+
+    def tokenize(self, state: StateBlock, startLine: int, endLine: int) -> None:
+        super().tokenize(state, startLine, endLine)
+        if state.parentType == "blockquote":
+            state.env[_LOOKS] -= max(endLine - state.line, 0)
+
+
 def _shallow(rule: _Rule) -> _Rule:
     return lambda state, line, end, silent: (
-        state.level < _MOST_LEVELS and rule(state, line, end, silent)
+        state.level < _MOST_LEVELS and state.env[_LOOKS] >= 0 and rule(state, line, end, silent)
     )
 
 
@@ -189,10 +209,14 @@ def _take_python(state: StateBlock, opening: _Opening, line: int, end: int) -> i
     while line < (end if outside is None else last_line):
         if outside is None and not state.isEmpty(line) and state.sCount[line] < state.blkIndent:
             outside = line
+        if outside is not None:
+            state.env[_LOOKS] -= 1
+            if state.env[_LOOKS] < 0:
+                break
         run = _run(state, line)
         if len(run) >= len(opening.markup) and _closes(state, opening, run, line):
             tail = state.src[_start(state, line) + len(run) : state.eMarks[line]]
-            reopens = "`" in tail or (tail.strip() and _LANGUAGE_ALONE.fullmatch(tail))
+            reopens = "`" in tail or _LANGUAGE_ALONE.fullmatch(tail.strip())
             if not reopens:
                 _add(state, opening, first, line, closed=True)
                 return line + 1

@@ -10,6 +10,7 @@ from ..pool import Pool, Verdict
 from ..pool.awaited import in_own_thread
 from ..pool.judge import Case
 from ..pool.judge.plan import RECURSION_LIMIT
+from ..pool.judge.verdict import CHECKER
 from ..pool.wording import lacking
 from ..sandbox import Limits
 from .cases import FUNCTION_IMPORTS, cases_from_row, with_imports
@@ -206,6 +207,10 @@ def warn_of_packages(verdicts: Sequence[Verdict], said: set[str]) -> None:
             logger.warning("%s", lacking(count, len(verdicts), name, f"packages=({name!r},)"))
 
 
+def _checker_failed(verdict: Verdict) -> bool:
+    return any(case.reason == CHECKER for case in verdict.cases)
+
+
 def _is_spoilt(environment: object) -> bool:
     return isinstance(environment, PythonEnvironment) and environment.infra_error
 
@@ -216,6 +221,14 @@ def _log(
     for number, verdict in found.items():
         if verdict.harness_error is not None:
             logger.warning("row %d: its test is at fault: %s", number, verdict.harness_error)
+    failing = [number for number, verdict in found.items() if _checker_failed(verdict)]
+    if failing:
+        logger.warning(
+            "%d programs fail because a checker raised, or gave no score, such as that of row %d: "
+            "have it return False for what it can't use",
+            len(failing),
+            failing[0],
+        )
     inconclusive = [verdict for verdict in found.values() if not verdict.conclusive]
     log_metric, log_extra = columns.get("log_metric"), columns.get("log_extra")
     if log_metric is not None and codes:

@@ -11,6 +11,8 @@ from ..sandbox.result import Result
 from .extract import extract_code
 from .render import MOST_CHARACTERS, UNAVAILABLE, excerpt, render_result
 
+_GONE = "the session was ended, by a limit or for what it held. The next call begins anew."
+
 _OURS = (PoolFull, PoolTimeout, SessionLost)
 """What keeps a tool from answering without anybody's mistake."""
 
@@ -85,7 +87,8 @@ class PythonEnvironment:
 
     pool, timeout, queue_timeout, max_chars: as for `PythonTool`.
     infra_error: since the last reset a call was lost for our fault, so that the rollout should not
-        be scored. `CodeRewardFunction` leaves it out.
+        be scored. `CodeRewardFunction` leaves it out. A session that was lost by its program's own
+        doing (a limit, more than its share of memory) is no such loss.
     """
 
     def __init__(
@@ -126,8 +129,12 @@ class PythonEnvironment:
             result = self._run(plain_code(code))
         except (PoolFull, PoolTimeout, SetupError):
             result = None
-        except SessionLost:
+        except SessionLost as lost:
+            spoilt = self.infra_error
             self.reset()  # what was there is gone; the next call begins anew
+            if lost.by_program:
+                self.infra_error = spoilt
+                return f"Code block 1 was not run: {_GONE}"
             result = None
         if result is None or result.infra_error:
             self.infra_error = True

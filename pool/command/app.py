@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from ...sandbox.errors import SandboxError
+from ..wording import escape
 from . import live
 from .ends import OWN_FAILURE, Ended, Interrupted, interrupt
 
@@ -62,7 +63,7 @@ def main() -> NoReturn:
         gone = 128 + signal.SIGPIPE if ended.code == 1 else OWN_FAILURE
         code = gone if ended.code else 0
     except (SandboxError, OSError, ValueError, TypeError, MemoryError) as error:
-        print(f"pool: {_told(error)}", file=sys.stderr)
+        print(f"pool: {escape(_told(error))}", file=sys.stderr)
         code = OWN_FAILURE
     sys.exit(code)
 

@@ -12,6 +12,7 @@ from types import FrameType
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ...sandbox.host.cpus import usable_cpus
 from ...sandbox.reasons import ExitReason
@@ -24,6 +25,7 @@ from .ends import INTERRUPTED, Ended, printing
 from .hints import lacking
 from .lines import count_lines, lines, open_source
 from .progress import Progressing
+from .render import one_line
 from .results import ResultsFile
 
 HELP = """Run many untrusted programs, one JSON object a line, and write their results.
@@ -259,11 +261,12 @@ class Batch:
             table.add_column(column, justify="left" if column == "reason" else "right")
         for name, count in reasons.most_common():
             if count:
-                table.add_row(name, str(count), f"{count / total:.1%}")
+                share = Text(f"{count / total:.1%}")
+                table.add_row(one_line(name), Text(str(count)), share)
         console = Console(stderr=True, highlight=False)
         console.print(table)
         for note in self._notes(out, total, overwrite=overwrite):
-            console.print(note, soft_wrap=True, markup=False)
+            console.print(one_line(note), soft_wrap=True)
 
     def _notes(self, out: str, total: int, *, overwrite: bool) -> Iterator[str]:
         """The lines below the table: of the whole, of this part, and whatever else is of use."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import click
 import psutil
 from rich.table import Table
+from rich.text import Text
 
 from ...sandbox.host.cpus import usable_cpus
 from ..pool import Pool
@@ -168,11 +169,11 @@ def _tell(report: Report, as_json: bool) -> None:
         table.add_column(column, justify="right")
     for each in report.sizes:
         table.add_row(
-            str(each.workers),
-            f"{each.runs_per_s:.0f}",
-            f"{each.first_s:.2f}",
-            f"{each.ready_s:.2f}",
-            f"{each.memory_bytes / 1e6:.1f}",
+            Text(str(each.workers)),
+            Text(f"{each.runs_per_s:.0f}"),
+            Text(f"{each.first_s:.2f}"),
+            Text(f"{each.ready_s:.2f}"),
+            Text(f"{each.memory_bytes / 1e6:.1f}"),
         )
     console = render.whole_lines()
     render.print_folded(

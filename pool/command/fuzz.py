@@ -135,7 +135,7 @@ def _summary(found: Difference | None, tried: int, seed: int) -> str:
 def _show(found: Difference | None) -> None:
     """A line of Python, and two comments."""
     if found is not None:
-        print(found.as_call())
+        print(escape(found.as_call()))
         for name, answer in (("candidate", found.candidate), ("reference", found.reference)):
             print(f"# {name}: {' '.join(escape(str(answer)).split())}")
 
@@ -185,7 +185,7 @@ def _progress(total: int) -> Iterator[OnExample]:
         task = bar.add_task("", total=total, text="")
 
         def show(count: int, last: Difference | None) -> None:
-            text = "" if last is None else f"differs; simplifying: {last.as_call():.60}"
+            text = "" if last is None else f"differs; simplifying: {escape(last.as_call()):.60}"
             bar.update(task, completed=count, total=max(total, count), text=text)
 
         yield show

@@ -153,7 +153,7 @@ def _progress(total: int) -> Iterator[Any]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[passed]} passed"),
+        TextColumn("{task.fields[passed]} passed", markup=False),
     )
     passed = 0
     with Progress(*columns, console=Console(stderr=True)) as bar:

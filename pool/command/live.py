@@ -39,7 +39,7 @@ class Live:
         if result.infra_error or (sys.stderr.isatty() and result.reason not in _OWN_END):
             notice(ending(result))
         for name, why in result.files_skipped.items():
-            notice(f"not collected: {escape(name)} ({why})")
+            notice(f"not collected: {name} ({why})")
 
 
 class _Stream:
@@ -78,7 +78,8 @@ class _Stream:
 
 
 def notice(text: str) -> None:
-    """Say something of ours on stderr."""
+    """Say something of ours on stderr; a terminal obeys nothing that others have put into it."""
+    text = escape(text)
     if not sys.stderr.isatty():
         print(f"pool: {text}", file=sys.stderr, flush=True)
         return

@@ -6,6 +6,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
 from ..wording import escape
 from . import live
@@ -28,7 +29,7 @@ class Progressing:
 
     def __enter__(self) -> "Progressing":
         if sys.stderr.isatty():
-            columns = (BarColumn(), TextColumn("{task.fields[text]}"))
+            columns = (BarColumn(), TextColumn("{task.fields[text]}", markup=False))
             self._bar = Progress(*columns, console=Console(stderr=True))
             self._task = self._bar.add_task("", total=self.total, text=self.text(0))
             self._bar.start()
@@ -82,9 +83,9 @@ class Progressing:
     def say(self, text: str) -> None:
         """Print a line of ours, above the bar if there is one."""
         if self._bar is not None:
-            self._bar.console.print(f"pool: {escape(text)}", style="bold yellow", markup=False)
+            self._bar.console.print(Text(f"pool: {escape(text)}", "bold yellow"))
         else:
-            live.notice(escape(text))
+            live.notice(text)
 
 
 def duration(seconds: float) -> str:

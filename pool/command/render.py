@@ -33,6 +33,14 @@ def print_table(console: Console, table: Table) -> None:
         console.file.write(re.sub(r" +((?:\x1b\[[0-9;]*m)*)$", r"\1", line) + "\n")
 
 
+def one_line(text: str) -> Text:
+    """What others have written, in a line: neither a terminal nor rich obeys anything in it.
+
+    Tables and consoles are given texts only: rich takes marks in strings, [link=...] among them.
+    """
+    return Text(escape(text).replace("\n", " ").replace("\t", " "))
+
+
 def print_folded(console: Console, words: str) -> None:
     """Print words in as many lines as they need."""
     _print_beside(console, Text(), words, line_width(console))
@@ -62,7 +70,7 @@ def trials(trials: list[Trial]) -> None:
                     _print_beside(console, Text(" " * (room + 4)), detail, width)
     counts = {each: sum(trial.outcome is each for trial in trials) for each in Outcome}
     summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-    console.print(f"\nself-test: {summary or 'nothing was tried, as no tier works'}")
+    console.print(Text(f"\nself-test: {summary or 'nothing was tried, as no tier works'}"))
 
 
 def diagnosis(diagnosis: Diagnosis, *, verbose: bool = False) -> None:
@@ -82,15 +90,15 @@ def diagnosis(diagnosis: Diagnosis, *, verbose: bool = False) -> None:
                 _print_beside(console, Text("    "), escape(detail), width)
     console.print()
     if diagnosis.tier:
-        console.print(
-            f'tier="auto" confines with the [bold]{diagnosis.tier}[/] tier here.', soft_wrap=True
+        tier = Text.assemble(
+            'tier="auto" confines with the ', (diagnosis.tier, "bold"), " tier here."
         )
+        console.print(tier, soft_wrap=True)
     else:
-        console.print(
-            "[bold red]No tier works here: nothing untrusted can be run.[/]", soft_wrap=True
-        )
+        nothing = Text("No tier works here: nothing untrusted can be run.", "bold red")
+        console.print(nothing, soft_wrap=True)
     if diagnosis.advice:
-        console.print("\nWhat would help, the most useful first:", soft_wrap=True)
+        console.print(Text("\nWhat would help, the most useful first:"), soft_wrap=True)
     for number, (layers, advice) in enumerate(diagnosis.advice, 1):
         head = Text(f"{number}. ")
         for words in f"{', '.join(layers)}: {advice}".splitlines():
@@ -100,7 +108,7 @@ def diagnosis(diagnosis: Diagnosis, *, verbose: bool = False) -> None:
                 _print_beside(console, head, words, width)
                 head = Text("   ")
     if not verbose:
-        console.print("\nFor all that was found: pool doctor --verbose", soft_wrap=True)
+        console.print(Text("\nFor all that was found: pool doctor --verbose"), soft_wrap=True)
 
 
 def _print_beside(console: Console, head: Text, words: str, width: int) -> None:

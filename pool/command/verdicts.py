@@ -7,11 +7,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..judge import CaseResult, Outcome, Verdict
 from ..judge.humaneval import pass_at_k
-from ..wording import counted, escape
-from .render import print_table, whole_lines
+from ..wording import counted
+from .render import one_line, print_table, whole_lines
 
 _MOST_ROWS = 30
 """Of a table of what did not pass."""
@@ -63,11 +64,11 @@ def show(names: Sequence[str], verdicts: Sequence[Verdict], *, by_problem: bool)
 def _show_cases(console: Console, verdict: Verdict) -> None:
     table = _table("case", "kind", "outcome", "reason", "CPU s", "memory", "detail")
     for case in verdict.cases:
-        table.add_row(str(case.index), case.kind, *_row(case))
+        table.add_row(Text(str(case.index)), Text(case.kind), *_row(case))
     print_table(console, table)
     passed = sum(case.passed for case in verdict.cases)
     score = f"score {verdict.score:.3f}" if verdict.conclusive else "inconclusive: not to be scored"
-    console.print(f"{passed} of {len(verdict.cases)} passed; {score}")
+    console.print(Text(f"{passed} of {len(verdict.cases)} passed; {score}"))
 
 
 def _show_problems(console: Console, names: Sequence[str], verdicts: Sequence[Verdict]) -> None:
@@ -79,19 +80,21 @@ def _show_problems(console: Console, names: Sequence[str], verdicts: Sequence[Ve
     if failed:
         table = _table("problem", "outcome", "reason", "CPU s", "memory", "detail")
         for name, case in failed[:_MOST_ROWS]:
-            table.add_row(name, *_row(case))
+            table.add_row(one_line(name), *_row(case))
         print_table(console, table)
         if len(failed) > _MOST_ROWS:
-            console.print(f"... and {len(failed) - _MOST_ROWS} others that did not pass")
+            console.print(Text(f"... and {len(failed) - _MOST_ROWS} others that did not pass"))
     found = _summary(names, verdicts)
     console.print(
-        f"{found['passed']} of {counted(found['samples'], 'sample')} passed, "
-        f"of {counted(found['problems'], 'problem')}"
-        + "".join(f"; pass@{k} {value:.4f}" for k, value in found["pass_at_k"].items())
+        Text(
+            f"{found['passed']} of {counted(found['samples'], 'sample')} passed, "
+            f"of {counted(found['problems'], 'problem')}"
+            + "".join(f"; pass@{k} {value:.4f}" for k, value in found["pass_at_k"].items())
+        )
     )
     for kind in ("infra", "harness"):
         if number := found[f"{kind}_errors"]:
-            console.print(f"{counted(number, f'{kind} error')}: left out of pass@k")
+            console.print(Text(f"{counted(number, f'{kind} error')}: left out of pass@k"))
 
 
 def _table(*columns: str) -> Table:
@@ -101,19 +104,14 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _row(case: CaseResult) -> tuple[str, ...]:
+def _row(case: CaseResult) -> tuple[Text, ...]:
     colour = {Outcome.PASS: "green", Outcome.FAIL: "red"}.get(case.outcome, "yellow")
     detail = "; ".join(text for text in (case.detail, case.diff) if text)
     memory = case.peak_memory_bytes
     return (
-        f"[{colour}]{case.outcome}[/]",
-        case.reason,
-        "" if case.cpu_s is None else f"{case.cpu_s:.3f}",
-        "" if memory is None else f"{memory / (1 << 20):.1f}M",
-        _plain(detail),
+        Text(str(case.outcome), colour),
+        Text(case.reason),
+        Text("" if case.cpu_s is None else f"{case.cpu_s:.3f}"),
+        Text("" if memory is None else f"{memory / (1 << 20):.1f}M"),
+        one_line(detail),
     )
-
-
-def _plain(text: str) -> str:
-    """One line without marks that a terminal, or rich, would obey."""
-    return escape(text).replace("\n", " ").replace("[", r"\[")

@@ -63,6 +63,11 @@ def simplest(
         return find(strategy, look, settings=options, random=random.Random(seed))
     except errors.NoSuchExample:
         return None
+    except errors.Unsatisfiable:
+        raise ValueError(
+            "no input could be drawn: what the strategy gives is too large, or filtered out; pass "
+            "one that gives smaller inputs"
+        ) from None
     except Enough:
         return None
     except _Failed as failed:

@@ -27,6 +27,8 @@ _OF_TYPING = {
 }
 _ANY = ("any",)
 _DEEPEST = 30
+_MOST_PARTS = 10_000
+"""Of all hints, with what names stand for put in their places: each name can double them."""
 
 _WAY_OUT = "; pass a strategy"
 
@@ -118,6 +120,7 @@ class _Reader:
 
     def __init__(self, aliases: dict[str, ast.expr]) -> None:
         self._aliases = aliases
+        self._parts = 0
 
     def hint_of(self, parameter: ast.arg) -> Hint:
         assert parameter.annotation is not None
@@ -132,6 +135,9 @@ class _Reader:
     def read(self, node: ast.expr, depth: int = 0) -> Hint:
         if depth > _DEEPEST:
             raise _Unknown
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            raise ValueError(f"the type hints have more than {_MOST_PARTS} parts{_WAY_OUT}")
         if isinstance(node, ast.Constant):
             if node.value is None:
                 return ("None",)
@@ -165,6 +171,7 @@ class _Reader:
 
     def _generic(self, name: str, parts: Sequence[ast.expr], depth: int) -> Hint | None:
         if name == "Literal":
+            self._parts += len(parts)
             values = tuple(ast.literal_eval(each) for each in parts)
             return ("literal", *values) if values else None
         if name == "tuple" and len(parts) == 2 and _is_ellipsis(parts[1]):

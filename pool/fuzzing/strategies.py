@@ -21,6 +21,14 @@ _READING_S = 10.0
 
 _MOST_OF_ERROR = 300
 
+_MOST_VALUES = 400
+"""Of an input, on average. Hypothesis takes some 0.1 ms for each, and gives up on inputs that are
+much larger: lists of lists of lists of lists are drawn, those of one level more are not."""
+
+_ITEMS, _OF_ANY, _LITERALS_A_VALUE = 4, 2, 10
+"""What a container has on average; what `Any` counts for; how many values that are listed, or types
+that are joined, cost as much as one that is drawn."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Arguments:
@@ -100,11 +108,34 @@ def _read_hints(
 def _from_hints(by_position: Any, by_keyword: Any) -> "SearchStrategy[Arguments]":
     from hypothesis import strategies as st
 
+    size = sum(_size(hint) for _, hint in (*by_position, *by_keyword))
+    if size > _MOST_VALUES:
+        raise ValueError(
+            f"the type hints of the reference's function stand for inputs of some {size:.0f} "
+            f"values; {_MOST_VALUES} at most can be drawn from hints: pass a strategy"
+        )
     return st.builds(
         Arguments,
         st.tuples(*(_of_hint(hint) for _, hint in by_position)),
         st.fixed_dictionaries({name: _of_hint(hint) for name, hint in by_keyword}),
     )
+
+
+def _size(hint: tuple[Any, ...]) -> float:
+    """About how many values an input of this hint has, for drawing which time is spent."""
+    kind, *parts = hint
+    match kind:
+        case "any":
+            return _OF_ANY
+        case "literal":
+            return 1 + len(parts) / _LITERALS_A_VALUE
+        case "union":
+            return max(map(_size, parts)) + len(parts) / _LITERALS_A_VALUE
+        case "tuple":
+            return 1 + sum(map(_size, parts))
+        case "tuple..." | "list" | "set" | "frozenset" | "dict":
+            return 1 + _ITEMS * sum(map(_size, parts))
+    return 1
 
 
 def _of_hint(hint: tuple[Any, ...], *, hashable: bool = False) -> "SearchStrategy[Any]":

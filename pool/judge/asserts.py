@@ -1,9 +1,9 @@
 """Whose fault it is that a test of asserts did not come to a good end.
 
 The test's own, before the program has answered anything: no answer can have led it astray. After
-that, what the test does with an answer is the answer's doing: a wrong one raises AssertionError, or
-TypeError, or makes it loop. Otherwise a program could choose to be left out of the count. The one
-exception are names that the test's own text uses, and that nobody has defined or installed.
+that, what the test does is the answer's doing: a wrong one raises AssertionError, or TypeError, or
+makes it loop, or leads it to where it names what nobody has defined. Otherwise a program could
+choose to be left out of the count. The host counts the answers; how the test ends is its word.
 """
 
 from ...sandbox.reasons import ExitReason
@@ -49,10 +49,12 @@ def judge(name: str, program: Result, record: Record | None) -> Finding:
         return Finding(
             Outcome.FAIL, _reason(program), f"the program {ending(program)}, before the test ended"
         )
-    if record.last_word is LastWord.OWN:
-        return _harness(f"the test itself {ending(test)}")
-    if record.last_word is None and test.ok:
-        return _harness("the test left with status 0 before it came to its end")
+    if test.ok:
+        return Finding(
+            Outcome.FAIL,
+            "incomplete",
+            f"the test left with status 0 before its end, after {_times(record.answers)} of {name}",
+        )
     assertion = test.exception is not None and test.exception.type == "AssertionError"
     return Finding(
         Outcome.FAIL,

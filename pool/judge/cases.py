@@ -1,11 +1,14 @@
 """Cases: what a program is asked, and what is expected of it. Checked when they are made."""
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...sandbox.guest.jail import wire
+from ...sandbox.guest.jail.report import MAX_VALUE
+from ..checks import require_count
 from ..function import check_name, pack_call
 from ..program import bytes_from_json
 from .text import COMPARISONS
@@ -18,6 +21,9 @@ returns whether it is right, or a number from 0 to 1: how right it is."""
 _MISSING: Any = object()
 
 _FLOAT_TOLERANCE = 1e-6
+
+_CHECKED_PARTS = 200_000
+"""Of a value for a checker: they are read in 0.1 s."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,7 +90,9 @@ class Call:
     ordered: False: the elements of a list or tuple that is returned may come in any order.
     as_json: tuples are as good as lists, keys of dicts as the strings that JSON makes of them.
     checker: decides instead; see `Checker`. `expected` is then anything that it wants to know.
-    What has more than twice as many parts as `expected`, and 10,000, differs, and is not read.
+    most_parts: how many values, containers included, may be returned: what has more is wrong, and
+        is not read. By default twice as many as in `expected`, and 10,000; with a checker, 200,000
+        at least.
     """
 
     function: str
@@ -98,11 +106,11 @@ class Call:
     ordered: bool = True
     as_json: bool = False
     checker: Checker | None = None
+    most_parts: int | None = None
     request: bytes = dataclasses.field(init=False, repr=False, compare=False)
     rule: Rule = dataclasses.field(init=False, repr=False, compare=False)
-    most_nodes: int = dataclasses.field(
-        init=False, repr=False, compare=False, default=wire.MAX_NODES
-    )
+    most_nodes: int = dataclasses.field(init=False, repr=False, compare=False)
+    least_bytes: int = dataclasses.field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
         _checked_name("function", self.function)
@@ -131,16 +139,30 @@ class Call:
             ),
         )
         _settle_expected(self)
+        if self.most_parts is not None:
+            require_count("most_parts", self.most_parts, 1, wire.MAX_NODES)
+        most = _CHECKED_PARTS
         if self.checker is None:
             try:
-                plain = wire.decode(wire.encode(self.expected, bases=True))
+                encoded = wire.encode(self.expected, bases=True, max_bytes=MAX_VALUE)
+                plain = wire.decode(encoded)
+            except wire.TooMuch as error:
+                raise ValueError(
+                    f"expected can't be returned by any function: it is {error}; give a checker"
+                ) from None
             except wire.WireError as error:
                 raise TypeError(
                     f"expected can't be compared ({error}); give plain data, or a checker"
                 ) from None
+            self.rule.require_clear(plain)
             self.rule.require_possible(plain)
             object.__setattr__(self, "expected", plain)
-            object.__setattr__(self, "most_nodes", min(most_nodes(plain), wire.MAX_NODES))
+            object.__setattr__(self, "least_bytes", len(encoded))
+            most = most_nodes(plain)
+        elif type(self.expected) in wire.PLAIN:
+            most = max(most, most_nodes(self.expected))
+        most = self.most_parts or min(most, wire.MAX_NODES)
+        object.__setattr__(self, "most_nodes", most)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Call":
@@ -222,14 +244,32 @@ def _fields(cls: type[Case], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settle_expected(case: Stdio | Call) -> None:
-    if case.checker is not None and not callable(case.checker):
-        raise TypeError(f"checker must be callable, not {case.checker!r:.80}")
+    if case.checker is not None:
+        _require_checker(case.checker)
     if case.expected is _MISSING:
         if case.checker is None:
             raise ValueError(
                 f"{type(case).__name__}: expected is missing; give what must come out, or a checker"
             )
         object.__setattr__(case, "expected", None)
+
+
+def _require_checker(checker: object) -> None:
+    """Raise TypeError for what can't be called with two arguments: nothing that it is given could
+    make it answer.
+    """
+    if not callable(checker):
+        raise TypeError(f"checker must be callable, not {checker!r:.80}")
+    try:
+        signature = inspect.signature(checker)
+    except ValueError:  # of some that are written in C, none is known
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise TypeError(
+            f"checker must take what came out and what was expected: {error} ({checker!r:.80})"
+        ) from None
 
 
 def _require_text(name: str, value: object) -> None:

@@ -14,7 +14,7 @@ from .cases import Asserts, Call, Checker, Stdio
 from .excerpt import shorten
 from .finding import PASSED, Finding, ending
 from .plan import Item
-from .verdict import CaseResult, Outcome
+from .verdict import CHECKER, CaseResult, Outcome
 
 
 def find(item: Item, index: int, result: Result, record: Record | None = None) -> CaseResult:
@@ -85,20 +85,22 @@ def _of_call(case: Call, result: Result) -> Finding:
 
 
 def _checked(checker: Checker, got: Any, expected: Any, reason: str) -> Finding:
-    """Ask a checker, which runs here, in the trusted process; what it raises is its own failure."""
+    """Ask a checker, which runs here, in the trusted process. What it makes of what it was given is
+    the program's doing, as in a test: otherwise a program could choose not to be counted.
+    """
     try:
         answer = checker(got, expected)
         if answer is None:
             raise TypeError("it returned None, neither True nor False nor a number")
         score = float(answer)  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001  (whatever a caller's own code raises)
-        said = f"the checker failed: {type(error).__name__}: {error}"
-        return Finding(Outcome.HARNESS_ERROR, "harness", said)
+        said = f"the checker failed on it: {type(error).__name__}: {error}"
+        return Finding(Outcome.FAIL, CHECKER, said)
     if not math.isfinite(score):
         return Finding(Outcome.FAIL, reason, f"the checker gave {score}")
     if not 0 <= score <= 1:
         said = f"the checker gave {score:g}, which is not from 0 to 1"
-        return Finding(Outcome.HARNESS_ERROR, "harness", said)
+        return Finding(Outcome.FAIL, CHECKER, said)
     if score == 1:
         return PASSED
     return Finding(Outcome.FAIL, reason, f"the checker gave {score:g}", score=score)

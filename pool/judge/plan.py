@@ -13,7 +13,7 @@ from ...sandbox.run.job import Job
 from ..checks import each_of
 from ..program import Program
 from .cases import KINDS, Asserts, Call, Case, Stdio
-from .text import to_bytes
+from .text import least_bytes, to_bytes
 from .verdict import CaseResult, Outcome, Verdict
 
 WALL_FACTOR = 6
@@ -86,7 +86,7 @@ class Item:
         else:
             program = source
         self._limits = limits if program.limits is None else program.limits
-        self._require_tests_fit()
+        self._require_possible()
         self.refused = ""
         """Why nothing of the program can be run, and all cases fail: who wrote it is to blame."""
         size, most = len(to_bytes(program.code)), self._limits.source_bytes
@@ -159,16 +159,26 @@ class Item:
         kind = self.kinds[index]
         return CaseResult(index=index, kind=kind, outcome=outcome, reason=reason, detail=detail)
 
-    def _require_tests_fit(self) -> None:
-        most = self._limits.source_bytes
+    def _require_possible(self) -> None:
+        """Raise ValueError for a case that no program could pass under these limits."""
+        limits = self._limits
         for number, case in enumerate(self.cases):
-            if isinstance(case, Asserts) and most is not None:
+            if isinstance(case, Asserts):
                 size = len(case.test_source) + len(case.prelude)
-                if size > most:
-                    raise ValueError(
-                        f"cases[{number}]: the test has {size} characters, more than "
-                        f"limits.source_bytes={most}"
-                    )
+                what, limit, most = "the test", "source_bytes", limits.source_bytes
+            elif case.checker is not None:
+                continue
+            elif isinstance(case, Stdio):
+                size = least_bytes(to_bytes(case.expected), case.compare)
+                what, limit, most = "the expected output", "output_bytes", limits.output_bytes
+            else:
+                size = case.least_bytes
+                what, limit, most = "the expected value", "memory_bytes", limits.memory_bytes
+            if most is not None and size > most:
+                raise ValueError(
+                    f"cases[{number}]: {what} has {size} bytes, more than limits.{limit}={most}: "
+                    "no program could pass; raise the limit, or leave the case out"
+                )
 
 
 def _kind_of(case: Case) -> str:

@@ -20,6 +20,12 @@ from .excerpt import value as excerpt
 _MOST_MATCHED = 300
 """Elements that may be expected in any order and within a tolerance: each is compared with each."""
 
+_MOST_COMPARED = 5_000_000
+"""Values of those, each with each: two seconds at the worst."""
+
+_MOST_STEPS_TOLD = 8
+"""On the way to a difference within a tolerance: each step compares once more what is below it."""
+
 _NUMBERS = (int, float, complex)
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 
@@ -40,13 +46,40 @@ class Rule:
     ordered: bool = True
     as_json: bool = False
 
+    def require_clear(self, expected: object) -> None:
+        """Raise ValueError where keys of a dict in `expected` are the same by this rule: nothing
+        could tell which of their values is meant.
+        """
+        forms = _Forms(self)
+        for each in _dicts_in(expected):
+            known: dict[bytes, Any] = {}
+            for key in each:
+                other = known.setdefault(forms.of(_key(key, self)), key)
+                if other is not key:
+                    why = " as JSON has them" if self.as_json else ""
+                    raise ValueError(
+                        f"expected has a dict whose keys {excerpt(other)} and {excerpt(key)} are "
+                        f"the same{why}: give one of them, or a checker"
+                    )
+
     def require_possible(self, expected: object) -> None:
         """Raise ValueError where a comparison with `expected` could take too long."""
+        if not self.is_tolerant:
+            return
         for each in _unordered_parts(expected, top=not self.ordered):
-            if self.is_tolerant and len(each) > _MOST_MATCHED and not _all_real(each):
+            if _all_real(each):
+                continue
+            if len(each) > _MOST_MATCHED:
                 raise ValueError(
                     f"expected has {len(each)} elements that may come in any order and within a "
                     f"tolerance; {_MOST_MATCHED} at most can be matched: give a checker"
+                )
+            compared = len(each) * count_nodes(each)
+            if compared > _MOST_COMPARED:
+                raise ValueError(
+                    f"expected has {len(each)} elements of {count_nodes(each)} values that may "
+                    f"come in any order and within a tolerance; {compared} comparisons are too "
+                    f"many ({_MOST_COMPARED} at most): give a checker"
                 )
 
     @property
@@ -58,6 +91,11 @@ def most_nodes(expected: object) -> int:
     """How many values (containers count as well) a value may have that is worth reading: what is
     equal to `expected` has as many as that.
     """
+    return 2 * count_nodes(expected) + _SPARE_NODES
+
+
+def count_nodes(expected: object) -> int:
+    """How many values there are, containers included."""
     count = 0
     stack: list[Any] = [expected]
     while stack:
@@ -68,7 +106,7 @@ def most_nodes(expected: object) -> int:
             stack.extend(each.values())
         elif type(each) in _CONTAINERS:
             stack.extend(each)
-    return 2 * count + _SPARE_NODES
+    return count
 
 
 def difference(value: Any, expected: Any, rule: Rule) -> str | None:
@@ -82,9 +120,13 @@ def difference(value: Any, expected: Any, rule: Rule) -> str | None:
     if _equal(value, expected, forms, top=True):
         return None
     where = ""
+    steps = 0
     while (part := _first_difference(value, expected, forms, top=not where)) is not None:
         step, value, expected = part
         where += step
+        steps += 1
+        if rule.is_tolerant and steps == _MOST_STEPS_TOLD:
+            break
     at = f"at {where}: " if where else ""
     return f"{at}expected {excerpt(expected)}, got {excerpt(value)}"
 
@@ -220,11 +262,16 @@ def _close(value: Any, expected: Any, forms: _Forms, *, top: bool = False) -> bo
 def _close_numbers(value: Any, expected: Any, rule: Rule) -> bool:
     if type(value) is type(expected) is int:
         return bool(value == expected)
-    if value != value and expected != expected:
-        return True
     try:
         if complex in (type(value), type(expected)):
+            value, expected = complex(value), complex(expected)
+            if value != value or expected != expected:  # one part is nan: part by part
+                return _close_numbers(value.real, expected.real, rule) and _close_numbers(
+                    value.imag, expected.imag, rule
+                )
             return cmath.isclose(value, expected, rel_tol=rule.rel_tol, abs_tol=rule.abs_tol)
+        if value != value and expected != expected:
+            return True
         return math.isclose(value, expected, rel_tol=rule.rel_tol, abs_tol=rule.abs_tol)
     except OverflowError:  # a whole number that no float can hold
         return False
@@ -279,6 +326,17 @@ def _pair(values: list[Any], expected: list[Any], forms: _Forms) -> bool:
 def _all_real(values: Any) -> bool:
     """Whether all are numbers that can be put in order."""
     return all(type(each) in (int, float) and each == each for each in values)
+
+
+def _dicts_in(value: Any) -> Iterator[dict[Any, Any]]:
+    stack = [value]
+    while stack:
+        each = stack.pop()
+        if type(each) is dict:
+            yield each
+            stack.extend(each.values())
+        elif type(each) in (list, tuple):  # what is in a set is hashable, and no dict
+            stack.extend(each)
 
 
 def _unordered_parts(value: Any, *, top: bool) -> Iterator[Any]:

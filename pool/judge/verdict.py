@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+CHECKER = "checker"
+"""The reason of a case that failed because its checker did, on what the program gave."""
+
 
 class Outcome(enum.StrEnum):
     """What a case says about the program."""
@@ -13,7 +16,7 @@ class Outcome(enum.StrEnum):
     PASS = "pass"
     FAIL = "fail"
     HARNESS_ERROR = "harness_error"
-    """The case itself is at fault, its test or its checker: it says nothing about the program."""
+    """The case's test is at fault, by itself: it says nothing about the program."""
     INFRA_ERROR = "infra_error"
     """We are at fault: it says nothing about the program."""
     SKIPPED = "skipped"
@@ -26,8 +29,9 @@ class CaseResult:
 
     index: its place among the cases, from 0. kind: "stdio", "call" or "asserts".
     reason: "ok"; or what it failed for: "wrong_output", "wrong_value", "assertion", "incomplete",
-        or the reason for which the program's run ended (`ExitReason`); of errors that are not the
-        program's, "harness" or "internal"; "skipped", "missing", "duplicate".
+        "checker" (it raised, or gave no score), or the reason for which the program's run ended
+        (`ExitReason`); of errors that are not the program's, "harness" or "internal"; "skipped",
+        "missing", "duplicate".
     detail: the same for people. diff: where what came out differs from what was expected, first.
         Both are short; they hold parts of what was expected, and are not for the program's author.
     score: 1 or 0, or what a checker gave.
@@ -67,7 +71,7 @@ class Verdict:
     cases: one result for each case, in the order of the cases.
     passed: all of them passed. score: the share of those that did, from 0 to 1 (a checker may give
         parts). infra_error: of at least one case we are to blame. harness_error: of at least one
-        case the test or checker is, and this is what it says; else None. Where either is the case,
+        case the test is, and this is what it says; else None. Where either is the case,
         `conclusive` is false, and the score is not to be used: it says nothing of the program.
     """
 

@@ -14,7 +14,6 @@ from ..guest.run.dialogue import (
     HEADER,
     MAX_ANSWER,
     MAX_CALL,
-    OWN,
     RAISED,
     TOO_LARGE,
     UNFIT,
@@ -25,7 +24,7 @@ from ..guest.run.dialogue import (
 MAX_CALLS = 1_000_000
 """Of one test. Answers decide whether it goes on, so that more are the program's fault."""
 
-_LAST_WORDS = (WELL, FAILED, OWN)
+_LAST_WORDS = (WELL, FAILED)
 _MOST_WORDS = 500
 
 
@@ -41,8 +40,6 @@ class LastWord(enum.Enum):
 
     WELL = WELL
     FAILED = FAILED
-    OWN = OWN
-    """By naming what is not there: a mistake of its own."""
 
 
 class Dialogue:
@@ -50,7 +47,8 @@ class Dialogue:
 
     calls, answers: how many were made and given. asked: the program owes an answer. last_word: how
     the test has ended; None as long as it has not. fault, why: who has said what can't be, or what
-    can't cross; then it is over.
+    can't cross; then it is over. Whatever a test says once it has an answer may be the answer's
+    doing, and is the program's fault: otherwise a program could choose not to be counted.
     """
 
     def __init__(self) -> None:
@@ -87,10 +85,8 @@ class Dialogue:
         if kind in _LAST_WORDS:
             self.last_word = LastWord(kind)
             return b""
-        if kind == UNFIT or (kind == TOO_LARGE and not self.answers):
+        if kind in (UNFIT, TOO_LARGE):
             return self._break(Fault.TEST, words)
-        if kind == TOO_LARGE:  # which it may be by an answer that it holds
-            return self._break(Fault.PROGRAM, words)
         if kind == GARBLED and self.answers:
             return self._break(Fault.PROGRAM, f"its answer can't be read: {words}")
         return self._break(Fault.TEST, "the test said what makes no sense")
@@ -122,7 +118,8 @@ class Dialogue:
 
     def _break(self, fault: Fault, why: str) -> bytes:
         if self.fault is None:
-            self.fault, self.why = fault, why
+            self.fault = Fault.PROGRAM if self.answers else fault
+            self.why = why
         return b""
 
 

@@ -220,7 +220,8 @@ class Pair:
         self.lost = Fault.PROGRAM
         if program.run.jail_lost and program.run.stop.reason is None:
             program.result(queue_s)  # raises; the test may have been stopped for it
-        self.lost = Fault.TEST
+        # Of a test that has had an answer, what it does may be the answer's doing.
+        self.lost = Fault.PROGRAM if self._dialogue.answers else Fault.TEST
         its = test.result(0.0)
         self.lost = Fault.PROGRAM
         result = program.result(queue_s)

@@ -244,6 +244,52 @@ def test_hints_are_read_without_running_the_program(pool, tmp_path):
         assert "\x1b" not in str(caught.value)
 
 
+LARGE = {
+    # a hint, and what stands before it
+    "doubling": ("T0", [f"T{n} = tuple[T{n + 1}, T{n + 1}]" for n in range(14)] + ["T14 = int"]),
+    "doubling unions": (
+        "T0",
+        [f"T{n} = T{n + 1} | list[T{n + 1}]" for n in range(9)] + ["T9 = int"],
+    ),
+    "ten times doubled": (
+        "T0",
+        [f"T{n} = tuple[T{n + 1}, T{n + 1}]" for n in range(10)] + ["T10 = int"],
+    ),
+    "lists of lists": ("list[" * 12 + "int" + "]" * 12, []),
+    "sets of sets": ("frozenset[" * 6 + "bool" + "]" * 6, []),
+    "dicts of dicts": ("dict[str, " * 8 + "int" + "]" * 8, []),
+    "many values": ("tuple[" + "int, " * 500 + "int]", []),
+    "literals": ("Literal[" + "1, " * 9000 + "1]", []),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_hints_that_explode_are_refused_at_once(pool, name):
+    """C3: with the way out, before anything is drawn or run: a minute would be lost otherwise."""
+    hint, before = LARGE[name]
+    source = "\n".join([*before, f"def f(x: {hint}): return 1"])
+    with pytest.raises(
+        ValueError, match=r"type hints (of|have).* (values|parts).* pass a strategy"
+    ):
+        pool.differential(source, source, "f", max_examples=10)
+
+
+@pytest.mark.parametrize(
+    "hint", ["list[list[list[int]]]", "dict[str, list[tuple[int, str]]]", "list[list[dict]]"]
+)
+def test_ordinary_hints_are_drawn_from(pool, hint):
+    """C3: however they are nested by those who write programs."""
+    source = f"def f(x: {hint}, y: int): return [x, y]"
+    assert pool.differential(source, source, "f", max_examples=5, seed=1) is None
+
+
+def test_a_strategy_that_gives_nothing_is_named(pool):
+    """Not hypothesis's own error, which speaks of tests."""
+    nothing = st.tuples(st.integers().filter(lambda n: False))
+    with pytest.raises(ValueError, match=r"no input could be drawn.*too large, or filtered out"):
+        pool.differential(SAME, SAME, "f", nothing, max_examples=5)
+
+
 HINTS = [
     ("a: int, b: float, /, c: str", [("int",), ("float",), ("str",)], {}),
     ("a: bytes, *args: int, k: bool, o=1, **kwargs", [("bytes",)], {"k": ("bool",)}),

@@ -151,11 +151,11 @@ def test_a_failure_in_looking_after_sessions_is_not_the_last_look(tier, monkeypa
     """One that can't be ended now does not keep others from being ended later."""
     failed = []
 
-    def fail_once(session: object, why: str) -> bool:
+    def fail_once(session: object, why: str, **options: object) -> bool:
         if not failed:
             failed.append(session)
             raise OSError("too many open files")
-        return evict(session, why)
+        return evict(session, why, **options)
 
     evict = sessions.SessionProcesses.evict
     monkeypatch.setattr(sessions.SessionProcesses, "evict", fail_once)
@@ -169,8 +169,8 @@ def test_one_session_that_fails_to_end_leaves_nothing_else_open(tier, monkeypatc
     """`close` raises what it raised, when all the rest is closed (see the leak check)."""
     failed = []
 
-    def fail_once(session: object, why: str) -> None:
-        drop(session, why)
+    def fail_once(session: object, why: str, **options: object) -> None:
+        drop(session, why, **options)
         if not failed:
             failed.append(session)
             raise OSError("too many open files")

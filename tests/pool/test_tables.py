@@ -1,11 +1,14 @@
 """What `pool doctor` and its self-test show: short lines, in any terminal and in a pipe."""
 
+import ast
 import io
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from interpreter_pool.pool.command import render
 from interpreter_pool.pool.command.selftest import Outcome, Trial
@@ -103,3 +106,32 @@ def test_a_table_has_no_blanks_at_the_end_of_its_lines():
         lines = file.getvalue().splitlines()
         assert len(lines) == 3
         assert all(plain(line) == plain(line).rstrip() for line in lines)
+
+
+def test_tables_and_consoles_are_given_texts_only():
+    """O9: rich takes marks in strings, so that none is handed to it, whoever has written it."""
+    handed = []
+    for path in (Path(render.__file__).parent).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            if node.func.attr == "add_row" or (
+                node.func.attr == "print" and "onsole" in ast.unparse(node.func.value)
+            ):
+                texts = (ast.Constant, ast.JoinedStr)
+                handed += [
+                    f"{path.name}:{node.lineno}" for each in node.args if isinstance(each, texts)
+                ]
+        assert "TextColumn(" not in path.read_text() or all(
+            "markup=False" in line
+            for line in path.read_text().splitlines()
+            if "TextColumn(" in line
+        ), path
+    assert handed == []
+
+
+def test_what_others_have_written_is_one_harmless_line():
+    """O9: marks are text, control characters are escaped."""
+    line = render.one_line("[/x]\n[link=x]\x1b[2J\ttext\\")
+    assert isinstance(line, Text) and line.plain == r"[/x] [link=x]\x1b[2J text" + "\\"
+    assert not line.spans

@@ -171,6 +171,41 @@ ROWS: dict[str, Row] = {
         _both("STARTED is sent before the program has control; one retry"),
         no_control="outside there is no worker; tests ask that the next run works",
     ),
+    "W10": Row(
+        "not be counted: lead a test, a checker or a comparison to where it fails",
+        _both("the host counts answers: what comes after the first is the program's doing"),
+        no_control="what it is led to is an error in our own processes; right programs pass",
+    ),
+    "W11": Row(
+        "equal by a number beyond floats, or by keys of which one stands for two",
+        _both("what is not finite is near nothing; such cases are refused"),
+        no_control="nothing runs; tests ask that what is right is equal",
+    ),
+    "W12": Row(
+        "lose its session by a limit, or by what it holds, to be counted as our failure",
+        _both("a session that we end for a limit is lost by its program's doing, and says so"),
+        no_control="outside there are no sessions; sessions that are lost by our failure say so",
+    ),
+    "C1": Row(
+        "have the host compute: text in which code is looked for",
+        _both("linear, with a budget of lines that are looked at in vain"),
+        no_control="steps are counted at twice and four times the length",
+    ),
+    "C2": Row(
+        "have the host compute: keys of one probe chain, values of a million parts",
+        _both("parts are bounded by what is expected; filling a table is timed"),
+        no_control="a test asks that honest keys are read",
+    ),
+    "C3": Row(
+        "have the host compute: type hints that double",
+        _both("parts are counted where they are read; sizes before anything is drawn"),
+        no_control="tests ask that ordinary hints are drawn from",
+    ),
+    "O9": Row(
+        "have the host's commands show markup, links, escapes",
+        _both("texts only; control characters are escaped"),
+        no_control="the terminal of whoever runs the tests would obey",
+    ),
     "S1": Row("reach a sibling branch, another session", _SESSIONS),
     "S2": Row(
         "carry maps, descriptors, positions, timers, locks over a fork",

@@ -18,10 +18,15 @@ from .corpus import ROWS, Row
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docs" / "corpus.md"
-FOLDERS = ("tests/security", "tests/pool")
+FOLDERS = (
+    "tests/security",
+    "tests/pool",
+    "tests/sandbox/guest",
+    "tests/transforms/test_extract.py",
+)
 TIERS = ("namespaces", "landlock")
 
-_ID = r"[FNKPRHOWSL]\d+"
+_ID = r"[CFNKPRHOWSL]\d+"
 _BEGINNING = re.compile(rf"({_ID}(?:(?:, | to | and ){_ID})*)[ :]")
 _VARIANTS = {"ns": "namespaces", "ll": "landlock"}
 _WAYS = {"parties": "session", "session": "session", "judge": "judge", "answers": "judge"}
@@ -65,7 +70,7 @@ def ways_of(item: pytest.Item) -> set[str]:
     params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
     if "way" in params:
         return {params["way"]}
-    if "test_cheats" in item.nodeid or "/judge/" in item.nodeid:
+    if any(part in item.nodeid for part in ("test_cheats", "test_uncounted", "/judge/")):
         return {"judged"}
     fixtures = set(getattr(item, "fixturenames", ()))
     if "parties" in fixtures or "session" in item.name or "test_sessions" in item.nodeid:

@@ -1,10 +1,11 @@
 """Code is found in the text of a language model, where people would see it."""
 
 import re
+import sys
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -259,3 +260,54 @@ def test_hostile_text_takes_no_longer_than_its_length(piece):
 
     # The best of three: a neighbour, or a collection of all that this process holds, counts once.
     assert any(seconds(400_000) < 10 * seconds(100_000) + 0.1 for _ in range(3))
+
+
+LINES = ("```python", "```", "~~~", "```a", "x ```python", "a", "", "    a", "``` <a", "```    ")
+LINES += ("````python", "  ", "1. a", "2) b", "---", "~~~python", "-", "1.", ">")
+BEFORE = ("", "> ", "- ", "  ", "    ", "1. ", "> > ", "> - ", "- > ", "- - ", "* ", "\t", "   - ")
+lines = st.builds(lambda before, line: f"{before}{line}\n", *map(st.sampled_from, (BEFORE, LINES)))
+
+
+def steps(text: str) -> int:
+    """How many calls are made and ended for a text."""
+    count = 0
+
+    def note(*_):
+        nonlocal count
+        count += 1
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        extract_code(text, unlabelled=True)
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+@settings(max_examples=60)
+@given(
+    *(st.lists(lines, min_size=least, max_size=most) for least, most in ((0, 2), (1, 4), (0, 1)))
+)
+@example(["> ```python\n"], ["a\n"], [])
+@example([], ["> ```python\n", *["a\n"] * 5], [])
+@example([], ["- > ~~~python\n", "> > ~~~python\n", "+ ~~~python\n"], ["1. a\n"])
+@example(["- ```python\n", "    1.\n"], ["    a\n", "> x ```python\n"], ["> -   \n"])
+def test_steps_grow_as_the_text_does(head, unit, tail):
+    """C1: whatever is repeated, twice as often takes about twice the steps, and not four times."""
+    once, twice = (steps("".join([*head, *unit * times, *tail])) for times in (100, 200))
+    assert twice < 2.5 * once + 200 * 200
+
+
+def test_when_the_budget_is_spent_fences_are_found_all_the_same():
+    """C1: as text without quotes and lists; what comes before is as ever."""
+    hostile = "- ```python\nx\n\n" * 3000
+    blocks = extract_code("```python\nfirst\n```\n" + hostile + "```python\nlast\n```\n")
+    assert (blocks[0].code, blocks[-1].code) == ("first\n", "last\n")
+
+
+@pytest.mark.parametrize("blanks", [" ", "\t", "\u00a0"])
+def test_blanks_behind_a_fence_are_looked_at_once(blanks):
+    """C1: the pattern for what follows a fence does not try all ways to divide them."""
+    text = "```python\nx\n```" + blanks * 200_000 + "<\n```"
+    assert extract_code(text)[0].code == "x\n"

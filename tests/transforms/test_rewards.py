@@ -79,16 +79,11 @@ def test_an_infra_error_is_no_reward(hopeless):
 
 
 def test_a_test_that_fails_by_itself_is_no_reward(pool, caplog):
-    """A checker that raises says nothing of the program: None, and a warning that names the row."""
-
-    def cases(row, code):
-        return [Stdio("1", "", checker=row["checker"])]
-
-    def broken(value, expected):
-        raise RuntimeError("out of order")
-
-    reward = CodeRewardFunction(pool, cases=cases)
-    assert ask(reward, [RIGHT, RIGHT], checker=[broken, lambda *_: True]) == [None, 1.0]
+    """It ends before it has called the program: None, and a warning that names the row."""
+    code = "```python\ndef f(x): return x\n```"
+    tests = ["raise RuntimeError('out of order')\nf(1)", "assert f(1) == 1"]
+    found = ask(CodeRewardFunction(pool), [code, code], test=tests, entry_point=["f", "f"])
+    assert found == [None, 1.0]
     assert "row 0: its test is at fault" in caplog.text and "out of order" in caplog.text
 
 

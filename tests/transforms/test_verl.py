@@ -95,7 +95,7 @@ def test_infra_errors_raise_or_are_marked(hopeless):
 def test_a_test_that_fails_by_itself_is_not_charged(pool):
     """An assert that is about nothing but itself says nothing of the program."""
     with pytest.raises(verl.Inconclusive, match="harness error"):
-        score(pool, "def f(x): return x", {"assert_case": ["assert f(1) == undefined"]})
+        score(pool, "def f(x): return x", {"assert_case": ["assert undefined == f(1)"]})
 
 
 def test_a_batch_is_scored_at_once(pool):

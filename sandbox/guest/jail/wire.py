@@ -23,9 +23,11 @@ m     count, key and value alternating (dict)
 ====  =======================================================
 """
 
+import os
 import struct
 import sys
 from collections.abc import Callable
+from time import thread_time
 from typing import Any
 
 MAX_BYTES = 64 << 20
@@ -132,154 +134,205 @@ def decode(
     max_depth: int = MAX_DEPTH,
     max_nodes: int = MAX_NODES,
 ) -> Value:
-    """Return the one value that `data` holds; raise `WireError` on anything else."""
+    """Return the one value that `data` holds; raise `WireError` on anything else.
+
+    It takes time that is linear in the bytes: some 0.5 µs a value, 1 s at the very worst.
+    """
     if len(data) > max_bytes:
         raise WireError(f"larger than {max_bytes} bytes")
-    reader = _Reader(bytes(data))
-    nodes = compared = 0
+    data = bytes(data)
+    end = len(data)
+    place = nodes = 0
+    effort = _Effort()
     open_: list[_Open] = []  # containers still being filled, outermost first
     while True:
         nodes += 1
         if nodes > max_nodes:
             raise WireError(f"more than {max_nodes} values")
-        tag = reader.take(1)
-        if tag in _CONTAINERS:
+        if place >= end:
+            raise WireError(_CUT)
+        tag = data[place]
+        place += 1
+        value: Value
+        if tag in _SIZED:
+            size, place = _length(data, place)
+            body = data[place : place + size]
+            place += size
+            if place > end:
+                raise WireError(_CUT)
+            if tag == _INT:
+                value = number = int.from_bytes(body, "little", signed=True)
+                if size != (number.bit_length() + 8) // 8:
+                    raise WireError("an integer longer than it needs to be")
+            elif tag == _STR:
+                try:
+                    value = body.decode("utf-8", "surrogatepass")
+                except UnicodeDecodeError as error:
+                    raise WireError(f"text that is no UTF-8: {error}") from None
+            else:
+                value = body
+        elif tag in _CONSTANTS:
+            value = _CONSTANTS[tag]
+        elif tag in _FIXED:
+            fixed = _FIXED[tag]
+            if place + fixed.size > end:
+                raise WireError(_CUT)
+            numbers = fixed.unpack_from(data, place)
+            value = numbers[0] if tag == _FLOAT else complex(*numbers)
+            place += fixed.size
+        elif tag in _CONTAINERS:
             if len(open_) >= max_depth:
                 raise WireError(f"nested deeper than {max_depth}")
-            count = reader.length() * (2 if tag == b"m" else 1)
+            count, place = _length(data, place)
+            if tag == _DICT:
+                count *= 2
             # Every value takes a byte at least: a larger count is a lie, refused before any work.
-            if count > reader.left():
+            if count > end - place:
                 raise WireError("a container claims more values than there are bytes")
-            open_.append(_Open(tag, count, _weight(nodes, reader)))
-            value: Value = None
+            opened = _Open(tag, count)
+            if opened.weights is not None:
+                opened.weights.append(nodes + place // 64)
+            open_.append(opened)
+            if count:
+                continue
+            value = open_.pop().build(effort, 0)
         else:
-            value = reader.scalar(tag)
-            if not open_:
+            raise WireError(f"unknown tag {bytes((tag,))!r}")
+        while open_:
+            holder = open_[-1]
+            holder.items.append(value)
+            if holder.weights is not None:
+                holder.weights.append(nodes + place // 64)
+            if len(holder.items) < holder.count:
                 break
-            open_[-1].add(value, _weight(nodes, reader))
-        while open_ and len(open_[-1].items) == open_[-1].count:
-            full = open_.pop()
-            compared += full.comparisons()
-            if compared > _MOST_COMPARED:
-                raise WireError("too many keys of one hash")
-            value = full.build()
-            if not open_:
-                break
-            open_[-1].add(value, _weight(nodes, reader))
+            value = open_.pop().build(effort, nodes + place // 64)
         if not open_:
             break
-    if reader.left():
-        raise WireError(f"{reader.left()} bytes after the value")
+    if place < end:
+        raise WireError(f"{end - place} bytes after the value")
     return value
 
 
+def _length(data: bytes, place: int) -> tuple[int, int]:
+    """The length that stands at `place`, and the place behind it."""
+    behind = place + _LENGTH.size
+    if behind > len(data):
+        raise WireError(_CUT)
+    return int.from_bytes(data[place:behind], "little"), behind
+
+
 class _Open:
-    """A container whose values are still being read."""
+    """A container whose values are still being read.
+
+    weights: of one whose values are hashed, what it takes to compare all that had been read before
+    the first item, the second, ...: values, and bytes by the 64.
+    """
 
     __slots__ = ("count", "items", "tag", "weights")
 
-    def __init__(self, tag: bytes, count: int, weight: int) -> None:
+    def __init__(self, tag: int, count: int) -> None:
         self.tag = tag
         self.count = count
         self.items: list[Value] = []
-        self.weights = [weight]  # of all that had been read before the first item, the second, ...
+        self.weights: list[int] | None = [] if tag in _HASHING else None
 
-    def add(self, item: Value, weight: int) -> None:
-        self.items.append(item)
-        self.weights.append(weight)
+    def build(self, effort: "_Effort", weight: int) -> Value:
+        """The container, whose values have all been read. weight: of all that was."""
+        if self.tag == _LIST:
+            return self.items
+        if self.tag == _TUPLE:
+            return tuple(self.items)
+        keys = self.items[::2] if self.tag == _DICT else self.items
+        effort.compare(self._comparisons(keys), weight)
+        if self.tag == _DICT:
+            values = self.items[1::2]
+            built: dict[Value, Value] = {}
+            effort.fill(lambda a, b: built.update(zip(keys[a:b], values[a:b], strict=True)), keys)
+            if len(built) != len(keys):
+                raise WireError("a key twice in one dict")
+            return built
+        found: set[Value] = set()
+        effort.fill(lambda a, b: found.update(keys[a:b]), keys)
+        if len(found) != len(keys):
+            raise WireError("a value twice in one set")
+        return found if self.tag == _SET else frozenset(found)
 
-    def comparisons(self) -> int:
+    def _comparisons(self, keys: list[Value]) -> int:
         """What it takes to tell keys of one hash from each other, each from all, in units of
-        `_weight`.
+        `weights`.
         """
-        if self.tag not in _HASHING:
-            return 0
-        groups: dict[int, list[int]] = {}  # the number of keys of each hash, and their weight
-        for place in range(0, self.count, 2 if self.tag == b"m" else 1):
-            group = groups.setdefault(_hash(self.items[place]), [0, 0])
-            group[0] += 1
-            group[1] += self.weights[place + 1] - self.weights[place]
-        return sum(number * weight for number, weight in groups.values() if number > 1)
-
-    def build(self) -> Value:
         try:
-            if self.tag == b"m":
-                built: Value = dict(zip(self.items[::2], self.items[1::2], strict=True))
-                if len(built) * 2 != self.count:  # type: ignore[arg-type]
-                    raise WireError("a key twice in one dict")
-                return built
-            if self.tag in (b"S", b"Z"):
-                built = set(self.items) if self.tag == b"S" else frozenset(self.items)
-                if len(built) != self.count:
-                    raise WireError("a value twice in one set")
-                return built
+            # By a secret factor: the table of these must not be what it is to protect from.
+            hashes = [hash(key) * _SECRET % _PRIME for key in keys]
         except TypeError as error:
             raise WireError(f"unhashable: {error}") from None
-        return self.items if self.tag == b"l" else tuple(self.items)
+        if len(set(hashes)) == len(hashes):
+            return 0
+        weights, step = self.weights or [], 2 if self.tag == _DICT else 1
+        groups: dict[int, list[int]] = {}  # the number of keys of each hash, and their weight
+        for number, each in enumerate(hashes):
+            group = groups.setdefault(each, [0, 0])
+            group[0] += 1
+            group[1] += weights[number * step + 1] - weights[number * step]
+        return sum(number * weight for number, weight in groups.values() if number > 1)
 
 
-def _hash(key: Value) -> int:
-    try:
-        return hash(key)
-    except TypeError as error:
-        raise WireError(f"unhashable: {error}") from None
+class _Effort:
+    """What the sets and dicts of one value have cost so far, and may cost."""
+
+    def __init__(self) -> None:
+        self._compared = self._weight = 0
+        self._spent_s = 0.0
+
+    def compare(self, comparisons: int, weight: int) -> None:
+        """Take note of comparisons to come; `WireError` for too many."""
+        self._compared += comparisons
+        self._weight = weight
+        if self._compared > _MOST_COMPARED:
+            raise WireError("too many keys of one hash")
+
+    def fill(self, add: Callable[[int, int], object], keys: list[Value]) -> None:
+        """Have all keys added, a few at a time; `WireError` where that takes far too long.
+
+        Whole numbers are their own hashes, so that keys can be made that all walk the same way
+        through the table: each then takes as long as there are others. Nothing but the time that
+        it takes shows that. It is this thread's CPU time, 10 to 50 times what honest keys take. A
+        collection of garbage that happens to come in between counts as `_LONGEST_STEP_S` at most.
+        """
+        if len(keys) <= _STEP:
+            add(0, _STEP)
+            return
+        most_s = (
+            _MOST_FILLING_S + _OF_A_WEIGHT_S * self._weight + _OF_A_COMPARISON_S * self._compared
+        )
+        began = thread_time()
+        for first in range(0, len(keys), _STEP):
+            add(first, first + _STEP)
+            now = thread_time()
+            self._spent_s += min(now - began, _LONGEST_STEP_S)
+            began = now
+            if self._spent_s > most_s:
+                raise WireError("keys that were made to collide")
 
 
-def _weight(nodes: int, reader: "_Reader") -> int:
-    """What it takes to compare all that has been read so far: values, and bytes by the 64."""
-    return nodes + reader.place // 64
-
-
-class _Reader:
-    """A place in the bytes."""
-
-    __slots__ = ("data", "place")
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.place = 0
-
-    def left(self) -> int:
-        return len(self.data) - self.place
-
-    def take(self, count: int) -> bytes:
-        end = self.place + count
-        if end > len(self.data):
-            raise WireError("the bytes end inside a value")
-        piece = self.data[self.place : end]
-        self.place = end
-        return piece
-
-    def length(self) -> int:
-        return int(_LENGTH.unpack(self.take(4))[0])
-
-    def scalar(self, tag: bytes) -> Value:
-        if tag == b"s":
-            try:
-                return self.take(self.length()).decode("utf-8", "surrogatepass")
-            except UnicodeDecodeError as error:
-                raise WireError(f"text that is no UTF-8: {error}") from None
-        if tag == b"b":
-            return self.take(self.length())
-        if tag == b"i":
-            body = self.take(self.length())
-            value = int.from_bytes(body, "little", signed=True)
-            if _int_bytes(value, len(body)) != body:
-                raise WireError("an integer longer than it needs to be")
-            return value
-        if tag == b"d":
-            return _DOUBLE.unpack(self.take(8))[0]
-        if tag == b"c":
-            return complex(*_COMPLEX.unpack(self.take(16)))
-        if tag in _CONSTANTS:
-            return _CONSTANTS[tag]
-        raise WireError(f"unknown tag {tag!r}")
-
+_CUT = "the bytes end inside a value"
 
 _MOST_COMPARED = 32 << 20
 """Keys made to collide take a set quadratic time. Honest ones collide, too: hash(-1) == hash(-2),
 so that 2**n tuples of n of them have one hash. This is n = 10, and half a second at the very worst
 (3 to 16 ns a unit)."""
+
+_STEP = 128
+"""Keys that are added between two looks at the clock."""
+
+_LONGEST_STEP_S = 0.02
+_MOST_FILLING_S, _OF_A_WEIGHT_S, _OF_A_COMPARISON_S = 0.1, 0.5e-6, 20e-9
+"""What filling sets and dicts may take: in any case, for each value that was read (honest whole
+numbers take 0.05 µs), and for each comparison of those of one hash."""
+
+_PRIME = (1 << 61) - 1
+_SECRET = int.from_bytes(os.urandom(7), "little") + 2
+"""A factor that no program knows."""
 
 _BASES: dict[type, Callable[[Any], object]] = {
     int: int.__pos__,
@@ -293,10 +346,14 @@ _BASES: dict[type, Callable[[Any], object]] = {
     frozenset: lambda item: frozenset(frozenset.__iter__(item)),
     dict: lambda item: dict(dict.items(item)),
 }
-_EXACT = {*_BASES, bool, type(None)}
-_CONSTANTS = {b"N": None, b"T": True, b"F": False}
-_HASHING = {b"S", b"Z", b"m"}
-_CONTAINERS = {b"l", b"t", b"S", b"Z", b"m"}
+PLAIN = _EXACT = frozenset({*_BASES, bool, type(None)})
+"""The types of plain data."""
+_INT, _STR, _BYTES, _FLOAT, _COMPLEX_TAG, _LIST, _TUPLE, _SET, _FROZENSET, _DICT = b"isbdcltSZm"
+_CONSTANTS = {ord("N"): None, ord("T"): True, ord("F"): False}
+_SIZED = {_INT, _STR, _BYTES}
+_FIXED = {_FLOAT: _DOUBLE, _COMPLEX_TAG: _COMPLEX}
+_HASHING = {_SET, _FROZENSET, _DICT}
+_CONTAINERS = {_LIST, _TUPLE, *_HASHING}
 _CONTAINER_TAGS: dict[type, bytes] = {list: b"l", tuple: b"t", set: b"S", frozenset: b"Z"}
 
 

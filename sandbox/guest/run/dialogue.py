@@ -10,7 +10,6 @@ test -> host       CALL       (args, kwargs) of the entry point, as wire data; i
                    GARBLED    the answer can't be read, and why
                    WELL       the end of the test
                    FAILED     the end of the test, by an exception
-                   OWN        the end of the test, by an exception that is a mistake of its own
 program -> host    VALUE      what it returned, as wire data; is passed on
                    RAISED     (type, args) of a built-in exception, as wire data; is passed on
                    UNFIT      it returned what can't cross, and why
@@ -36,7 +35,7 @@ FD = 3
 
 HEADER = struct.Struct("<IB")
 
-CALL, UNFIT, TOO_LARGE, GARBLED, WELL, FAILED, OWN, VALUE, RAISED = range(1, 10)
+CALL, UNFIT, TOO_LARGE, GARBLED, WELL, FAILED, VALUE, RAISED = range(1, 9)
 
 MAX_CALL = 16 << 20
 MAX_ANSWER, MAX_ANSWER_DEPTH, MAX_ANSWER_NODES = 8 << 20, 48, 500_000
@@ -75,10 +74,9 @@ _read, _write, _leave = os.read, os.write, os._exit  # programs replace these, t
 class Test:
     """The test's end: a stand-in for the program's entry point, and how the test went."""
 
-    def __init__(self, role: Role, namespace: dict[str, Any], path: str) -> None:
+    def __init__(self, role: Role, namespace: dict[str, Any]) -> None:
         _, self._name, self._prelude = role
         self._namespace = namespace
-        self._path = path
         self._turn = _thread.allocate_lock()  # tests may have threads
         self._checks: object = None
 
@@ -106,17 +104,7 @@ class Test:
     def end(self, error: BaseException | None) -> None:
         """Say how the test has ended."""
         with self._turn:
-            _send(WELL if error is None else OWN if self._is_own(error) else FAILED)
-
-    def _is_own(self, error: BaseException) -> bool:
-        """Whether the test's own text has named what is not there: no answer can make it do so."""
-        if type(error) not in (NameError, ImportError, ModuleNotFoundError):
-            return False
-        traceback = error.__traceback__
-        while traceback is not None and traceback.tb_next is not None:
-            traceback = traceback.tb_next
-        where = None if traceback is None else traceback.tb_frame.f_code.co_filename
-        return where in (self._path, PRELUDE_FILE)
+            _send(WELL if error is None else FAILED)
 
     def _stand_in(self) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:

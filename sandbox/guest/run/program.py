@@ -167,7 +167,7 @@ class Program:
         if call is not None:
             then = functools.partial(self._make, namespace, call)
         elif role is not None and role[0] == dialogue.TEST:
-            test = dialogue.Test(role, namespace, self.path)
+            test = dialogue.Test(role, namespace)
             first, then = test.before, test.after
         elif role is not None:
             then = functools.partial(dialogue.serve, role[1], namespace)

@@ -120,21 +120,18 @@ def test_the_assertion_that_failed_is_told(judge):
     [
         ("assert (f(2) == 4", "", "SyntaxError"),
         ("assert undefined(2) == 4", "", "'undefined' is not defined"),
-        ("assert f(2) == 4\nassert undefined", "", "'undefined' is not defined"),
-        ("f(2)\ndef check(c):\n    c(2)\n    import no_such_module", "", "no_such_module"),
+        ("import no_such_module\nf(2)", "", "no_such_module"),
         ("def check(candidate): assert False", "", "AssertionError"),
         ("def check(): pass", "", "TypeError"),
         ("pass", "", "never called f"),
         ("assert callable(f)", "", "never called f"),
         ("def check(candidate): pass", "", "never called f"),
         ("f(lambda: 1)", "", "function is no plain data"),
-        ("assert f(2) == 4\nf(object())", "", "object is no plain data"),
         ("try:\n    f(open)\nexcept TypeError: pass", "", "no plain data"),
         ("f('x' * (17 << 20))", "", "larger than"),
         ("while True: pass", "", "CPU time"),
         ("x = bytearray(1 << 40)", "", "memory"),
         ("import os; os._exit(0)", "", "status 0"),
-        ("f(1)\nimport os; os._exit(0)", "", "status 0"),
         ("import sys; sys.exit(3)", "", "status 3"),
         ("import os; os.abort()", "", "signal 6"),
         ("f(2)", "def helper(: pass", "SyntaxError"),
@@ -277,10 +274,10 @@ def test_a_program_that_talks_out_of_turn_fails(judge):
     for attack in (
         "os.write(3, b'x')",
         "os.write(3, bytes([0] * 5))",
-        "os.write(3, struct.pack('<IB', 1, 8) + b'T')",
-        "os.write(3, struct.pack('<IB', 1 << 31, 8))",
+        "os.write(3, struct.pack('<IB', 1, 7) + b'T')",
+        "os.write(3, struct.pack('<IB', 1 << 31, 7))",
         "os.write(3, struct.pack('<IB', 1, 5) + b'T')",
-        "os.write(3, struct.pack('<IB', 5, 8))",
+        "os.write(3, struct.pack('<IB', 5, 7))",
         "os.close(3)",
         "socket.socket(fileno=3).shutdown(2)",
     ):
@@ -299,7 +296,7 @@ def test_an_answer_written_by_hand_is_an_answer(judge):
     forged = """
 import os, struct
 def f(x):
-    os.write(3, struct.pack('<IB', {size}, 8) + {body!r})
+    os.write(3, struct.pack('<IB', {size}, 7) + {body!r})
     import time; time.sleep(60)
 """
     assert judge(forged.format(size=6, body=b"i\1\0\0\0\4"), "assert f(2) == 4").passed

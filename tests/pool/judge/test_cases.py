@@ -1,5 +1,8 @@
 """Cases: what makes no sense is refused when they are made, by its name."""
 
+import operator
+import re
+
 import pytest
 
 from interpreter_pool import Asserts, Call, Stdio
@@ -39,6 +42,42 @@ def test_what_makes_no_sense_is_refused_by_its_name(make, error, words):
     """TypeError or ValueError names the argument and what is wrong with it."""
     with pytest.raises(error, match=words.replace("(", r"\(").replace(")", r"\)")):
         make()
+
+
+@pytest.mark.parametrize(
+    "expected, options, words",
+    [
+        ({1: "a", "1": "b"}, {"as_json": True}, "keys 1 and '1' are the same as JSON has them"),
+        ([({None: 1, "null": 2},)], {"as_json": True}, "keys None and 'null' are the same"),
+        ({float("nan"): 1, -float("nan"): 2}, {}, "keys nan and nan are the same"),
+        ({(float("nan"), 1): 1, (-float("nan"), 1): 2}, {"numeric": True}, "are the same"),
+    ],
+)
+def test_expected_keys_that_nothing_could_tell_apart_are_refused(expected, options, words):
+    """Which of their values is meant, no comparison could say."""
+    with pytest.raises(ValueError, match=re.escape(words)):
+        Call("f", expected=expected, **options)
+    Call("f", expected=expected, checker=lambda got, _: True, **options)
+    Call("f", expected={1: "a", "1": "b", float("nan"): 1})
+
+
+def test_a_value_that_nothing_can_return_is_refused():
+    """It is larger than what crosses."""
+    with pytest.raises(ValueError, match="larger than 16777212 bytes; give a checker"):
+        Call("f", expected="x" * (17 << 20))
+    with pytest.raises(ValueError, match="more than 1000000 values"):
+        Call("f", expected=[0] * 1_000_001)
+    with pytest.raises(ValueError, match="most_parts=0"):
+        Call("f", expected=1, most_parts=0)
+
+
+def test_a_checker_that_can_not_be_called_is_refused():
+    """Nothing that it could be given would make it answer."""
+    for checker in (lambda got: True, lambda: True, lambda got, expected, more: True):
+        with pytest.raises(TypeError, match="must take what came out and what was expected"):
+            Call("f", checker=checker)
+    for checker in (operator.eq, lambda *both: True, lambda got, expected, more=1: True, max):
+        Call("f", checker=checker)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`Pool.judge` by output and by values: what passes, what fails, and whose fault it is."""
 
 import asyncio
+import re
 import threading
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -221,15 +222,14 @@ def test_checkers_decide_in_the_trusted_process(pool):
         (lambda got, expected: None, "returned None"),
         (lambda got, expected: "yes", "ValueError"),
         (lambda got, expected: 2, "not from 0 to 1"),
-        (lambda got: True, "TypeError"),
     ],
 )
-def test_a_checker_that_fails_is_not_charged_to_the_program(pool, checker, words):
-    """It is named as the harness's failure, and the verdict is no pass."""
+def test_a_checker_that_fails_on_what_it_was_given_fails_the_program(pool, checker, words):
+    """Otherwise a program could give it what it fails on, and not be counted."""
     verdict = pool.judge(FUNCTIONS, [Call("echo", (1,), checker=checker)])
-    assert only(verdict).outcome == Outcome.HARNESS_ERROR
-    assert words in verdict.harness_error
-    assert (verdict.passed, verdict.score, verdict.conclusive) == (False, 0.0, False)
+    assert (only(verdict).outcome, only(verdict).reason) == ("fail", "checker")
+    assert words in only(verdict).detail
+    assert (verdict.passed, verdict.score, verdict.conclusive) == (False, 0.0, True)
 
 
 def test_a_score_that_is_no_number_is_nothing(pool):
@@ -363,6 +363,29 @@ def test_of_many_items_the_bad_one_is_named(pool, items, words):
     with pytest.raises(TypeError, match=words):
         pool.judge_many(items)
     assert pool.stats().runs == before
+
+
+@pytest.mark.parametrize(
+    "case, words",
+    [
+        (
+            Stdio("", "x" * 2000),
+            "expected output has 2000 bytes, more than limits.output_bytes=1000",
+        ),
+        (Stdio("", "1.5 " * 600, compare="floats"), "expected output has 1199 bytes"),
+        (Call("f", expected=bytes(9 << 20)), "expected value has 9437189 bytes, more than limits."),
+    ],
+)
+def test_a_case_that_no_program_can_pass_under_its_limits_is_refused(pool, case, words):
+    """It is named, with its size and the limit, before anything is run."""
+    limits = Limits(output_bytes=1000, memory_bytes=8 << 20)
+    first = Stdio("", "1")
+    with pytest.raises(ValueError, match=re.escape(f"cases[1]: the {words}")):
+        pool.judge("print(1)", [first, case], limits=limits)
+    with pytest.raises(ValueError, match=re.escape(f"items[1]: cases[0]: the {words}")):
+        pool.judge_many([("print(1)", [first]), ("print(1)", [case])], limits=limits)
+    blank = [Stdio("", "1" + " " * 2000), Stdio("", "x" * 2000, checker=lambda out, _: True)]
+    assert pool.judge("print(1)", blank, limits=limits.replace(memory_bytes=64 << 20)).passed
 
 
 def test_cpu_time_is_limited_first():
@@ -561,7 +584,7 @@ def test_what_is_far_more_than_was_expected_is_not_read(pool, depth):
         code,
         [
             Call("f", (1,), expected=_nested(depth)),
-            Call("f", (1,), expected=None, checker=lambda got, _: len(got) > 0),
+            Call("f", (1,), checker=lambda got, _: len(got) > 0, most_parts=400_000),
         ],
         limits=Limits(wall_s=20),
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 
@@ -180,3 +181,48 @@ def test_without_the_package_the_way_out_is_named():
     )
     assert done.returncode == 125
     assert "pip install 'interpreter-pool[test]'" in done.stderr.replace("\n", " ")
+
+
+MARKUP = "[/x] [link=http://example.org]here[/link] [red]\\[/red] \\\\[/y] \x1b]8;;http://example.org\x07 \x1b[2J"
+
+
+@pytest.mark.parametrize("where", ["exception", "value", "output", "test"])
+def test_markup_in_what_a_program_says_is_text(file, where):
+    """O9: in tables it is neither obeyed nor an error, and no control character is written."""
+    source = {
+        "exception": f"def f(x): raise ValueError({MARKUP!r})",
+        "value": f"def f(x): return {MARKUP!r}",
+        "output": f"print({MARKUP!r})",
+        "test": f"def f(x): raise ValueError({MARKUP!r})",
+    }[where]
+    case = {"output": CASES[0], "test": CASES[2]}.get(where, CASES[1])
+    path, cases = file("solution.py", source), file("cases.jsonl", case)
+    for terminal in (True, False) if where == "exception" else (True,):
+        done = on_a_terminal(path, cases) if terminal else pool(path, "--cases", cases).stdout
+        assert "[link=http://example.org]here[/link]" in done.replace("\r\n", "")
+        assert (
+            "\x1b]" not in done
+            and "\x1b[2J" not in done
+            and "Error:" not in done.replace("ValueError:", "")
+        )
+
+
+def on_a_terminal(path: str, cases: str) -> str:
+    """What `pool judge` writes to a terminal that is wide enough."""
+    ours, theirs = pty.openpty()
+    wide = os.environ | {"COLUMNS": "2000", "TERM": "xterm-256color"}
+    command = [*COMMAND, path, "--cases", cases]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=wide) as done:
+        os.close(theirs)
+        written = b""
+        while True:
+            try:
+                piece = os.read(ours, 1 << 16)
+            except OSError:  # nobody has the other end any more
+                break
+            if not piece:
+                break
+            written += piece
+    os.close(ours)
+    assert done.returncode == 1, written
+    return written.decode()

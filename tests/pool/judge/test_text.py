@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from interpreter_pool.pool.judge.text import COMPARISONS, difference
+from interpreter_pool.pool.judge.text import COMPARISONS, difference, least_bytes
 
 WAYS = [
     # output, expected, the ways in which they are equal
@@ -31,6 +31,13 @@ WAYS = [
     (b"0x10", b"16", ""),
     (b"1\xc2\xa0", b"1", ""),
     (b"A", b"a", ""),
+    (b"1e999", b"1" * 320, ""),
+    (b"1e999", b"2e999", ""),
+    (b"-1e999", b"1e999", ""),
+    (b"inf", b"inf", "exact lines whitespace tokens floats"),
+    (b"inf", b"1e999", ""),
+    (b"1" * 320, b"1" * 320, "exact lines whitespace tokens floats"),
+    (b"1" * 320, b"1" * 320 + b".0", ""),
 ]
 
 
@@ -39,6 +46,13 @@ def test_each_way_ignores_what_it_says(output, expected, ways):
     """And nothing else."""
     equal = {way for way in COMPARISONS if difference(output, expected, way, 1e-6, 1e-6) is None}
     assert equal == set(ways.split())
+
+
+@pytest.mark.parametrize("output, expected, ways", WAYS)
+def test_no_output_that_is_equal_is_shorter_than_the_least(output, expected, ways):
+    """By which a case is refused that no program could pass."""
+    for way in ways.split():
+        assert least_bytes(expected, way) <= len(output)
 
 
 @pytest.mark.parametrize(

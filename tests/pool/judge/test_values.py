@@ -37,6 +37,7 @@ EQUAL = [
     (CLOSE, [1, (2.001, {"a": 3.0})], [1, (2, {"a": 3.009})]),
     (CLOSE, NAN, NAN),
     (CLOSE, INF, INF),
+    (CLOSE, complex(NAN, 5), complex(NAN, 5.001)),
     (CLOSE, 1j, 1.001j),
     (CLOSE, {1.0, 5.0}, {5.001, 1.001}),
     (ANY_ORDER, [3, 1, 2], [1, 2, 3]),
@@ -73,6 +74,9 @@ DIFFERENT = [
     (CLOSE, NAN, 1.0, "got nan"),
     (CLOSE, 10**400, 1.0, "expected 1.0, got <int of 1329 bits>"),
     (CLOSE, INF, -INF, "got inf"),
+    (CLOSE, INF, 10**400, "got inf"),
+    (CLOSE, 10**400, INF, "expected inf"),
+    (CLOSE, complex(NAN, 5), complex(NAN, 7), "got"),
     (CLOSE, {1.0, 5.0}, {5.0, 2.0}, "expected"),
     (CLOSE, "1.0", 1.0, "expected 1.0, got '1.0'"),
     (ANY_ORDER, [1, 2, 2], [1, 1, 2], "expected"),
@@ -230,3 +234,32 @@ def test_most_nodes_is_counted_as_they_cross():
     assert wire.decode(wire.encode(value), max_nodes=nodes) == value
     with pytest.raises(wire.WireError):
         wire.decode(wire.encode(value), max_nodes=nodes - 1)
+
+
+def test_matching_large_elements_is_bounded_before_anything_runs():
+    """C2: each is compared with each, as a whole: few large ones cost as much as many small ones."""
+    large = [[float(n), *range(1000)] for n in range(290)]
+    with pytest.raises(ValueError, match=r"elements of 290581 values .* are too many"):
+        CLOSE_ANY_ORDER.require_possible(large)
+    CLOSE_ANY_ORDER.require_possible(large[:60])
+    ANY_ORDER.require_possible(large)
+    CLOSE.require_possible(large)
+
+
+def test_a_difference_in_the_depth_is_not_looked_for_at_every_level(monkeypatch):
+    """C2: within a tolerance each step on the way compares once more: a few are told."""
+    compared = 0
+    close = values._close_numbers
+
+    def count(*args):
+        nonlocal compared
+        compared += 1
+        return close(*args)
+
+    monkeypatch.setattr(values, "_close_numbers", count)
+    value, expected = [0.0] * 1000 + [1.0], [0.0] * 1000 + [2.0]
+    for _ in range(50):
+        value, expected = [value], [expected]
+    told = difference(value, expected, CLOSE)
+    assert told is not None and told.startswith("at [0][0]")
+    assert compared < 12 * 1001

@@ -379,3 +379,53 @@ def test_what_is_derived_crosses_as_what_it_holds(value, held):
 def test_what_is_not_derived_from_plain_data_does_not_cross(value):
     with pytest.raises(WireError, match="no plain data"):
         encode(value, bases=True)
+
+
+def chained(count: int, bits: int) -> list[int]:
+    """Whole numbers that walk one after the other through a dict's table of 2**bits places: half
+    of them fill a part of the way, the others come to it wherever they look first (CPython,
+    Objects/dictobject.c, "perturb").
+    """
+    size, half = 1 << bits, count // 2
+    rank = numpy.empty(size, numpy.int64)
+    way = [0]
+    while len(way) < size:
+        way.append((5 * way[-1] + 1) % size)
+    rank[way] = numpy.arange(size)
+    keys, first = way[:half], size
+    while len(keys) < count:
+        numbers = numpy.arange(first, first + (1 << 21))
+        places, perturb = numbers % size, numbers.copy()
+        fits = rank[places] < half
+        while perturb.any():
+            perturb >>= 5
+            places = (5 * places + perturb + 1) % size
+            fits &= rank[places] < half
+        keys += numbers[fits].tolist()
+        first += 1 << 21
+    return keys[:count]
+
+
+def test_keys_of_one_probe_chain_are_refused():
+    """C2: no two have the same hash; a plain dict of them takes 400 times as long as of others."""
+    keys = chained(21_000, 15)
+    assert len(set(map(hash, keys))) == len(keys)
+    with pytest.raises(WireError, match="made to collide"):
+        decode(encode(dict.fromkeys(keys)))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        set(range(100_000)),
+        {n << 20 for n in range(100_000)},
+        {float(n) for n in range(100_000)},
+        {(n, -n) for n in range(50_000)},
+        dict.fromkeys(map(str, range(100_000))),
+        [{-1: n, -2: n} for n in range(30_000)],
+    ],
+    ids=["numbers", "multiples", "floats", "tuples", "texts", "small dicts"],
+)
+def test_honest_keys_are_read(value):
+    """C2: in whatever number, and however regular they are."""
+    assert decode(encode(value)) == value

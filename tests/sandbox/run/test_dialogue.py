@@ -12,7 +12,6 @@ from interpreter_pool.sandbox.guest.run.dialogue import (
     GARBLED,
     MAX_ANSWER,
     MAX_CALL,
-    OWN,
     RAISED,
     TOO_LARGE,
     UNFIT,
@@ -42,7 +41,7 @@ def test_calls_and_answers_are_passed_on_as_they_came():
     assert dialogue.last_word is LastWord.WELL
 
 
-@pytest.mark.parametrize("kind, word", [(WELL, "WELL"), (FAILED, "FAILED"), (OWN, "OWN")])
+@pytest.mark.parametrize("kind, word", [(WELL, "WELL"), (FAILED, "FAILED")])
 def test_the_last_word_is_the_last(kind, word):
     """What comes after it is out of turn."""
     dialogue = Dialogue()
@@ -54,20 +53,20 @@ def test_the_last_word_is_the_last(kind, word):
 
 SAID_BY_THE_TEST = [
     # what it says before, and after an answer: who is to blame for each
-    (frame(UNFIT), Fault.TEST, Fault.TEST),
+    (frame(UNFIT), Fault.TEST, Fault.PROGRAM),
     (frame(TOO_LARGE), Fault.TEST, Fault.PROGRAM),
     (frame(GARBLED), Fault.TEST, Fault.PROGRAM),
-    (frame(VALUE), Fault.TEST, Fault.TEST),
-    (frame(0), Fault.TEST, Fault.TEST),
-    (frame(99), Fault.TEST, Fault.TEST),
-    (frame(CALL) + b"x", Fault.TEST, Fault.TEST),
-    (struct.pack("<IB", MAX_CALL + 1, CALL), Fault.TEST, Fault.TEST),
+    (frame(VALUE), Fault.TEST, Fault.PROGRAM),
+    (frame(0), Fault.TEST, Fault.PROGRAM),
+    (frame(99), Fault.TEST, Fault.PROGRAM),
+    (frame(CALL) + b"x", Fault.TEST, Fault.PROGRAM),
+    (struct.pack("<IB", MAX_CALL + 1, CALL), Fault.TEST, Fault.PROGRAM),
 ]
 
 
 @pytest.mark.parametrize("said, before, after", SAID_BY_THE_TEST)
 def test_what_a_test_says_wrongly_is_its_fault_unless_an_answer_led_to_it(said, before, after):
-    """What is too large may be so by an answer; what can't be read is one."""
+    """Once it has an answer, all that it says may be the answer's doing."""
     dialogue = Dialogue()
     assert dialogue.test_said(said) == b""
     assert dialogue.fault is before
