@@ -61,11 +61,11 @@ def apply(limits: JobLimits) -> None:
 
 def present() -> JobLimits:
     """Those that are in force: of a job that changes none, as rehearsals have it."""
-    hard = [resource.getrlimit(which)[1] for which in PER_JOB]
+    address_space, file_size, open_files, cpu = (resource.getrlimit(each)[1] for each in PER_JOB)
     data, stack = (
-        resource.getrlimit(which)[0] for which in (resource.RLIMIT_DATA, resource.RLIMIT_STACK)
+        resource.getrlimit(each)[0] for each in (resource.RLIMIT_DATA, resource.RLIMIT_STACK)
     )
-    return JobLimits(*hard, data=data, data_may_rise=1, stack=stack)
+    return JobLimits(address_space, file_size, open_files, cpu, data, 1, stack)
 
 
 def raise_data(more: int) -> bool:
