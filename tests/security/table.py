@@ -21,7 +21,7 @@ FILE = ROOT / "docs" / "corpus.md"
 FOLDERS = ("tests/security", "tests/pool")
 TIERS = ("namespaces", "landlock")
 
-_ID = r"[FNKPRHOWSL]\d+"
+_ID = r"[FNKPRMHOWSL]\d+"
 _BEGINNING = re.compile(rf"({_ID}(?:(?:, | to | and ){_ID})*)[ :]")
 _VARIANTS = {"ns": "namespaces", "ll": "landlock"}
 _WAYS = {"parties": "session", "session": "session", "judge": "judge", "answers": "judge"}
