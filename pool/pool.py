@@ -61,7 +61,8 @@ class Pool:
     max_sessions: how many sessions may hold a state (a branch is one, too); session_idle_s: for how
         many seconds without a call; session_memory_bytes: how much memory all of them together.
         None: without limit. Over a limit, the session goes that was used longest ago and is not in
-        use; it answers `SessionLost` from then on.
+        use; over that on memory, first of those that hold more than their share. It answers
+        `SessionLost` from then on.
     on_result: called with the `Result` of every run, call and judged program, in a worker's thread,
         before its caller has it: it should be quick, must not wait for the pool, and should not
         hold it, as a pool that nobody closes is then never collected. What it raises is logged.
@@ -500,6 +501,8 @@ class Pool:
 
         limits: instead of the pool's, for the session as a whole, its times for each call.
         history: how many earlier states `rollback` can go back to; each costs a parked process.
+            Together with the present one they hold at most twice `limits.memory_bytes`: where
+            they would hold more, fewer are kept (`Session.history`).
         rollback: False: no state is kept, and calls are quicker; one that a limit or a signal ends
             takes the session with it.
         numeric_threads: how many threads numeric libraries (OpenBLAS, OpenMP, MKL) calculate with,

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, TypedDict, Unpack, overload
 
+from ..sandbox.details import states_held_too_much
 from ..sandbox.errors import PolicyError
 from ..sandbox.jail import descriptors
 from ..sandbox.jail.messages import JailLost
@@ -294,6 +295,13 @@ class Session:
     ) -> None:
         self.close()
 
+    @property
+    def history(self) -> int:
+        """How many earlier states are kept now: as many as were asked for, or fewer, where they
+        would hold more than `limits.memory_bytes` beside the present one. Exact between calls.
+        """
+        return len(self.held.past) if self._history else 0
+
     def is_lost(self) -> bool:
         """Whether its state is gone, though it was not closed: only `reset` goes on with it."""
         return self._head is None and not self._closed
@@ -347,8 +355,11 @@ class Session:
         return True
 
     def _end_turn(self) -> None:
-        self.held.used_at = time.monotonic()
-        self.held.turns.done()
+        try:
+            self.held.go_if_doomed()
+        finally:
+            self.held.used_at = time.monotonic()
+            self.held.turns.done()
 
     def _limits_of(self, options: CallOptions) -> Limits:
         unknown = options.keys() - CallOptions.__annotations__.keys()
@@ -388,7 +399,9 @@ class Session:
         try:
             if self._keeps:
                 try:
-                    checkpoint = Checkpoint(self._family.fork(head), self.held.calls)
+                    checkpoint = Checkpoint(
+                        self._family.fork(head), self.held.calls, self.held.head_bytes
+                    )
                 except NotForkable as error:
                     why_not = str(error)
             call = Call(
@@ -418,11 +431,27 @@ class Session:
             past.append(checkpoint)
         if call.survived and (not self._keeps or head.is_at_rest()):
             self.held.calls += 1
-            self._trim(head)
-            return _explained(result, why_not and f"no checkpoint was made: {why_not}")
-        if call.survived or result.reason is ExitReason.INTERNAL:  # what it said made no sense
+            most = self.limits.memory_bytes
+            held = self.held.settle(most, keeps=self._keeps)
+            if most is None or not held:
+                self._trim(head)
+                return _explained(result, why_not and f"no checkpoint was made: {why_not}")
+            self.held.calls -= 1
+            detail = states_held_too_much(held, most)
+            result = dataclasses.replace(
+                result,
+                reason=ExitReason.MEMORY,
+                exit_code=None,
+                value=None,
+                returned=None,
+                detail=detail,
+            )
+        elif call.survived or result.reason is ExitReason.INTERNAL:  # what it said made no sense
             detail = "its process answered, and was not at rest, or with what is no result"
             result = dataclasses.replace(result, reason=ExitReason.DENIED, detail=detail)
+        # An ordinary user can't have the kernel spare them, where it has ended the call for memory.
+        while past and past[-1].state.process.has_ended():
+            past.pop().state.close()
         if not past:
             self.held.drop(
                 f"its last call ended with {result.reason}, and no earlier state was kept",

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,22 +14,21 @@ from .processes import SessionProcesses
 
 logger = logging.getLogger(__name__)
 
-PARKED_BYTES = 1 << 20
-"""What a parked process, or a family init, costs in tables and copied pages, measured with
-1,000."""
-
 _PERIOD_S = 1.0
 """How often memory is looked at; sessions that are idle too long go within a quarter of their time,
 or this."""
 
 _LEAST_PERIOD_S = 0.02
 
+_FEW_BYTES = 32 << 20
+"""What a session holds is not looked at closely where it can't be more."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SessionPolicy:
     """How many sessions a pool may have (most), how long one may be idle (idle_s), and how much all
     of them may hold (memory_bytes); None: without limit. Over a limit, the one goes that was used
-    longest ago.
+    longest ago; over that on memory, first of those that hold more than their share of it.
     """
 
     most: int | None = None
@@ -48,12 +46,12 @@ class SessionPolicy:
 class Sessions:
     """What the sessions of a pool hold. What nobody closes is closed with the pool.
 
-    held_bytes: what all of them hold, where a cgroup counts it; else it returns None, and it is
-    estimated. timer: has their limits kept.
+    held_bytes: what all of them hold, where cgroups count it, or somewhat more where that is still
+    enough; else it returns None, and it is estimated. timer: has their limits kept.
     """
 
     def __init__(
-        self, policy: SessionPolicy, held_bytes: Callable[[], int | None], timer: Timer
+        self, policy: SessionPolicy, held_bytes: Callable[[int | None], int | None], timer: Timer
     ) -> None:
         self._policy = policy
         self._timer = timer
@@ -110,12 +108,14 @@ class Sessions:
         with self._lock:
             self._open.discard(processes)
 
-    def bytes(self) -> int:
-        """What all of them hold in memory."""
+    def bytes(self, enough: int | None = None) -> int:
+        """What all of them hold in memory. enough: up to that, somewhat more may be returned."""
         with self._lock:
             all_processes = list(self._open)
-        held = self._held_bytes() if all_processes else 0
-        return sum(map(estimate, all_processes)) if held is None else held
+        held = self._held_bytes(enough) if all_processes else 0
+        if held is not None:
+            return held
+        return sum(each.held_bytes(_FEW_BYTES) for each in all_processes)
 
     def close(self) -> None:
         with self._lock:
@@ -132,21 +132,36 @@ class Sessions:
         return any(self._evict(processes, why) for processes in self._oldest_first())
 
     def _trim(self, memory_bytes: int) -> None:
-        """Evict the oldest sessions, until what they held makes up for what is too much. What is
-        freed shows late: to look again after each would evict too many.
+        """Evict sessions, until what they held makes up for what is too much: first those that hold
+        more than their share, then the oldest. What is freed shows late: to look again after each
+        would evict too many.
         """
-        excess = self.bytes() - memory_bytes
+        excess = self.bytes(memory_bytes) - memory_bytes
+        if excess <= 0:
+            return
         why = f"all sessions held more than session_memory_bytes={memory_bytes}"
-        oldest = self._oldest_first() if excess > 0 else []
+        oldest = [(processes, processes.held_bytes()) for processes in self._oldest_first()]
         share = memory_bytes // max(len(oldest), 1)
-        for processes in oldest:
-            held = estimate(processes)
+        oldest.sort(key=lambda each: each[1] <= share)
+        for processes, held in oldest:
             over = held > share
             more = f", and this one {held}, more than its share of {share}" if over else ""
-            if self._evict(processes, why + more, by_program=over):
+            # One that is in use and over its share goes when its call has ended; others stay.
+            if self._evict(processes, why + more, by_program=over) or (
+                over and self._doom(processes, why + more, share)
+            ):
                 excess -= held
             if excess <= 0:
                 return
+
+    def _doom(self, processes: SessionProcesses, why: str, share: int) -> bool:
+        def count() -> None:
+            logger.debug("session %x was evicted: %s", id(processes), why)
+            with self._lock:
+                self.evicted += 1
+
+        processes.doom(f"it was evicted: {why}", share, count)
+        return True
 
     def _oldest_first(self) -> list[SessionProcesses]:
         with self._lock:
@@ -192,26 +207,3 @@ class Sessions:
                     self._evict(processes, f"it was idle for session_idle_s={idle_s:g}")
         if memory_bytes is not None:
             self._trim(memory_bytes)
-
-
-def estimate(processes: SessionProcesses) -> int:
-    """What a session holds, where no cgroup counts it: what its largest state has beyond the zygote
-    that all were forked from (its other states share most of theirs with it), and what each
-    process costs.
-    """
-    states = processes.states()
-    if not states:
-        return 0
-    base = _private_bytes(processes.zygote_pid())
-    held = max(_private_bytes(state.pid) for state in states)
-    return max(held - base, 0) + PARKED_BYTES * (len(states) + 1)
-
-
-def _private_bytes(pid: int) -> int:
-    """Resident memory less what is mapped from files; 0 for a process that is gone."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as statm:
-            fields = statm.read().split()
-    except OSError:
-        return 0
-    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")

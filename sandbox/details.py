@@ -67,6 +67,15 @@ def held_too_much(used: int, most: int) -> str:
     return f"held {held} of memory, more than {limit} (Limits.memory_bytes): give it more"
 
 
+def states_held_too_much(used: int, most: int) -> str:
+    """The sentence for a session whose states hold more than two of them may together."""
+    held, limit = _sizes(used, most)
+    return (
+        f"its states together held {held}, so that one of them holds more than {limit} "
+        "(Limits.memory_bytes): give it more"
+    )
+
+
 def too_many(count: int, what: str, limit: str, most: int) -> str:
     """The sentence for a limit that can only be watched.
 

@@ -24,7 +24,8 @@ class Limits:
         Ends the run with reason `cpu_timeout`. Never derived from wall_s.
     memory_bytes: what the run may allocate beyond the warm interpreter it starts from, its
         scratch files included. An allocation over it raises MemoryError; uncaught, or past the
-        kernel's patience, the reason is `memory`.
+        kernel's patience, the reason is `memory`. Of a session, each state may hold that much,
+        and all that are kept together twice as much.
     output_bytes: for each of stdout and stderr. Ends the run with reason `output`.
     disk_bytes, files: size and number of files of the scratch directory (ENOSPC; EFBIG for a
         single file). A tier that can't cap them watches them, and ends the run as `denied`.

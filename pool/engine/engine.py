@@ -173,10 +173,10 @@ class Engine:
 
     def is_settled(self) -> bool:
         """Whether every worker waits for work, nothing is queued, and every jail has a prewarmed
-        process: what there is now, stays.
+        process, and of sessions that have ended nothing is left: what there is now, stays.
         """
         idle = all(worker.state is lifecycle.State.IDLE for worker in self.workers)
-        return idle and not self.queue and self.jails.are_settled()
+        return idle and not self.queue and self.jails.are_settled() and self.families.are_settled()
 
     # ---- the end
 

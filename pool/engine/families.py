@@ -68,16 +68,22 @@ class Families:
         except BaseException:
             family.close()
             raise
-        head.park()
         return family, head
 
-    def held_bytes(self) -> int | None:
-        """What all its families hold in memory, as a cgroup counts it; None where none does."""
+    def held_bytes(self, enough: int | None = None) -> int | None:
+        """What all its families hold in memory, as cgroups count it; None where none do. enough: as
+        for `ForkServer.held_bytes`.
+        """
         fork_server = self._fork_server
         try:
-            return fork_server.held_bytes() if fork_server is not None else 0
+            return fork_server.held_bytes(enough) if fork_server is not None else 0
         except (OSError, ValueError):  # its cgroup is gone, or being taken away with it
             return None
+
+    def are_settled(self) -> bool:
+        """Whether nothing is left of the sessions that have ended."""
+        fork_server = self._fork_server
+        return fork_server is None or fork_server.groups.are_settled()
 
     def kill(self) -> None:
         fork_server = self._fork_server

@@ -30,6 +30,9 @@ _LONGEST_ANSWER = 1 << 20
 _LONGEST_QUOTE = 200
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+SHARED_MEMORY = "/dev/zero"
+"""The device of which a shared map is memory that is in no file."""
+
 _DATA = ("/usr/share/zoneinfo", "/usr/lib/locale/C.utf8")  # the zones, and LANG's own locale
 _HIDDEN = ("site-packages", "dist-packages")
 """Entries of a standard library folder that are no part of it: whatever is installed here."""

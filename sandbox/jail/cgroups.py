@@ -11,13 +11,20 @@ import dataclasses
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 PREFIX = "interpreter-pool-"
 
 _UNLIMITED_V1 = "-1"
 _UNLIMITED_V2 = "max"
+
+OF_FILES = ("active_file", "inactive_file")
+"""Lines of memory.stat: pages of what is in files, which can be read again (both versions)."""
+
+_NEAR_BYTES = 1 << 20
+"""A group within that of its limit has been at it: the kernel charges in batches, and a base that
+has changed by less than a MiB is no new limit."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -176,7 +183,12 @@ class _V1:
             self._cpu_ns = _File(self.cpu, "cpuacct.usage") if self.cpu else None
             self._limit = _File(self.memory, "memory.limit_in_bytes")
             self._peak = _File(self.memory, "memory.max_usage_in_bytes")
-            self._idle = _Idle(_File(self.memory, "memory.usage_in_bytes"))
+            self._empty = _File.if_there(self.memory, "memory.force_empty")
+            self._idle = _Idle(
+                _File(self.memory, "memory.usage_in_bytes"),
+                _File.if_there(self.memory, "memory.stat"),
+                lambda _: self._empty is not None and self._empty.try_write("0"),
+            )
             self._oom = _File(self.memory, "memory.oom_control")
             # Exists only where the kernel accounts for swap; it counts memory and swap together.
             self._swap = _File.if_there(self.memory, "memory.memsw.limit_in_bytes")
@@ -185,7 +197,8 @@ class _V1:
             self.remove()
             raise
         self._settings: tuple[int | None, int | None, int] | None = None
-        self._base = self._cpu_before_ns = 0
+        self._base = self._held = self._cpu_before_ns = 0
+        self._memory_bytes: int | None = None
         self._kills = 0
 
     def add(self, pid: int) -> None:
@@ -194,7 +207,8 @@ class _V1:
                 file.write(str(pid))
 
     def begin(self, memory_bytes: int | None, tasks: int | None) -> None:
-        self._base = self._idle.wait()
+        self._base, self._held = self._idle.wait()
+        self._memory_bytes = memory_bytes
         if self._settings != (memory_bytes, tasks, self._base >> 20):
             self._set_memory(memory_bytes)
             if self._tasks_max is not None:
@@ -226,7 +240,7 @@ class _V1:
         return (self._cpu_ns.read_int() - self._cpu_before_ns) / 1e9
 
     def end(self) -> Usage:
-        peak = max(self._peak.read_int() - self._base, 0)
+        peak = _of_run(self._peak.read_int(), self._base, self._held, self._memory_bytes)
         return Usage(peak, self._oom.read_field("oom_kill") > self._kills)
 
     def remove(self) -> None:
@@ -249,7 +263,12 @@ class _V2:
         os.mkdir(self.folder)
         try:
             self._limit = _File(self.folder, "memory.max")
-            self._idle = _Idle(_File(self.folder, "memory.current"))
+            self._reclaim = _File.if_there(self.folder, "memory.reclaim")  # since 5.19
+            self._idle = _Idle(
+                _File(self.folder, "memory.current"),
+                _File.if_there(self.folder, "memory.stat"),
+                lambda size: self._reclaim is not None and self._reclaim.try_write(str(size)),
+            )
             self._events = _File(self.folder, "memory.events")
             self._swap = _File.if_there(self.folder, "memory.swap.max")
             self._peak = _File.if_there(self.folder, "memory.peak")
@@ -259,7 +278,8 @@ class _V2:
             self.remove()
             raise
         self._settings: tuple[int | None, int | None, int] | None = None
-        self._base = self._cpu_before_us = 0
+        self._base = self._held = self._cpu_before_us = 0
+        self._memory_bytes: int | None = None
         self._kills = 0
         self._peak_resets = False
 
@@ -268,7 +288,8 @@ class _V2:
             file.write(str(pid))
 
     def begin(self, memory_bytes: int | None, tasks: int | None) -> None:
-        self._base = self._idle.wait()
+        self._base, self._held = self._idle.wait()
+        self._memory_bytes = memory_bytes
         if self._settings != (memory_bytes, tasks, self._base >> 20):
             limit = _UNLIMITED_V2 if memory_bytes is None else str(memory_bytes + self._base)
             self._limit.write(limit)
@@ -297,7 +318,7 @@ class _V2:
     def end(self) -> Usage:
         peak = None
         if self._peak is not None and self._peak_resets:
-            peak = max(self._peak.read_int() - self._base, 0)
+            peak = _of_run(self._peak.read_int(), self._base, self._held, self._memory_bytes)
         return Usage(peak, self._events.read_field("oom_kill") > self._kills)
 
     def remove(self) -> None:
@@ -308,6 +329,14 @@ class _V2:
 
     def describe(self) -> str:
         return "cgroup v2: " + ("memory, pids" if self._tasks_max else "memory")
+
+
+def _of_run(peak: int, base: int, held: int, memory_bytes: int | None) -> int:
+    """What of a group's peak was the run's. It began with `held`, the `base` and pages of files,
+    which go where the limit is reached: then all beyond the base was the run's.
+    """
+    full = memory_bytes is not None and peak >= base + memory_bytes - _NEAR_BYTES
+    return max(peak - (base if full else held), 0)
 
 
 def _made(folder: str | None) -> str | None:
@@ -326,38 +355,74 @@ def _pids(folder: str) -> list[int]:
         return [pid for pid in map(int, file) if pid]
 
 
+class HeldTooMuch(OSError):
+    """A group holds what earlier runs have left there, and nothing gives it back."""
+
+
 class _Idle:
     """What a group holds between two runs: the zygote's part.
 
     The kernel gives some memory back late, page tables above all, a grace period after their
-    process has gone; until then it would count against the next run.
+    process has gone; until then it would count against the next run. Some it keeps: an entry for
+    each name that was looked up and is not there, the pages of files that were read. Both are given
+    back when the group is at its limit, if that is what the zygote holds and the next run may use.
+    So the base never grows with them.
+
+    give_back: has the kernel give back some bytes of what it keeps.
     """
 
     _SLACK_BYTES = 4 << 20
     _PATIENCE_S = 0.2
+    _RECLAIM_AFTER_S = 0.02
+    _MOST_RECLAIMED_BYTES = 16 << 20
+    """Of kernel memory, which takes 8 ms for each MiB: to replace the jail is cheaper for more."""
 
-    def __init__(self, usage: "_File") -> None:
+    def __init__(
+        self, usage: "_File", stat: "_File | None", give_back: Callable[[int], object]
+    ) -> None:
         self._usage = usage
+        self._stat = stat
+        self._give_back = give_back
         self._least = 1 << 62
 
-    def wait(self) -> int:
-        """Return the bytes held, once they are about the least that was ever seen."""
+    def wait(self) -> tuple[int, int]:
+        """Return the bytes of the zygote, and what is held in all, once that is the same, but for
+        pages of files. Raises `HeldTooMuch` where it stays more.
+        """
         held = self._usage.read_int()
         if held > self._least + self._SLACK_BYTES:
-            deadline = time.monotonic() + self._PATIENCE_S
-            while held > self._least + self._SLACK_BYTES and time.monotonic() < deadline:
-                time.sleep(0.001)
-                held = self._usage.read_int()
-            # What does not go, the kernel's caches, is not waited for again.
-            self._least = held
+            held = self._wait(held)
         self._least = min(self._least, held)
+        return min(held, self._least + self._SLACK_BYTES), held
+
+    def _wait(self, held: int) -> int:
+        began = time.monotonic()
+        reclaimed = False
+        while (excess := held - self._of_files() - self._least - self._SLACK_BYTES) > 0:
+            waited_s = time.monotonic() - began
+            if waited_s > self._PATIENCE_S:
+                raise HeldTooMuch(f"{excess} bytes that earlier runs have left are not given back")
+            if waited_s > self._RECLAIM_AFTER_S and not reclaimed:
+                reclaimed = True
+                if excess <= self._MOST_RECLAIMED_BYTES:
+                    self._give_back(excess + self._SLACK_BYTES)
+            time.sleep(0.001)
+            held = self._usage.read_int()
         return held
+
+    def _of_files(self) -> int:
+        """Bytes of pages that hold what is in files, and can be read again."""
+        if self._stat is None:
+            return 0
+        return sum(map(self._stat.read_field, OF_FILES))
 
     def held_bytes(self) -> int:
         return self._usage.read_int()
 
     def close(self) -> None:
         self._usage.close()
+        if self._stat is not None:
+            self._stat.close()
 
 
 class _File:
@@ -392,7 +457,7 @@ class _File:
 
     def read_field(self, name: str) -> int:
         """The number behind `name` in a file of lines "name number"; 0 where it isn't there."""
-        fields = os.pread(self.fd, 4096, 0).decode("ascii").split()
+        fields = os.pread(self.fd, 1 << 14, 0).decode("ascii").split()
         return int(fields[fields.index(name) + 1]) if name in fields else 0
 
     def close(self) -> None:

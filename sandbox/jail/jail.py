@@ -50,6 +50,7 @@ from typing import Any
 from ..errors import SetupError
 from ..guest.jail import protocol, wire
 from ..guest.jail.report import REGION, Report
+from ..host.interpreter import DEVICES, SHARED_MEMORY
 from . import cgroups, layout, nsjail, orphans, seccomp
 from .launch import end, end_group
 from .messages import JailLost, close_all, credentials_pid, descriptors_in, quoted, understood
@@ -191,8 +192,10 @@ class Jail:
     def _launch(self, control_fd: int, own: tuple[int, int] | None) -> layout.Layout:
         plan = self.plan
         options: dict[str, Any] = {}
+        counted = plan.tier == "none" or plan.cgroup_parents is not None
+        devices = tuple(each for each in DEVICES if counted or each != SHARED_MEMORY)
         if plan.tier == "namespaces":
-            where, mounts = layout.in_namespaces(plan.interpreter, plan.packages)
+            where, mounts = layout.in_namespaces(plan.interpreter, plan.packages, devices)
             command = nsjail.command(
                 where,
                 plan.launcher.mounts(mounts),
@@ -203,7 +206,7 @@ class Jail:
         else:
             assert self.scratch is not None
             where = layout.in_place(
-                plan.interpreter, plan.packages, self.scratch, plan.package_links
+                plan.interpreter, plan.packages, self.scratch, plan.package_links, devices
             )
             command = where.command(control_fd)
             options = {"cwd": self.scratch, "env": where.environment}
@@ -223,24 +226,33 @@ class Jail:
     def _configuration(self, where: layout.Layout) -> wire.Value:
         confined = self.plan.tier != "none"
         explain = self.plan.explain and not self.families
+        private = self.plan.cgroup_parents is None
         return {
             "tier": self.plan.tier,
             "scratch": where.scratch,
             "rules": where.rules + self._more_rules(),
             "families": self.families,
             "filter": (
-                seccomp.build(self.plan.tier, session=self.families, explain=explain)
+                seccomp.build(
+                    self.plan.tier, session=self.families, private=private, explain=explain
+                )
                 if confined
                 else b""
             ),
             "explain": explain,
             # For zygotes that are forked from a template.
-            "run_filter": seccomp.build(self.plan.tier) if confined and self.families else b"",
+            "run_filter": (
+                seccomp.build(self.plan.tier, private=private)
+                if confined and self.families
+                else b""
+            ),
             "process_filter": (
-                seccomp.build(self.plan.tier, processes=True, explain=explain)
+                seccomp.build(self.plan.tier, processes=True, private=private, explain=explain)
                 if self.plan.tier == "namespaces"
                 else b""
             ),
+            "private_maps": confined and (private or self.families),
+            "counted": not private,
             "path": where.path,
             "preload": list(self.plan.preload),
             "shown": self.plan.shown,

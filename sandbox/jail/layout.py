@@ -63,6 +63,10 @@ class Layout:
     rules: list[tuple[str, int]]
     environment: dict[str, str]
 
+    @property
+    def devices(self) -> list[str]:
+        return [path for path, _ in self.rules if path.startswith("/dev/")]
+
     def command(self, control_fd: int) -> list[str]:
         """The zygote's command line. Nothing of the host's configuration is read: its environment
         is `environment` alone, and -P -s -S leave the rest out.
@@ -89,7 +93,9 @@ class Mounts:
 
 
 def in_namespaces(
-    interpreter: Interpreter, packages: tuple[Packages, ...]
+    interpreter: Interpreter,
+    packages: tuple[Packages, ...],
+    devices: tuple[str, ...] = DEVICES,
 ) -> tuple[Layout, Mounts]:
     """Lay out a root of its own: neutral places, so that the host's paths tell nothing."""
     prefix = "/opt/python" if interpreter.relocated else interpreter.prefix
@@ -151,7 +157,7 @@ def in_namespaces(
         rules=[
             ("/", landlock.READ),
             ("/scratch", landlock.SCRATCH),
-            *((device, _READ_WRITE) for device in DEVICES),
+            *((device, _READ_WRITE) for device in devices),
         ],
         environment=_environment(
             "/scratch/run", f"{prefix}/lib" if interpreter.relocated else None
@@ -161,7 +167,11 @@ def in_namespaces(
 
 
 def in_place(
-    interpreter: Interpreter, packages: tuple[Packages, ...], scratch: str, links: str
+    interpreter: Interpreter,
+    packages: tuple[Packages, ...],
+    scratch: str,
+    links: str,
+    devices: tuple[str, ...] = DEVICES,
 ) -> Layout:
     """Leave everything where it is on the host; `scratch` is an empty folder of the worker's.
 
@@ -185,7 +195,7 @@ def in_place(
             *((each, landlock.READ) for each in readable),
             *((each, landlock.READ_DIR) for each in listed),
             (scratch, landlock.SCRATCH),
-            *((device, _READ_WRITE) for device in DEVICES),
+            *((device, _READ_WRITE) for device in devices),
         ],
         environment=_environment(scratch, None),
     )

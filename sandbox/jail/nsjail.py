@@ -8,7 +8,6 @@ import importlib.util
 import os
 
 from ..errors import SetupError
-from ..host.interpreter import DEVICES
 from .layout import Layout, Mounts
 
 VARIABLE = "INTERPRETER_POOL_NSJAIL"
@@ -78,7 +77,7 @@ def command(
     for target in mounts.covers:
         options += ["--mount", f"none:{target}:tmpfs:size=4096,mode=0555"]
     # The zygote then makes every mount read-only, nosuid and nodev but for these.
-    for device in DEVICES:
+    for device in layout.devices:
         options += ["--bindmount", device]
     options += ["--mount", "none:/scratch/run:tmpfs:size=4096,mode=0755"]
     for target, name in mounts.links:

@@ -20,7 +20,10 @@ _MEANINGS = {
         "there is no shared memory, semaphore or queue between processes"
     ),
     "memfd_create": "there are no files in memory; write into the working directory",
-    "mmap remap_file_pages": "there are no huge pages, and no stacks that grow by themselves",
+    "mmap mremap remap_file_pages": (
+        "there are no huge pages, no stacks that grow by themselves, and, where no cgroup counts "
+        "memory, none that is shared and in no file"
+    ),
     "mlock mlock2 mlockall munlock munlockall": "memory can't be locked",
     "madvise": "this advice about memory has effects on others",
     "mbind set_mempolicy get_mempolicy migrate_pages move_pages": "memory can't be bound to a node",

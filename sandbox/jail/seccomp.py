@@ -30,10 +30,12 @@ def build(
     *,
     session: bool = False,
     processes: bool = False,
+    private: bool = False,
     explain: bool = False,
 ) -> bytes:
     """Return the filter of `tier` as BPF instructions for `machine` (default: this one): for runs,
-    for sessions, or for runs that may have several processes. explain: one that asks the host where
+    for sessions, or for runs that may have several processes. private: for hosts where no cgroup
+    counts memory. explain: one that asks the host where
     it would else answer EPERM, so that refused calls can be named; the host's answer is the same
     (`run/refusals.py`).
 
@@ -46,7 +48,7 @@ def build(
         raise SetupError("seccomp", f"no filter for {machine}; there is one for {list(_ARCHES)}")
     library = _libseccomp()
     try:
-        rules = syscalls.rules(tier, session=session, processes=processes)
+        rules = syscalls.rules(tier, session=session, processes=processes, private=private)
         program = _build(library, machine, rules)
         return _asking(program) if explain else program
     except OSError as error:
@@ -114,6 +116,8 @@ def _action(library: Any, action: int) -> int:
 
 def _compare(library: Any, condition: syscalls.Condition) -> Any:
     arg = library.Arg
+    if condition.unequal:
+        return arg(condition.argument, library.NE, condition.value)
     if condition.mask is None:
         return arg(condition.argument, library.EQ, condition.value)
     return arg(condition.argument, library.MASKED_EQ, condition.mask, condition.value)

@@ -6,13 +6,15 @@ a filter; conditions compare arguments as unsigned 64-bit numbers.
 
 There are three variants: of a run, which is one process; of a run that may have more of them
 (`Limits.processes`, namespaces tier only); and of sessions, whose processes are forked under their
-filter when the host asks. What each answers to every number is written down in
-`tests/security/golden/`, so that a change of it can be seen.
+filter when the host asks. Those of runs are stricter where no cgroup counts memory. What each
+answers to every number is written down in `tests/security/golden/`, so that a change of it can be
+seen.
 """
 
 import dataclasses
 import errno
 import fcntl
+import mmap
 import os
 import resource
 import signal
@@ -29,11 +31,12 @@ ASK = -2
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Condition:
-    """argument & mask == value; without a mask, argument == value."""
+    """argument & mask == value; without a mask, argument == value, or with `unequal`, not."""
 
     argument: int
     value: int
     mask: int | None = None
+    unequal: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ _FCNTL_SAFE = (
     fcntl.F_OFD_SETLK, fcntl.F_OFD_SETLKW, fcntl.F_GETPIPE_SZ, fcntl.F_GET_SEALS,
 )  # fmt: skip
 _MAP_HUGETLB, _MAP_GROWSDOWN = 0x40000, 0x100
+_MAP_SHARED, _MAP_ANONYMOUS = mmap.MAP_SHARED, mmap.MAP_ANONYMOUS  # 3, SHARED_VALIDATE, too
 _ADVICE = (0, 1, 2, 3, 4, 8, 9, 10, 11, 14, 15, 16, 17, 18, 19, 22, 23, 102, 103)
 # MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, REMOVE, DONTFORK, DOFORK, HUGEPAGE,
 # NOHUGEPAGE, DONTDUMP, DODUMP, WIPEONFORK, KEEPONFORK, POPULATE_READ, POPULATE_WRITE,
@@ -145,7 +149,8 @@ _COMMON = (
         "named pipes, but no devices",
         cases=((Condition(2, stat.S_IFIFO, mask=stat.S_IFMT(0xFFFF)),),),
     ),
-    Rule("munmap mprotect mremap brk msync", "its own memory"),
+    Rule("munmap mprotect brk msync", "its own memory"),
+    Rule("mremap", "its own memory"),
     Rule(
         "mmap",
         "memory, but none of the host's huge pages, which no limit of ours counts, and no stacks "
@@ -346,16 +351,41 @@ _PROCESSES = (
         "its pid namespace holds its processes and its zygote, and process 1 is immune",
     ),
 )
+# Pages of a shared map stay when nothing maps them, until the map is gone: no count of what a
+# process has mapped sees them (fill, MADV_DONTNEED, fill the next part). Those of a file are the
+# scratch's.
+_PRIVATE = (
+    Rule(
+        "mmap",
+        "memory that is counted by what a process has mapped: none that is shared and of no file",
+        cases=(
+            (_without(3, _MAP_HUGETLB | _MAP_GROWSDOWN | _MAP_SHARED),),
+            (_without(3, _MAP_HUGETLB | _MAP_GROWSDOWN | _MAP_ANONYMOUS),),
+        ),
+    ),
+    Rule(
+        "mremap",
+        "its own memory; a size of 0 would map again what is shared",
+        cases=((Condition(1, 0, unequal=True),),),
+    ),
+)
+_MAPS = {"mmap", "mremap"}
 _ASKED = {"kill", "tgkill"}
 _ANEW = {"kill", "tgkill", "getpgid", "getsid", "setrlimit", "prlimit64"}
 """What sessions, and runs with several processes, have rules of their own for."""
 
 
-def rules(tier: str, *, session: bool = False, processes: bool = False) -> tuple[Rule, ...]:
+def rules(
+    tier: str, *, session: bool = False, processes: bool = False, private: bool = False
+) -> tuple[Rule, ...]:
     """Return the policy of `tier`, "namespaces" or "landlock": for runs of one process, for
-    sessions, or for runs that may have several processes (namespaces tier).
+    sessions, or for runs that may have several processes (namespaces tier). private: without shared
+    memory that is in no file, as sessions always are.
     """
-    found = _COMMON + _TIERS[tier]
+    found: tuple[Rule, ...] = _COMMON + _TIERS[tier]
+    if private or session:
+        kept = (rule for rule in found if rule.names not in _MAPS)
+        found = (*kept, *_PRIVATE)
     if not (session or processes):
         return found
     more = _SESSION if session else _PROCESSES

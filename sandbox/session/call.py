@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import select
 import signal
 import socket
@@ -76,7 +77,7 @@ class Call:
             end = End(
                 host=self.stop.reason,
                 wait_status=status if ended else outcome.status if outcome else None,
-                out_of_memory=False,
+                out_of_memory=ended and self._was_out_of_memory(status),
                 memory_limited=self.family.limits.memory_bytes is not None,
                 exception=outcome is not None and outcome.exception is not None,
                 memory_error=outcome is not None and outcome.memory_error,
@@ -130,6 +131,7 @@ class Call:
             )
             self._watchdog.begin(lambda: self.state.pid, monitor, used_before=True)
             self.stop.attach(self.state.process)
+            self.state.die_first()
             self.state.wake()
             jobs = self.state.jobs
             # Of a state that does not take it, the clock has begun all the same.
@@ -180,6 +182,16 @@ class Call:
             return False
         _, size = HEADER.unpack_from(self._answer)
         return len(self._answer) >= HEADER.size + int(size)
+
+    def _was_out_of_memory(self, status: int | None) -> bool:
+        """Whether the kernel has killed it, as its session's group was out of memory."""
+        group = self.state.group
+        if group is None or status is None or os.WTERMSIG(status) != signal.SIGKILL:
+            return False
+        try:
+            return group.has_killed()
+        except (OSError, ValueError):  # somebody has taken it away
+            return False
 
     def _outcome(self) -> "_Outcome | None":
         """What the state says of how its code ended: the program's word."""

@@ -17,6 +17,7 @@ from ..limits import Limits
 from .branching import Forking, new_name, wake_up
 from .channel import Channel
 from .fork_server import ForkServer
+from .group import SPARE_BYTES, Group
 from .state import Home, State, StateLost, fault_of
 from .supervisor import Supervisor
 
@@ -32,7 +33,8 @@ class Family:
     def __init__(self, fork_server: ForkServer, limits: Limits, numeric_threads: int) -> None:
         self._forking = threading.RLock()
         self._counting = threading.Lock()
-        self._users = 0  # guarded by _counting
+        self._users = 0  # guarded by _counting, as is _groups
+        self._groups: list[Group] = []
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         folder = os.urandom(16).hex()
         # Where what is written can only be watched, and branches have their folders side by side.
@@ -74,7 +76,10 @@ class Family:
         try:
             with theirs:
                 self.channel.tell(("first",), theirs.fileno())
-            return self._meet(ours)
+            state = self._meet(ours)
+            state.park()
+            self._count(state)
+            return state
         except BaseException:
             ours.close()
             raise
@@ -115,7 +120,9 @@ class Family:
         with self._blaming(state):
             state.require_one_thread()
             with self._forking:
-                return Forking(self.channel, state, table.CHECKPOINT, state.home).checkpoint()
+                found = Forking(self.channel, state, table.CHECKPOINT, state.home).checkpoint()
+                found.take_over(state)
+                return found
 
     def quiesce(self, state: State) -> list[tuple[int, str]]:
         """Have a parked state give up what libraries keep, before it is branched any number of
@@ -136,7 +143,34 @@ class Family:
                 way, home = table.IN_NAMESPACES, state.home
             else:
                 way, home = table.SIDE_BY_SIDE, Home(self._scratch, new_name())
-            return Forking(self.channel, state, way + more, home).branch(files)
+            branch = Forking(self.channel, state, way + more, home).branch(files)
+            try:
+                self._count(branch)
+            except BaseException:
+                branch.close()
+                raise
+            return branch
+
+    def _count(self, state: State) -> None:
+        """Have what a state of a new session touches from now on be counted as that session's."""
+        try:
+            group = self.fork_server.groups.make()
+            if group is None:
+                return
+            with self._counting:
+                self._groups = [each for each in self._groups if each in self.fork_server.groups]
+                self._groups.append(group)
+            memory_bytes = self.limits.memory_bytes
+            if memory_bytes is not None:
+                group.cap(memory_bytes + SPARE_BYTES)
+            group.add(state.pid)
+        except OSError as error:  # somebody has taken it away, or the state has ended
+            raise JailLost(f"a session's cgroup does not answer ({error})") from None
+        state.group = group
+
+    def uncount(self, group: Group) -> None:
+        """The session that the group is of has ended, and so have its states, or they will."""
+        self.fork_server.groups.retire(group)
 
     def move_away(self, home: Home) -> None:
         """Take files to where those who have known their place don't find them."""
@@ -163,6 +197,10 @@ class Family:
         self.channel.close()
         self._end()
         self.channel.supervisor.close()
+        with self._counting:
+            groups, self._groups = self._groups, []
+        for group in groups:
+            self.fork_server.groups.remove(group, KILL_PATIENCE_S)
 
     def _end(self) -> None:
         """Wait for the family init, whose socket is closed; take away what it leaves."""

@@ -11,6 +11,7 @@ from ..jail.messages import JailLost, close_all, descriptors_in
 from ..jail.pidfd import Pidfd
 from ..jail.plan import Plan, describe_layers
 from ..limits import Limits
+from .group import Groups
 from .monitor import Monitor
 
 _FORK_PATIENCE_S = 10.0
@@ -25,6 +26,7 @@ class ForkServer(Jail):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self._forking = threading.Lock()
+        self.groups = Groups(plan.cgroup_parents, self.name, plan.runtime)
         self._monitor: Monitor | None = None
 
     @property
@@ -39,9 +41,16 @@ class ForkServer(Jail):
     def _settle(self) -> None:
         self._join_cgroup()
 
-    def held_bytes(self) -> int | None:
-        """What all its families hold in memory, as their cgroup counts it; None without one."""
-        return None if self.group is None else self.group.held_bytes()
+    def held_bytes(self, enough: int | None = None) -> int | None:
+        """What all its families hold in memory, as cgroups count it; None without them. enough: up
+        to that, pages of files may be counted, too, which is quicker.
+        """
+        if self.group is None:
+            return None
+        own, charged = self.group.held_bytes(), self.groups.charged_bytes()
+        if enough is None or own + charged <= enough:
+            return own + charged
+        return own + self.groups.held_bytes()
 
     def start(self) -> None:
         """Make the jail. Raises `SetupError` naming the step that failed; then nothing is left."""
@@ -59,6 +68,11 @@ class ForkServer(Jail):
             self.close()
             raise SetupError("monitor", str(error)) from error
         self.layers = describe_layers(self.plan, self.landlock_abi, None)
+        if self.group is not None:
+            self.layers["memory"] = (
+                f"{self.group.describe().partition(':')[0]}, one for each session; RLIMIT_DATA; "
+                "watched; peak unknown"
+            )
         self.layers["system calls"] += "; forks and signals are asked for at the host"
         self.layers["branches"] = (
             "namespaces of their own, checked before they run"
@@ -71,6 +85,7 @@ class ForkServer(Jail):
         if self._monitor is not None:  # before their files go, all families are known to be lost
             self._monitor.close()
         super().close()
+        self.groups.close()
 
     def release_after_fork(self) -> None:
         super().release_after_fork()

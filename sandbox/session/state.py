@@ -15,6 +15,7 @@ from ..guest.session.branching import Walk
 from ..guest.session.head import FAULT, HEADER, MOVED, QUIESCE, QUIESCED
 from ..jail.messages import quoted
 from ..jail.pidfd import Pidfd
+from .group import Group
 from .patience import LOOK_S, Patience
 
 _REST_S = 5.0
@@ -92,6 +93,8 @@ class State:
         self.inner = inner
         self.walk = walk
         self.ended: tuple[int, float] | None = None
+        self.group: Group | None = None  # that counts its session's memory, if one does
+        self._dies_first = False
         self._lasting = 0  # threads that nothing could end
 
     def __repr__(self) -> str:
@@ -103,6 +106,29 @@ class State:
 
     def wake(self) -> None:
         self.process.send(signal.SIGCONT)
+
+    def die_first(self) -> None:
+        """Have the kernel choose this state when its group is out of memory, not an earlier one,
+        which may be larger. Has no effect for an ordinary user, who may not decide that of a
+        process that can't be looked at.
+        """
+        if self.group is not None and not self._dies_first:
+            self._dies_first = True
+            self._adjust(b"1000")
+
+    def take_over(self, forerunner: "State") -> None:
+        """Be counted with the state that this is a fork of, and die after it."""
+        self.group = forerunner.group
+        if forerunner._dies_first:
+            self._adjust(b"0")
+
+    def _adjust(self, badness: bytes) -> None:
+        with contextlib.suppress(OSError):
+            file = os.open(f"/proc/{self.pid}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(file, badness)
+            finally:
+                os.close(file)
 
     def say(self, word: bytes, *value: wire.Value, descriptors: Sequence[int] = ()) -> None:
         """Say a word that it knows, with a value where one belongs to it. Raises `OSError`."""
@@ -171,6 +197,21 @@ class State:
             time.sleep(0.0001)
         return False
 
+    def resident_bytes(self) -> int:
+        """Memory that is mapped, less what is of files; what it shares counts, too."""
+        return resident_bytes(self.pid)
+
+    def proportional_bytes(self) -> int | None:
+        """Memory that is mapped and of no file, of what is shared with other states a part each;
+        None where we may not look. Takes 0.1 ms for a MiB.
+        """
+        try:
+            with open(f"/proc/{self.pid}/smaps_rollup", "rb", buffering=0) as file:
+                fields = file.read(4096).partition(b"\nPss_Anon:")[2].split()
+            return int(fields[0]) << 10
+        except (OSError, IndexError):
+            return None
+
     def has_threads(self) -> bool:
         """Whether there are more than the one that a fork copies."""
         return self._other_threads() > 0
@@ -222,11 +263,27 @@ class State:
                     return [str(name) for name in names], open_files.decoded(files)
         raise StateLost("it does not say which threads it has")
 
+    def end(self) -> None:
+        """End the process, and wait until it has given back what it held."""
+        self.process.send(signal.SIGKILL)
+        self.process.has_ended(_REST_S)
+        self.close()
+
     def close(self) -> None:
         """End the process."""
         self.process.send(signal.SIGKILL)
         self.jobs.close()
         self.process.close()
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory less what is mapped from files; 0 for a process that is gone."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as statm:
+            fields = statm.read().split()
+        return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
 
 
 def _described(count: int, names: list[str]) -> str:

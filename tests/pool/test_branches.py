@@ -81,7 +81,6 @@ def test_branches_run_at_the_same_time(branching):
         ("f = open('a', 'w')", "descriptor"),
         ("import socket; a, b = socket.socketpair()", "descriptor"),
         ("import os; pipe = os.pipe()", "descriptor"),
-        ("import mmap; m = mmap.mmap(-1, 4096)", "shared memory"),
         (
             "import threading, time; threading.Thread(target=time.sleep, args=(9,)).start()",
             "threads",
@@ -96,6 +95,19 @@ def test_states_that_cant_be_forked_faithfully_are_refused(branching, code, word
         branching.fork(2)
     branching.rollback()
     assert value(branching, "x") == "1"
+
+
+def test_a_map_of_no_file_is_each_ones_own(branching):
+    """S2: Python asks for shared memory there; in a session it is private, and a fork copies it."""
+    value(branching, "import mmap\nm = mmap.mmap(-1, 4096)\nm[:5] = b'first'\nNone")
+    with branching.fork() as branch:
+        assert value(branch, "m[:5]") == "b'first'"
+        value(branch, "m[:5] = b'other'\nNone")
+        assert value(branching, "m[:5]") == "b'first'"
+        value(branching, "m[:5] = b'third'\nNone")
+        branching.rollback(1)
+        assert value(branching, "m[:5]") == "b'first'"
+        assert value(branch, "m[:5]") == "b'other'"
 
 
 def test_branches_do_not_reach_each_other(branching):

@@ -335,3 +335,37 @@ for _ in range(3): os.wait()
         result = pool.run(code, args=(many,))
         assert result.reason == "denied" and "more than 6 (Limits.processes)" in result.detail
         assert pool.run(code, args=("time.sleep(0)",)).ok
+
+
+SHARING = """
+import mmap, multiprocessing, os
+number = multiprocessing.get_context("fork").Value("i", 0)
+try:
+    shared = mmap.mmap(-1, 4096)
+except OSError as error:
+    print(error)
+    shared = None
+if os.fork() == 0:
+    number.value = 7
+    if shared:
+        shared[0] = 7
+    os._exit(0)
+os.wait()
+print(number.value, shared and shared[0])
+"""
+
+
+@pytest.mark.parametrize("grouped", [True, False], ids=["with cgroups", "without"])
+def test_processes_of_runs_and_snapshots_share_memory_where_it_is_counted(monkeypatch, grouped):
+    """multiprocessing shares files, always; memory in no file is refused without a cgroup, in words."""
+    if not grouped:
+        place = "interpreter_pool.sandbox.host.probe.writable_cgroup"
+        monkeypatch.setattr(place, lambda runtime: None)
+    with Pool(1, tier="namespaces", limits=LIMITS) as pool, pool.snapshot("import os") as snapshot:
+        for run in (pool.run, lambda code: snapshot.run(code, limits=LIMITS)):
+            result = run(SHARING)
+            if pool.engine.plan.cgroup_parents is not None:
+                assert result.stdout == "7 7\n", result
+            else:
+                assert "no cgroup counts memory on this host" in result.stdout
+                assert result.stdout.endswith("7 None\n"), result

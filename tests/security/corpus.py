@@ -126,6 +126,18 @@ ROWS: dict[str, Row] = {
     "R5": Row("compute for ever in C, with the GIL", _CLOCK),
     "R6": Row("the end of the stack; raise limits", _both("RLIMIT_STACK, and memory where that is raised; hard limits equal soft ones, but data's where a cgroup counts memory")),
     "R7": Row("abort, dump core", _both("RLIMIT_CORE 1; not dumpable")),
+    "M1": Row(
+        "hold pages that no count of what is mapped sees",
+        _both("a memory cgroup for each worker and session; where none is: seccomp, no shared memory but in files, no /dev/zero"),
+    ),
+    "M2": Row(
+        "leave what is charged to the next run",
+        _both("a cgroup's limit never rises with it; the kernel is asked for it, or the jail is replaced"),
+    ),
+    "M3": Row(
+        "have each of a session's kept states hold as much as one may",
+        _both("old states are given up by what all hold together"),
+    ),
     "H1": Row("loop, sleep, ignore and block signals", _CLOCK),
     "H2": Row(
         "a daemon that holds stdout",

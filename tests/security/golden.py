@@ -20,8 +20,11 @@ ARCHES = {"x86_64": pyseccomp.Arch.X86_64, "aarch64": pyseccomp.Arch.AARCH64}
 VARIANTS: dict[str, tuple[str, dict[str, bool]]] = {
     "ns": ("namespaces", {}),
     "ns-processes": ("namespaces", {"processes": True}),
+    "ns-private": ("namespaces", {"private": True}),
+    "ns-processes-private": ("namespaces", {"processes": True, "private": True}),
     "ns-session": ("namespaces", {"session": True}),
     "ll": ("landlock", {}),
+    "ll-private": ("landlock", {"private": True}),
     "ll-session": ("landlock", {"session": True}),
 }
 
@@ -101,7 +104,7 @@ def _conditions(machine: str, rules: tuple[syscalls.Rule, ...]) -> list[str]:
 def _condition(condition: syscalls.Condition) -> str:
     value = "its-own-id" if condition.value == PID_MARK else f"{condition.value:#x}"
     mask = "" if condition.mask is None else f"&{condition.mask:#x}"
-    return f"arg{condition.argument}{mask}=={value}"
+    return f"arg{condition.argument}{mask}{'!=' if condition.unequal else '=='}{value}"
 
 
 def path(machine: str) -> Path:

@@ -7,7 +7,8 @@ import subprocess
 import psutil
 import pytest
 
-from interpreter_pool import ExitReason, Limits
+from interpreter_pool import ExitReason, Limits, Pool
+from interpreter_pool.sandbox.session.state import State
 
 SMALL = Limits(memory_bytes=64 << 20, disk_bytes=4 << 20, files=200, output_bytes=1 << 20)
 
@@ -134,6 +135,135 @@ def test_r2_memory_is_capped(attack, outside, pool, code):
     assert result.peak_memory_bytes is None or result.peak_memory_bytes <= 96 << 20
     assert pool.stats().replaced == replaced
     assert outside(code, args=("100",)).stdout.strip() in (b"100", b"104857600")
+
+
+INVISIBLE = """
+import mmap, os, sys
+size = int(sys.argv[1]) << 20
+try:
+    if sys.argv[2] == "anonymous":
+        memory = mmap.mmap.__mro__[-2](-1, size)  # Python's own, whatever stands in its place
+    else:
+        memory = mmap.mmap(os.open("/dev/zero", os.O_RDWR), size)
+except OSError:
+    sys.exit(3)
+for at in range(0, size, 1 << 20):
+    memory[at : at + (1 << 20)] = b"x" * (1 << 20)
+    memory.madvise(mmap.MADV_DONTNEED, at, 1 << 20)  # it is not mapped any more, and still there
+    os.write(1, b".")
+with open("/proc/self/statm") as file:
+    print(int(file.read().split()[1]) * 4096 >> 20)
+"""
+
+
+@pytest.fixture(params=["with cgroups", "without"])
+def uncounted(request, tier, monkeypatch):
+    """A pool of one worker, where a cgroup counts its memory, if one can be had, and where none does."""
+    if request.param == "without":
+        place = "interpreter_pool.sandbox.host.probe.writable_cgroup"
+        monkeypatch.setattr(place, lambda runtime: None)
+    with Pool(1, tier=tier, limits=SMALL.replace(wall_s=10)) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("source", ["anonymous", "/dev/zero"])
+def test_m1_memory_that_no_count_of_maps_sees_is_capped(uncounted, outside, source):
+    """M1: pages of a shared map that was given up piece by piece are counted, or can't be had."""
+    result = uncounted.run(INVISIBLE, args=["1024", source])
+    assert result.reason == "memory" or result.exit_code == 3, result
+    assert len(result.stdout) <= 80
+    assert uncounted.run("print(1)").stdout == "1\n"
+    held, resident = outside(INVISIBLE, args=("200", source)).stdout.rsplit(b".", 1)
+    assert (len(held), int(resident) < 150) == (199, True)
+
+
+@pytest.mark.parametrize("source", ["anonymous", "/dev/zero"])
+@pytest.mark.parametrize("history", [16, 0])
+def test_m1_memory_that_no_count_of_maps_sees_is_capped_in_a_session(uncounted, history, source):
+    """M1: nor in a session, over any number of calls; its siblings and its earlier state are whole."""
+    with (
+        uncounted.session(history=history) as session,
+        uncounted.session() as sibling,
+    ):
+        sibling.run("y = 2")
+        session.run(
+            "import sys; x = bytearray(b'x') * (40 << 20); sys.argv = ['', '1024', sys.argv]"
+        )
+        session.run(f"sys.argv[2] = {source!r}")
+        # What is left of what it held is larger than what it holds, as it seems.
+        result = session.run(f"del x\n{INVISIBLE}")
+        assert (result.reason, result.rolled_back) in (("memory", 1), ("exit", 0)), result
+        assert len(result.stdout) <= 64 + 16
+        if result.rolled_back:
+            assert session.run("len(x) >> 20").value == "40"
+        assert sibling.run("y").value == "2"
+        in_pieces = INVISIBLE.replace("size = int(sys.argv[1]) << 20", "size = 24 << 20")
+        for n in range(8):
+            session.run(in_pieces.replace("memory", f"memory{n}"))
+        assert session.held.held_bytes() < 2 * (64 + 8 << 20)
+
+
+LOOK_UP = """
+import os, sys
+folder = os.path.dirname(os.__file__)
+for n in range(60_000):
+    try:
+        os.stat(f"{folder}/{'x' * 200}{sys.argv[1]}-{n}")
+    except OSError:
+        pass
+"""
+
+
+def test_m2_a_limit_does_not_grow_with_what_runs_leave_behind(attack, outside):
+    """M2: names that were looked up and are not there stay with a worker's cgroup; the next run is
+    held to its own limit all the same, and an honest one has all of it.
+    """
+    limits = Limits(memory_bytes=16 << 20)
+    for n in range(3):
+        for _ in attack.pool.engine.workers:
+            assert attack(LOOK_UP, args=[str(n)], limits=limits, timeout=20).reason in (
+                "ok",
+                "memory",
+            )
+    result = attack(INVISIBLE, args=["512", "anonymous"], limits=limits)
+    assert len(result.stdout) <= 16 + 6, result
+    assert attack("print(len(bytearray(13 << 20)))", limits=limits).ok
+    assert len(outside(INVISIBLE, args=("100", "anonymous")).stdout.rsplit(b".", 1)[0]) == 99
+
+
+REWRITE = """
+held = bytearray(24 << 20)
+def rewrite(n):
+    for at in range(0, len(held), 4096):
+        held[at] = n
+"""
+
+
+@pytest.mark.parametrize("looked_at", [True, False], ids=["looked at", "not to be looked at"])
+def test_m3_kept_states_of_a_session_do_not_add_up(uncounted, control, monkeypatch, looked_at):
+    """M3: a session that rewrites what it holds goes on, with fewer earlier states; what it holds is
+    their sum. Without a limit on memory it keeps them all.
+    """
+    if not looked_at:
+        monkeypatch.setattr(State, "proportional_bytes", lambda state: None)
+    small = SMALL.replace(memory_bytes=56 << 20)
+    for limits in (small, small.replace(memory_bytes=None)):
+        with uncounted.session(limits=limits) as session:
+            assert session.run(REWRITE).ok
+            for n in range(7):
+                result = session.run(f"rewrite({n})")
+                assert (result.reason, result.checkpointed) == ("ok", True), result
+            if limits is small:
+                assert 1 <= session.history <= 5
+                assert session.held.held_bytes() < 2 * (56 + 16 << 20)
+                assert uncounted.stats().session_bytes < 2 * (56 + 16 << 20)
+            else:
+                assert session.history == 8
+                assert session.held.held_bytes() > 7 * 24 << 20
+                assert uncounted.stats().session_bytes > 7 * 24 << 20
+                control()
+            session.rollback()
+            assert session.run("held[0]").value == "5"
 
 
 @pytest.mark.parametrize("large", ["code", "args"])

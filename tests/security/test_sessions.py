@@ -398,7 +398,6 @@ while True:
 # ---- S2: what a fork would carry over
 
 SHARED = {
-    "an anonymous map": ("import mmap\nm = mmap.mmap(-1, 4096)", "shared memory"),
     "a file mapped": (
         "import mmap\nf = open('m', 'w+b'); f.write(bytes(4096)); f.flush()\nm = mmap.mmap(f.fileno(), 4096); f.close(); del f",
         "mapped|descriptor|shared",
@@ -420,11 +419,6 @@ SHARED = {
         "libc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p\n"
         "at = libc.mmap(None, ctypes.c_size_t(4096), 1, 2, fd, ctypes.c_long(0)); os.close(fd)",
         "mapped",
-    ),
-    "a map that can't be read": (
-        "import ctypes\nlibc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p\n"
-        "at = libc.mmap(None, ctypes.c_size_t(4096), 0, 0x21, -1, ctypes.c_long(0))",
-        "shared memory",
     ),
     "an open file": ("f = open('a', 'w')", "descriptor"),
     "a lock": ("import fcntl\nf = open('a', 'w'); fcntl.flock(f, fcntl.LOCK_EX)", "descriptor"),

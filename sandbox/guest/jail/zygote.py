@@ -43,7 +43,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from ..run import accounts, dialogue, ending, frames, furnishing, program, uncaught
+from ..run import accounts, dialogue, ending, frames, furnishing, maps, program, uncaught
 from ..session import family_init, fork_server, head
 from ..snapshot import template
 from . import confine, kernel, landlock, libraries, pages, protocol, rlimits, wire
@@ -122,6 +122,8 @@ class Zygote:
                 raise confine.ConfineError(f"preload {name}", error) from error
         if self.tier == "landlock":
             libraries.do_without_proc_and_shm()
+        if config.get("private_maps"):
+            maps.make_private(config["counted"])
         self.program = program.Program(self.confinement.home, self.report)
         if self.tier == "landlock":
             accounts.know_oneself(lambda: os.path.dirname(self.program.path))
@@ -268,6 +270,7 @@ class Zygote:
                 os.close(listener)
             if profile.processes:
                 self.program.let_execute()
+                maps.share()
             # The death signal is for parents that die later: of one that had died before it was
             # asked for, it says nothing, and this child would wait for a job for ever.
             if os.getppid() != self.pid:

@@ -256,6 +256,72 @@ def test_v2_a_peak_that_cannot_be_reset_is_unknown(fake, filled, monkeypatch):
     group_files_closed(group)
 
 
+FILES = {1: V1_FILES | {"memory__force_empty": ""}, 2: V2_FILES | {"memory__reclaim": ""}}
+HELD = {1: "memory__usage_in_bytes", 2: "memory__current"}
+LIMIT = {1: "memory.limit_in_bytes", 2: "memory.max"}
+RECLAIM = {1: "memory.force_empty", 2: "memory.reclaim"}
+PEAK = {1: "memory__max_usage_in_bytes", 2: "memory__peak"}
+
+
+@pytest.fixture(params=[1, 2])
+def creeping(request, fake, filled):
+    """A group after its first run, which held 1 MB before it; how to say what it holds; its files."""
+    version = request.param
+    filled["memory" if version == 1 else "."] = FILES[version] | {"memory__stat": "active_file 0\n"}
+    filled[""] = FILES[version] | {"memory__stat": "active_file 0\n"}
+    group = make(Parents(version, fake.folder("memory" if version == 1 else "."), None), NAME)
+    folder = os.path.relpath(group.memory if version == 1 else group.folder, fake.sys)
+    group.begin(64 << 20, None)
+
+    def hold(size: int, of_files: int = 0) -> None:
+        stat = f"active_file {of_files}\n"
+        fake.folder(folder, **{HELD[version]: str(size), "memory__stat": stat})
+
+    yield version, group, hold, fake.sys / folder
+    group_files_closed(group)
+
+
+def test_a_limit_does_not_creep_with_what_runs_leave_behind(creeping, monkeypatch):
+    """What the kernel keeps for a run that is over is asked back, and never added to the limit."""
+    version, group, hold, folder = creeping
+    asked = []
+    real = cgroups._File.try_write
+
+    def give_back(file, text: str) -> bool:
+        if file.path.endswith(RECLAIM[version]):
+            asked.append(text)
+            hold(1_500_000)
+        return real(file, text)
+
+    monkeypatch.setattr(cgroups._File, "try_write", give_back)
+    hold(9_000_000)
+    group.begin(64 << 20, None)
+    assert asked and (version == 1 or int(asked[0]) > 3_000_000)
+    assert int(read(folder, LIMIT[version])) <= (64 << 20) + 1_500_000
+
+
+def test_a_group_that_keeps_what_runs_leave_behind_is_given_up(creeping):
+    """Who can't be held to its limit any more gets another group: the error says so."""
+    _, group, hold, _ = creeping
+    for size in (9_000_000, 90_000_000):
+        hold(size)
+        with pytest.raises(cgroups.HeldTooMuch, match="are not given back"):
+            group.begin(64 << 20, None)
+
+
+def test_pages_of_files_are_neither_waited_for_nor_added_to_a_limit(creeping, fake):
+    """The kernel takes them back when the group is at its limit: then all it held was the run's."""
+    version, group, hold, folder = creeping
+    hold(31_000_000, of_files=30_000_000)
+    group.begin(64 << 20, None)
+    limit = int(read(folder, LIMIT[version]))
+    assert limit <= (64 << 20) + 1_000_000 + (4 << 20)
+    relative = os.path.relpath(folder, fake.sys)
+    for peak, expected in ((60_000_000, 29_000_000), (limit, 64 << 20)):
+        fake.folder(relative, **{PEAK[version]: str(peak)})
+        assert group.end().peak_bytes == expected
+
+
 @pytest.mark.parametrize("missing", ["memory__peak", "memory__swap__max"])
 def test_v2_of_an_older_kernel_does(fake, filled, missing):
     """memory.peak came with 5.19, swap is optional: without them memory is still limited."""

@@ -24,10 +24,10 @@ ME = 4242
 class Asked:
     """The filter of one tier and machine as a child has it: with its own id filled in."""
 
-    def __init__(self, tier: str, machine: str, *, processes: bool = False) -> None:
+    def __init__(self, tier: str, machine: str, **options: bool) -> None:
         self.machine = machine
         self.arch = MACHINES[machine]
-        instructions = INSTRUCTION.iter_unpack(seccomp.build(tier, machine, processes=processes))
+        instructions = INSTRUCTION.iter_unpack(seccomp.build(tier, machine, **options))
         self.program = b"".join(
             INSTRUCTION.pack(c, t, f, ME if c == 0x15 and k == PID_MARK else k)
             for c, t, f, k in instructions
@@ -303,6 +303,22 @@ def test_terminals_and_owners_are_out_of_reach(filter_):
         assert not filter_.allows("fcntl", 0, command), command
 
 
+@pytest.mark.parametrize("options", [{"private": True}, {"session": True}])
+@pytest.mark.parametrize("tier", ["namespaces", "landlock"])
+def test_memory_that_is_shared_and_of_no_file_is_refused_where_nothing_counts_it(
+    tier, machine, options
+):
+    """A map is private, or of a file; nothing shared is mapped again without being unmapped."""
+    private = Asked(tier, machine, **options)
+    for flags in (0x02, 0x22, 0x20022, 0x01, 0x03):
+        assert private.allows("mmap", 0, 4096, 3, flags), hex(flags)
+    for flags in (0x21, 0x23, 0x8021, 0x4021, 0x31, 0x40022, 0x122):
+        assert not private.allows("mmap", 0, 4096, 3, flags), hex(flags)
+    assert private.allows("mremap", 0x1000, 4096, 8192, 1)
+    assert not private.allows("mremap", 0x1000, 0, 8192, 1)
+    assert Asked(tier, machine).allows("mmap", 0, 4096, 3, 0x21), "a cgroup counts it"
+
+
 @pytest.mark.parametrize(
     "name, place, good, bad",
     [
@@ -401,7 +417,7 @@ def test_no_id_of_one_process_is_in_it(several):
 def test_rules_have_reasons_and_no_call_has_two_answers_by_accident():
     """Every rule says why; a name that two rules share has conditions in both of them."""
     for tier in ("namespaces", "landlock"):
-        for options in ({}, {"session": True}, {"processes": True}):
+        for options in ({}, {"session": True}, {"processes": True}, {"private": True}):
             seen: dict[str, list[syscalls.Rule]] = {}
             for rule in syscalls.rules(tier, **options):
                 assert rule.why
