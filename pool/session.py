@@ -409,6 +409,9 @@ class Session:
         past = self.held.past
         if checkpoint is not None:
             past.append(checkpoint)
+        if call.lost:
+            self.held.drop(f"its last call ended with {result.reason}: {call.lost}")
+            return _explained(result, f"the session is lost: {call.lost}")
         if call.survived and (not self._keeps or head.is_at_rest()):
             self.held.calls += 1
             self._trim(head)

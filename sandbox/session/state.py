@@ -1,7 +1,6 @@
 """A parked process that holds a session's state, from the host's side."""
 
 import contextlib
-import os
 import select
 import signal
 import socket
@@ -9,12 +8,13 @@ import time
 from collections.abc import Sequence
 
 from ..errors import PolicyError
-from ..guest.jail import wire
+from ..guest.jail import proc, wire
 from ..guest.session import open_files
 from ..guest.session.branching import Walk
 from ..guest.session.head import FAULT, HEADER, MOVED, QUIESCE, QUIESCED
 from ..jail.messages import quoted
 from ..jail.pidfd import Pidfd
+from .disk import Disk
 from .patience import LOOK_S, Patience
 
 _REST_S = 5.0
@@ -62,6 +62,7 @@ class Home:
     def __init__(self, family: str | None = None, name: str = "") -> None:
         self.family = family
         self.name = name
+        self.disk = Disk()
 
     def __repr__(self) -> str:
         return f"<Home {self.name}>"
@@ -161,15 +162,19 @@ class State:
         """Whether it is stopped, as it was told to be, waiting until it is; not where it has ended
         first.
         """
+        return self.rest() is not None
+
+    def rest(self) -> proc.Stat | None:
+        """Wait as `is_at_rest`; return what the kernel says of it when it is stopped, else None."""
         deadline = time.monotonic() + _REST_S
         while self.process.fileno() >= 0 and time.monotonic() < deadline:
-            found = status_of(self.pid, "State")[0][:1]
-            if found == "T":
-                return True
-            if found in ("", "Z", "X"):
-                return False
+            found = proc.stat(self.pid)
+            if found is not None and found.state == "T":
+                return found
+            if found is None or not found.lives:
+                return None
             time.sleep(0.0001)
-        return False
+        return None
 
     def has_threads(self) -> bool:
         """Whether there are more than the one that a fork copies."""
@@ -205,7 +210,8 @@ class State:
         return files
 
     def _other_threads(self) -> int:
-        return int(status_of(self.pid, "Threads")[0] or "1") - 1
+        found = proc.stat(self.pid)
+        return 0 if found is None else found.threads - 1
 
     def _account(self) -> tuple[list[str], list[tuple[int, str]]]:
         """Have it end the threads that are idle; return the names of those that Python has, and
@@ -247,24 +253,3 @@ def fault_of(jobs: socket.socket, data: bytes | None = None) -> str:
                 text = wire.decode(jobs.recv(size))
                 return text if isinstance(text, str) else quoted(text)
     return "it does not say why"
-
-
-def status_of(pid: int, *names: str) -> list[str]:
-    """What /proc/<pid>/status says under `names`, which stand there in this order; "" where the
-    process is gone.
-    """
-    try:
-        file = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            text = os.read(file, 8192).decode("ascii", "replace")
-        finally:
-            os.close(file)
-    except OSError:
-        return [""] * len(names)
-    found = []
-    for name in names:
-        _, _, text = text.partition(f"\n{name}:")
-        value, _, text = text.partition("\n")
-        found.append(value.strip())
-        text = "\n" + text
-    return found
