@@ -1,5 +1,6 @@
 """Watching what the kernel can't cap here: memory without a cgroup, scratch without a tmpfs."""
 
+import math
 import os
 import stat
 import time
@@ -16,6 +17,10 @@ INTERVAL_S = 0.02
 
 MAX_DEPTH = 100
 """Folders within folders in a scratch that is watched; what lies deeper could hide from a look."""
+
+MOST_BYTES_PER_S = 16e9
+"""In a second of CPU time, no core copies to new pages, or clears them, faster (measured: 5e9 by
+write(2), to tmpfs)."""
 
 SPARE_BYTES = 64 << 10
 """Of a scratch: folders, and what the file system rounds up."""
@@ -97,6 +102,12 @@ class ResourceMonitor:
             detail = too_many(found.threads, "threads", "threads", self._threads)
             return ExitReason.DENIED, detail
         return None
+
+    def room_s(self, found: proc.Stat) -> float:
+        """CPU seconds in which such a process can't have passed its limit on memory."""
+        if self._memory_bytes is None:
+            return math.inf
+        return (self._memory_bytes + (self._base or 0) - found.resident_bytes) / MOST_BYTES_PER_S
 
     def _check_scratch(self) -> tuple[ExitReason, str] | None:
         if self._scratch is None or (self._limits.disk_bytes is self._limits.files is None):

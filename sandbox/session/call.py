@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from ..details import explain
-from ..guest.jail import wire
+from ..guest.jail import proc, wire
 from ..guest.jail.report import MAX_VALUE as MAX_RETURNED
 from ..guest.jail.report import Claim
 from ..guest.session.head import HEADER, JOB, MAX_VALUE, RESULT, pack_job, shortened_value
@@ -78,8 +78,11 @@ class Call:
             outcome = self._outcome()
             status, used_s = self._exit() if ended else (None, None)
             lives = not ended and outcome is not None and self.stop.reason is None
-            if lives and (found := self.state.rest()) is not None:
-                self._require(self._monitor.judge(found))
+            # Since the last call's end: what it was about to do as it was stopped is in there.
+            total_s = self._watchdog.before_s + self._watchdog.cpu_s()
+            used_s, self.state.looked_at_s = total_s - self.state.looked_at_s, total_s
+            if lives:
+                self._look_at_process(used_s)
             self._look_at_files(used_s, lives=lives)
             self.survived = lives and self.stop.reason is None
             end = End(
@@ -199,9 +202,22 @@ class Call:
             self._watchdog.detail = found[1]
             self.stop(found[0])
 
-    def _look_at_files(self, used_s: float | None, *, lives: bool) -> None:
-        """Look at what a call has written, which may be over before the watchdog's first look, and
-        take back what is too much: no state goes back by itself for its files.
+    def _look_at_process(self, used_s: float) -> None:
+        """Look at what a call leaves, which may be over before the watchdog's first look: in full
+        where it can have passed a limit. Several threads may go on until all are stopped; one has
+        just answered.
+        """
+        self.state.room_s -= used_s
+        if proc.threads(self.state.pid) <= 1 and self.state.room_s > 0:
+            return
+        found = self.state.rest()
+        if found is not None:
+            self._require(self._monitor.judge(found))
+            self.state.room_s = self._monitor.room_s(found)
+
+    def _look_at_files(self, used_s: float, *, lives: bool) -> None:
+        """The same, of what it has written; and take back what is too much: files do not go back
+        with a state.
         """
         home, limits = self.state.home, self.family.limits
         if home.path is None:  # the kernel caps them
@@ -209,7 +225,6 @@ class Call:
         if not lives:
             self._require_ended()
             home.disk.touched()
-        used_s = self._watchdog.cpu_s() if used_s is None else used_s
         trouble = home.disk.trouble(home.path, limits, used_s)
         if trouble is None:
             return

@@ -15,14 +15,11 @@ from typing import NamedTuple
 from ..guest.jail.confine import FOLDERS, SPARE_INODES
 from ..guest.jail.scratch import open_up
 from ..limits import Limits
-from ..run.resource_monitor import MAX_DEPTH, SPARE_BYTES, look_through
-
-_MOST_BYTES_PER_S = 16e9
-"""Of a second of CPU time: no core copies to new pages, or clears them, faster (measured: 5e9 by
-write(2), to tmpfs). fallocate(2), which does not touch them, is refused where files are watched."""
+from ..run.resource_monitor import MAX_DEPTH, MOST_BYTES_PER_S, SPARE_BYTES, look_through
 
 _MOST_FILES_PER_S = 1e6
-"""Made, or linked, likewise (measured: 2e5 to 4e5, on tmpfs)."""
+"""Made, or linked, in a second of CPU time (measured: 2e5 to 4e5, on tmpfs). As to bytes, what
+touches no page, fallocate(2), is refused where files are watched."""
 
 
 _CLOCK_REALTIME_COARSE = 5  # linux/time.h; Python does not name it
@@ -67,7 +64,7 @@ class Disk:
             return found.trouble
         left = [1.0]
         if limits.disk_bytes is not None:
-            left.append((limits.disk_bytes + SPARE_BYTES - found.size) / _MOST_BYTES_PER_S)
+            left.append((limits.disk_bytes + SPARE_BYTES - found.size) / MOST_BYTES_PER_S)
         if limits.files is not None:
             left.append((limits.files + SPARE_INODES - found.files) / _MOST_FILES_PER_S)
         self._left_s = min(left)
@@ -78,7 +75,8 @@ class Disk:
         nobody else can set a change time. Return what is wrong with the rest, or None. No process
         may be running that could write there.
 
-        Folders go, where they are empty, if that is not enough, and then what may be older. If the clock was set back since, what has been written stays, and is wrong.
+        If that is not enough, folders go where they are empty, and then what may be older. If the
+        clock was set back since, what has been written stays, and is wrong.
         """
         self.touched()
         trouble = None
@@ -87,7 +85,7 @@ class Disk:
                 try:
                     _remove_since(top, first_ns, folders=folders)
                 except OSError as error:
-                    return f"could not be removed ({error.strerror})"
+                    return f"left files that could not be removed ({error.strerror})"
                 trouble = look_through(top, limits).trouble
                 if trouble is None:
                     return None

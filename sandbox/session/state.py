@@ -93,6 +93,8 @@ class State:
         self.inner = inner
         self.walk = walk
         self.ended: tuple[int, float] | None = None
+        self.looked_at_s = 0.0  # CPU time that it had when its last call was over
+        self.room_s = 0.0  # in which it can't come to hold more memory than it may
         self._lasting = 0  # threads that nothing could end
 
     def __repr__(self) -> str:

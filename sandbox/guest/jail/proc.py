@@ -59,6 +59,16 @@ def stat(pid: int) -> Stat | None:
         return None
 
 
+def threads(pid: int) -> int:
+    """How many threads a process has, at a tenth of the price of `stat`: each is a folder. 0 where
+    it is gone.
+    """
+    try:
+        return os.stat(f"/proc/{pid}/task").st_nlink - 2
+    except OSError:
+        return 0
+
+
 def resident_bytes(pid: int) -> int:
     """Resident memory of a process, also after its main thread has ended before the others: then
     what /proc shows for the process is that thread's, which has none. 0 where it is gone.

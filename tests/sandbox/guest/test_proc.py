@@ -64,6 +64,7 @@ def test_numbers_are_read_behind_any_name(named):
     """Threads, parent, session, state and memory of a process are what they are."""
     found = proc.stat(named.pid)
     assert (found.threads, found.parent, found.session) == (5, os.getpid(), os.getsid(0))
+    assert proc.threads(named.pid) == 5
     assert found.state in ("S", "R") and found.lives
     assert found.resident_bytes == proc.resident_bytes(named.pid) > 30 << 20
     assert named.pid in proc.descendants(os.getpid())
@@ -87,7 +88,7 @@ def test_a_process_that_is_gone_has_nothing():
     """It is told from one that has numbers."""
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         pass
-    assert proc.stat(process.pid) is None
+    assert proc.stat(process.pid) is None and proc.threads(process.pid) == 0
     assert (proc.resident_bytes(process.pid), proc.status(process.pid)) == (0, {})
     assert proc.descendants(process.pid) == []
     with pytest.raises(OSError):
