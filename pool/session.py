@@ -240,7 +240,6 @@ class Session:
                     for _ in range(count):
                         descriptors.require()
                         branches.append(self._branch(head, files, adopt))
-                    self._family.move_away(head.home)
             except BaseException as error:
                 for branch in branches:
                     branch.close()

@@ -128,7 +128,7 @@ class Family:
     def branch(self, state: State, files: list[tuple[int, str]]) -> State:
         """Fork a parked state into one that shares nothing with it, with files of its own. Raises
         `NotForkable` for a state that can't be forked as it is, and as `fork` does. files: what it
-        has open, as `quiesce` returned it. When all are made, `move_away`.
+        has open, as `quiesce` returned it.
         """
         more = table.WITH_FILES if files else ""
         with self._forking, self._blaming(state):
@@ -137,14 +137,6 @@ class Family:
             else:
                 way, home = table.SIDE_BY_SIDE, Home(self._scratch, new_name())
             return Forking(self.channel, state, way + more, home).branch(files)
-
-    def move_away(self, home: Home) -> None:
-        """Take files to where those who have known their place don't find them."""
-        if home.path is not None:
-            with self._forking:
-                name = new_name()
-                self.channel.ask(table.RENAME, home.name, name)
-                home.name = name
 
     @contextlib.contextmanager
     def _blaming(self, state: State) -> Iterator[None]:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from interpreter_pool import Limits, SessionLost
+from interpreter_pool import Limits, PolicyError, SessionLost
 from interpreter_pool.sandbox.guest.jail import proc
 
 NAME = """
@@ -258,3 +258,78 @@ def test_r3_posix_fallocate_reserves_by_writing(attack, outside):
     )
     assert attack.report(code) >= 1 << 20
     assert outside.report(code) >= 1 << 20
+
+
+LOOKED_AT = """
+import gc, os, threading
+head = next(each for each in gc.get_objects() if type(each).__name__ == "Head")
+inner = type(head)._settle.__globals__
+open("channel", "w").write("forerunner's")
+old, found, real = os.getcwd(), [], os.chdir
+"""
+
+MOVES = {
+    "goes back when it has been looked at": """
+def seeders():
+    try:
+        found.append(os.open(old + "/channel", os.O_RDWR))
+        real(old)
+    except OSError:
+        pass
+    return []
+inner["program"].seeders = seeders
+""",
+    "stands in a folder that has the right name": """
+def chdir(path):
+    os.mkdir(path.split("/")[-2])
+    real(path.split("/")[-2])
+os.chdir = chdir
+""",
+    "holds one thing while another is looked at": """
+def expect(self, walk, word):
+    # Anew and anew: in its own files with the old folder open, and in that with nothing open.
+    back = os.open(old, os.O_RDONLY | os.O_DIRECTORY)
+    own = os.getcwd()
+    self._jobs.setblocking(False)
+    while True:
+        os.fchdir(back)
+        os.close(back)
+        try:
+            header = self._jobs.recv(9)
+            break
+        except BlockingIOError:
+            back = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+            real(own)
+    found.append(os.getcwd())
+    self._jobs.setblocking(True)
+    walk.take(inner["STOP"])
+    walk.take(inner["WAKE"])
+    walk.take(word)
+    return b"", []
+plain = type(head)._expect
+def choose(self, walk, word):
+    return (expect if word == inner["GO"] else plain)(self, walk, word)
+type(head)._expect = choose
+""",
+}
+
+
+@pytest.mark.parametrize("how", MOVES)
+def test_s2_a_branch_that_keeps_moving_does_not_keep_its_forerunners_files(pool, control, how):
+    """S2: it is stopped while it is looked at, and what it was forked with then has another name."""
+    with pool.session() as session:
+        session.run("x = 5")
+        assert session.run(LOOKED_AT + MOVES[how] + "\nNone").ok
+        try:
+            branch = session.fork()
+        except (PolicyError, SessionLost):
+            branch = None
+        if branch is not None:
+            with branch:
+                branch.run("for fd in found:\n if isinstance(fd, int): os.pwrite(fd, b'BRANCH', 0)")
+                branch.run("open('mark', 'w').close(); open('channel', 'r+').write('BRANCH')")
+        names = session.run("sorted(name for _, _, names in os.walk('.') for name in names)")
+        assert names.value == "['channel']"
+        assert session.run("open('channel').read()").value == '"forerunner\'s"'
+        assert session.run("x").value == "5"
+    control()  # by hand: without the stop and the name, it writes there
