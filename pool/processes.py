@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..sandbox.guest.jail import proc
 from ..sandbox.session.group import SPARE_BYTES
 from .mailbox import Mailbox
 
@@ -88,9 +89,7 @@ class SessionProcesses:
             with contextlib.suppress(OSError, ValueError):  # somebody has taken it away
                 charged = group.charged_bytes()
                 return charged if charged <= enough else group.held_bytes()
-        from ..sandbox.session.state import resident_bytes
-
-        base = resident_bytes(self.family.fork_server.zygote_pid)
+        base = proc.anonymous_bytes(self.family.fork_server.zygote_pid)
         most = sum(max(each.resident_bytes() - base, 0) for each in states)
         costs = PARKED_BYTES * (len(states) + 1)
         if most + costs <= enough:

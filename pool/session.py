@@ -245,7 +245,6 @@ class Session:
                     for _ in range(count):
                         descriptors.require()
                         branches.append(self._branch(head, files, adopt))
-                    self._family.move_away(head.home)
             except BaseException as error:
                 for branch in branches:
                     branch.close()
@@ -429,6 +428,9 @@ class Session:
         past = self.held.past
         if checkpoint is not None:
             past.append(checkpoint)
+        if call.lost:
+            self.held.drop(f"its last call ended with {result.reason}: {call.lost}")
+            return _explained(result, f"the session is lost: {call.lost}")
         if call.survived and (not self._keeps or head.is_at_rest()):
             self.held.calls += 1
             most = self.limits.memory_bytes

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import sys
 from collections.abc import Iterator
 
@@ -146,3 +147,24 @@ def test_nothing_imports_in_a_circle():
 
     for module in graph:
         visit(module, ())
+
+
+_SHAPED = re.compile(
+    r"open\(\s*f?\"/proc/[^\"]*/(stat|status|maps|mountinfo|children|fdinfo|comm)\\b"
+)
+_OF_OURSELVES = ("/proc/self/maps", "/proc/self/status")
+
+
+def test_what_a_program_can_shape_in_proc_is_read_in_one_place():
+    """Names of processes and files stand in there: `guest/jail/proc.py` knows how to read past them.
+    psutil does not.
+    """
+    for folder in PRODUCT:
+        for path in sources(folder):
+            if path.endswith(("guest/jail/proc.py", "command/bench.py")):
+                continue
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+            found = [each.group() for each in _SHAPED.finditer(text)]
+            assert not [each for each in found if not each.endswith(_OF_OURSELVES)], path
+            assert "psutil" not in set(imports(path)), path

@@ -18,6 +18,7 @@ from ..errors import ServiceError
 _PATIENCE_S = 10.0
 """Nobody holds the folder's lock for longer than a few reads and writes take."""
 
+_OTHERS_PATIENCE_S = 1.0
 _PAUSE_S = 0.002
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _LOCK, _RECORD, _SOCKET = "lock", ".json", ".sock"
@@ -196,18 +197,65 @@ def default_folder() -> str:
     """The same for all processes of this user, whatever their environment's $TMPDIR is."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and os.path.isdir(runtime) and os.stat(runtime).st_uid == os.geteuid():
-        return os.path.join(runtime, "interpreter-pool-services")
-    base = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()
-    return os.path.join(base, f"interpreter-pool-services-{os.geteuid()}")
+        base, name = runtime, "interpreter-pool-services"
+    else:
+        base = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()
+        name = f"interpreter-pool-services-{os.geteuid()}"
+    others = _private_folders(base, f"{name}-")
+    if others:  # first of all: services are in there, also where the name has become free since
+        return others[0]
+    path = os.path.join(base, name)
+    return path if not os.path.lexists(path) or _is_private(path) else _another(path)
+
+
+def _another(path: str) -> str:
+    """Return the folder that all processes of this user go by where somebody else has taken the
+    name: one whose name nobody could foresee. It is made if need be.
+    """
+    base = os.path.dirname(path)
+    lock = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Of those that begin at once, one is to make it. Others can hold this lock, too: without
+        # it, two folders may come to be, and services that do not see each other.
+        deadline = time.monotonic() + _OTHERS_PATIENCE_S
+        while not _has_lock(lock) and time.monotonic() < deadline:
+            time.sleep(_PAUSE_S)
+        if not _private_folders(base, f"{os.path.basename(path)}-"):
+            require_private(f"{path}-{os.urandom(8).hex()}")
+        return _private_folders(base, f"{os.path.basename(path)}-")[0]
+    finally:
+        os.close(lock)
+
+
+def _has_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _private_folders(base: str, prefix: str) -> list[str]:
+    """This user's private folders in `base` whose names begin so, sorted."""
+    found = sorted(each for each in os.listdir(base) if each.startswith(prefix))
+    return [path for each in found if _is_private(path := os.path.join(base, each))]
+
+
+def _is_private(path: str) -> bool:
+    """Whether a folder is this user's, and nobody else can enter it."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    private = stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
+    return private and found.st_uid == os.geteuid()
 
 
 def require_private(path: str) -> None:
     """Make the folder, or be sure that it is this user's and nobody else can enter it."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
-    found = os.lstat(path)
-    private = stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
-    if not private or found.st_uid != os.geteuid():
+    if not _is_private(path):
         raise PermissionError(
             f"{path} must be a folder of user {os.geteuid()} that nobody else can enter; remove "
             f"it, or name another with folder="

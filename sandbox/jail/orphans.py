@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from ..guest.jail import kernel
+from ..guest.jail import kernel, proc
 
 _LOOK_S = 0.005
 
@@ -31,11 +31,8 @@ def reap(session: int, patience_s: float) -> None:
 def _children() -> Iterator[int]:
     """The children of this process: each is a child of one of its threads."""
     for thread in os.listdir("/proc/self/task"):
-        with (
-            contextlib.suppress(OSError),
-            open(f"/proc/self/task/{thread}/children", encoding="ascii") as file,
-        ):
-            yield from map(int, file.read().split())
+        with contextlib.suppress(OSError):
+            yield from proc.children(os.getpid(), int(thread))
 
 
 def _reap(pid: int, session: int) -> bool:
@@ -46,19 +43,11 @@ def _reap(pid: int, session: int) -> bool:
         return True
     try:
         # Only now: whoever has this number from here on, nothing but the child is waited for.
-        if _session_of(pid) != session:
+        found = proc.stat(pid)
+        if found is None or found.session != session:
             return True
         return os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG) is not None
     except ChildProcessError:  # somebody else has waited for it
         return True
     finally:
         os.close(pidfd)
-
-
-def _session_of(pid: int) -> int:
-    """The session of a process, also after its end (proc_pid_stat(5)); 0 where it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return int(file.read(4096).rpartition(b")")[2].split()[3])
-    except OSError:
-        return 0

@@ -1,6 +1,7 @@
 """A folder of our own on this host, and the sweeping up after owners that died.
 
-Every process that makes jails has one folder below `<temporary folder>/interpreter-pool-<uid>`.
+Every process that makes jails has one folder below `<temporary folder>/interpreter-pool-<uid>`,
+or, where somebody else has taken that name, below one with a random end to it.
 It holds a lock for as long as the process lives, the scratch folders of the landlock tier, the
 mount points for staging, and a list of the cgroups made. Whoever makes a new one first removes
 those whose lock nobody holds: a process killed by SIGKILL cleans up nothing itself.
@@ -19,6 +20,7 @@ from ..guest.jail.scratch import wipe
 from . import cgroups
 
 _LOCK, _GROUPS = "lock", "cgroups"
+_NAME = "interpreter-pool-{}"  # the user's id
 
 _LEAST_AGE_S = 60.0
 """A folder without a lock that is older was left by an owner who died between making it and its
@@ -38,7 +40,7 @@ class Runtime:
     def __init__(self) -> None:
         try:
             base = base_folder()
-            sweep(base)
+            sweep()
             while not self._make(base):
                 pass  # someone swept it between its making and its locking
         except OSError as error:
@@ -113,10 +115,12 @@ class Runtime:
 
 
 def sweep(base: str | None = None) -> list[str]:
-    """Remove what dead owners left below `base`; return the folders removed."""
-    base = base or base_folder()
+    """Remove what dead owners left below `base`, or wherever this user's may be; return the folders
+    removed.
+    """
     removed = []
-    for path in _folders(base):
+    bases = _bases() if base is None else [base]
+    for path in (folder for each in bases for folder in _folders(each)):
         with contextlib.suppress(OSError):
             if _is_forsaken(path) and _remove_cgroups(path):
                 _remove(path)
@@ -147,17 +151,48 @@ def _is_forsaken(path: str) -> bool:
 
 
 def base_folder() -> str:
-    path = os.path.join(tempfile.gettempdir(), f"interpreter-pool-{os.geteuid()}")
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o700)
-        os.chmod(path, _PASSABLE)
-    status = os.lstat(path)
-    # The temporary folder is everybody's: a name that someone else took first is not ours.
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise SetupError(
-            "runtime folder", f"{path} exists and is not ours; remove it, or set TMPDIR"
-        )
+    """Return the folder that this user's processes have theirs in; it is made if need be.
+
+    The temporary folder is everybody's: where a name was taken first by someone else, another is
+    found that nobody can foresee, and by those who come later, too. Raises OSError.
+    """
+    path = os.path.join(tempfile.gettempdir(), _NAME.format(os.geteuid()))
+    if _make_base(path):
+        return path
+    for each in _bases():
+        return each
+    path = f"{path}-{os.urandom(8).hex()}"
+    if not _make_base(path):
+        raise SetupError("runtime folder", f"{path} was taken as it was made; set TMPDIR")
     return path
+
+
+def _make_base(path: str) -> bool:
+    """Make a base folder unless it is there; tell whether it is this user's."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return _is_own(path)
+    os.chmod(path, _PASSABLE)
+    return True
+
+
+def _bases() -> list[str]:
+    """This user's base folders that are there, the one with the plain name first."""
+    above, name = tempfile.gettempdir(), _NAME.format(os.geteuid())
+    found = sorted(
+        each for each in os.listdir(above) if each == name or each.startswith(f"{name}-")
+    )
+    return [path for each in found if _is_own(path := os.path.join(above, each))]
+
+
+def _is_own(path: str) -> bool:
+    """Whether a folder is this user's, who alone may write there: no link, and nobody else's."""
+    with contextlib.suppress(FileNotFoundError):
+        status = os.lstat(path)
+        mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
+        return mine and not stat.S_IMODE(status.st_mode) & 0o022
+    return False
 
 
 def _folders(base: str) -> Iterator[str]:

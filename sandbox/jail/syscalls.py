@@ -95,6 +95,7 @@ _ADVICE = (0, 1, 2, 3, 4, 8, 9, 10, 11, 14, 15, 16, 17, 18, 19, 22, 23, 102, 103
 # NOHUGEPAGE, DONTDUMP, DODUMP, WIPEONFORK, KEEPONFORK, POPULATE_READ, POPULATE_WRITE,
 # GUARD_INSTALL, GUARD_REMOVE; not MERGEABLE, which shows what others hold, nor COLD and PAGEOUT
 _FADV_DONTNEED = 4
+_RWF_HARMLESS, _RWF_NOWAIT = 2 | 4 | 16, 8  # DSYNC, SYNC, APPEND
 _MEMBARRIER_PRIVATE = (0, 8, 16)  # QUERY, PRIVATE_EXPEDITED and its registration
 _FUTEX_PLAIN = (0, 1, 3, 4, 5, 9, 10)
 # FUTEX_WAIT, WAKE, REQUEUE, CMP_REQUEUE, WAKE_OP, WAIT_BITSET, WAKE_BITSET
@@ -115,10 +116,21 @@ _OWN_CLOCKS = (
 
 _COMMON = (
     Rule(
-        "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek "
+        "read write readv writev pread64 pwrite64 preadv pwritev lseek "
         "sendfile copy_file_range close dup dup2 dup3 pipe "
-        "fsync fdatasync ftruncate truncate fallocate flock",
+        "fsync fdatasync ftruncate truncate flock",
         "input and output on descriptors it has",
+    ),
+    Rule(
+        "preadv2 pwritev2",
+        "the same, written through or at the end",
+        cases=((_only(5, _RWF_HARMLESS),),),
+    ),
+    Rule(
+        "preadv2 pwritev2",
+        "not without waiting, which tells what others have read; answered as by an older kernel",
+        errno.EOPNOTSUPP,
+        cases=((Condition(5, _RWF_NOWAIT, mask=_RWF_NOWAIT),),),
     ),
     Rule(
         "pipe2",
@@ -291,6 +303,7 @@ _METADATA = "chmod fchmod fchmodat utime utimes utimensat futimesat"
 _TIERS = {
     "namespaces": (
         Rule(_METADATA, "all that it can reach to change is its own scratch"),
+        Rule("fallocate", "its scratch has a size of its own"),
         Rule(
             "kill",
             "its pid namespace holds it and its zygote, and process 1 is immune; "
@@ -300,7 +313,16 @@ _TIERS = {
     ),
     # Landlock does not govern metadata, and files of the same owner lie outside the scratch:
     # these calls answer that they have done it, and do nothing.
-    "landlock": (*_SIGNAL_ITSELF, Rule(_METADATA, "answered, without effect", action=-1)),
+    "landlock": (
+        *_SIGNAL_ITSELF,
+        Rule(_METADATA, "answered, without effect", action=-1),
+        Rule(
+            "fallocate",
+            "the scratch is watched, and this takes gigabytes between two looks; libc's "
+            "posix_fallocate, and libraries, then write instead, as on file systems without it",
+            errno.EOPNOTSUPP,
+        ),
+    ),
 }
 
 NO_EFFECT = -1

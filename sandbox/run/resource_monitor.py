@@ -1,24 +1,26 @@
 """Watching what the kernel can't cap here: memory without a cgroup, scratch without a tmpfs."""
 
-import contextlib
+import math
 import os
 import stat
 import time
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from ..details import held_too_much, size_of, too_many
+from ..guest.jail import proc
 from ..guest.jail.confine import SPARE_INODES
 from ..limits import Limits
 from ..reasons import ExitReason
 from .process_tree import ProcessTree
 
-if TYPE_CHECKING:
-    import psutil
-
 INTERVAL_S = 0.02
 
 MAX_DEPTH = 100
 """Folders within folders in a scratch that is watched; what lies deeper could hide from a look."""
+
+MOST_BYTES_PER_S = 16e9
+"""In a second of CPU time, no core copies to new pages, or clears them, faster (measured: 5e9 by
+write(2), to tmpfs)."""
 
 SPARE_BYTES = 64 << 10
 """Of a scratch: folders, and what the file system rounds up."""
@@ -52,19 +54,12 @@ class ResourceMonitor:
         self._limits = limits
         self._scratch = scratch
         self._spare_bytes = SPARE_BYTES + source_bytes
-        # Looked up at the first check: most runs are over by then.
-        self._process: psutil.Process | None = None
-        self._base = 0
+        self._base: int | None = None  # looked up when it is needed: most runs hold little
         self.interval_s = INTERVAL_S
 
     def check(self) -> tuple[ExitReason, str] | None:
-        import psutil  # most runs are over before a first look
-
         began = time.monotonic()
-        found = None
-        with contextlib.suppress(psutil.Error):  # it has just ended
-            found = self._check_process()
-        found = found or self._check_scratch()
+        found = self._check_process() or self._check_scratch()
         # A tenth of the host's time at most, however much there is to look through.
         self.interval_s = max(INTERVAL_S, 10 * (time.monotonic() - began))
         return found
@@ -90,50 +85,49 @@ class ResourceMonitor:
             return self._check_process_tree(self._process_tree)
         if not self._pid or (self._memory_bytes is self._threads is None):
             return None
-        if self._process is None:
-            import psutil
+        found = proc.stat(self._pid)
+        return None if found is None else self.judge(found)
 
-            self._process = psutil.Process(self._pid)
-            # The zygote's pages are in every child's count from the beginning.
-            self._base = psutil.Process(self._zygote_pid).memory_info().rss
+    def judge(self, found: proc.Stat) -> tuple[ExitReason, str] | None:
+        """`check`, of memory and threads alone, for a process of which this is known already."""
         if self._memory_bytes is not None:
-            used = _resident_bytes(self._process) - self._base
+            resident = found.resident_bytes or proc.resident_bytes(self._pid)
+            # The zygote's pages are in every child's count from the beginning.
+            if resident > self._memory_bytes and self._base is None:
+                self._base = proc.resident_bytes(self._zygote_pid)
+            used = resident - (self._base or 0)
             if used > self._memory_bytes:
                 return ExitReason.MEMORY, held_too_much(used, self._memory_bytes)
-        if self._threads is not None:
-            threads = self._process.num_threads()
-            if threads > self._threads:
-                return ExitReason.DENIED, too_many(threads, "threads", "threads", self._threads)
+        if self._threads is not None and found.threads > self._threads:
+            detail = too_many(found.threads, "threads", "threads", self._threads)
+            return ExitReason.DENIED, detail
         return None
+
+    def room_s(self, found: proc.Stat) -> float:
+        """CPU seconds in which such a process can't have passed its limit on memory."""
+        if self._memory_bytes is None:
+            return math.inf
+        return (self._memory_bytes + (self._base or 0) - found.resident_bytes) / MOST_BYTES_PER_S
 
     def _check_scratch(self) -> tuple[ExitReason, str] | None:
         if self._scratch is None or (self._limits.disk_bytes is self._limits.files is None):
             return None
-        trouble = look_through(self._scratch, self._limits, self._spare_bytes)
-        return (ExitReason.DENIED, trouble) if trouble else None
+        found = look_through(self._scratch, self._limits, self._spare_bytes)
+        return (ExitReason.DENIED, found.trouble) if found.trouble else None
 
 
-def _resident_bytes(process: "psutil.Process") -> int:
-    """Resident memory of `process`, also after its main thread has ended before the others: then
-    what /proc shows for the process is that thread's, which has none.
-    """
-    resident: int = process.memory_info().rss
-    if resident:
-        return resident
-    pages = [0]
-    for thread in process.threads():
-        try:
-            with open(f"/proc/{process.pid}/task/{thread.id}/statm", "rb") as statm:
-                pages.append(int(statm.read().split()[1]))
-        except OSError:  # it has just ended
-            continue
-    return max(pages) * os.sysconf("SC_PAGE_SIZE")
+class Found(NamedTuple):
+    """What lies below a folder: bytes, files and folders, and what is wrong with it, or None."""
+
+    size: int
+    files: int
+    trouble: str | None = None
 
 
 def look_through(
-    top: str, limits: Limits, spare_bytes: int, spare_files: int = SPARE_INODES
-) -> str | None:
-    """Add up what lies below the folder `top`; return what is wrong with it, or None.
+    top: str, limits: Limits, spare_bytes: int = SPARE_BYTES, spare_files: int = SPARE_INODES
+) -> Found:
+    """Add up what lies below the folder `top`.
 
     spare_bytes, spare_files: what there may be beyond `limits`; negative for what is to be added.
 
@@ -159,20 +153,24 @@ def look_through(
                 if stat.S_ISDIR(status.st_mode):
                     _enter(name, folder, open_)
             except PermissionError:
-                return "made a folder that can't be looked into, where its files must be counted"
+                what = "made a folder that can't be looked into, where its files must be counted"
+                return Found(size, files, what)
             except OSError:
                 continue
             if len(open_) > MAX_DEPTH:
-                return f"nested folders deeper than {MAX_DEPTH}, where its files must be counted"
+                what = f"nested folders deeper than {MAX_DEPTH}, where its files must be counted"
+                return Found(size, files, what)
             if limits.disk_bytes is not None and size > limits.disk_bytes + spare_bytes:
                 most = size_of(limits.disk_bytes)
-                return f"wrote more than {most} of files (Limits.disk_bytes): allow more"
+                what = f"wrote more than {most} of files (Limits.disk_bytes): allow more"
+                return Found(size, files, what)
             if limits.files is not None and files > limits.files + spare_files:
-                return f"made more than {limits.files} files (Limits.files): allow more"
+                what = f"made more than {limits.files} files (Limits.files): allow more"
+                return Found(size, files, what)
     finally:
         for folder, _ in open_:
             os.close(folder)
-    return None
+    return Found(size, files)
 
 
 def _enter(name: str, folder: int | None, open_: list[tuple[int, list[str]]]) -> None:

@@ -68,7 +68,14 @@ class Forking:
                 self._hear(branch, table.SETTLED)
                 if files:
                     self._renew(branch, files)
+                self._parked(branch)
+                if not branch.is_at_rest():
+                    raise StateLost("a new state is gone")
                 self._ask(table.CHECK, branch.inner, home.name)
+                if side_by_side:
+                    self._rename(self._state.home)
+                branch.wake()
+                self._walk.take(table.WAKE)
             finally:
                 supervisor.on_view = None
             self._say(branch, table.GO)
@@ -78,10 +85,14 @@ class Forking:
             self._ask(table.HIDDEN, branch.inner)
             self._parked(branch)
             # It could be looked at for a moment, and could have been seen where it was.
-            name = new_name()
-            self._ask(table.RENAME, home.name, name)
-            home.name = name
+            self._rename(home)
             return branch
+
+    def _rename(self, home: Home) -> None:
+        """Take files to where those who have known their place don't find them."""
+        name = new_name()
+        self._ask(table.RENAME, home.name, name)
+        home.name = name
 
     def _renew(self, branch: State, files: list[tuple[int, str]]) -> None:
         """Have what it has open, and nobody can change, be opened anew for it."""

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable
 
 from ..details import explain
-from ..guest.jail import wire
+from ..guest.jail import proc, wire
 from ..guest.jail.report import MAX_VALUE as MAX_RETURNED
 from ..guest.jail.report import Claim
 from ..guest.session.head import HEADER, JOB, MAX_VALUE, RESULT, pack_job, shortened_value
+from ..jail.jail import KILL_PATIENCE_S
+from ..jail.messages import JailLost
 from ..reasons import End, ExitReason, decide
 from ..result import GuestException, Result
 from ..run.capture import Capture
@@ -21,6 +23,7 @@ from ..run.job import Job, rlimits_for
 from ..run.resource_monitor import ResourceMonitor
 from ..run.stop import Stop
 from ..run.watchdog import Watchdog
+from .disk import Moment
 from .family import Family
 from .state import State
 
@@ -33,7 +36,8 @@ class Call:
     """Some code on a state that waits for it. `drive` does it all and returns the `Result`.
 
     After it, `survived` tells whether the state is parked again, with what the code has done to it;
-    else its process is dead, or about to be.
+    else its process is dead, or about to be. `lost` says why its session can't go on at all: its
+    files, which are no part of a state, are more than they may be.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Call:
         self.job = job
         self.stop = stop
         self.survived = False
+        self.lost = ""
         self._checkpointed = checkpointed
         self._on_output = on_output
         self._watchdog = Watchdog(job.limits, stop)
@@ -73,7 +78,14 @@ class Call:
                 self.stop(ExitReason.OUTPUT)
             outcome = self._outcome()
             status, used_s = self._exit() if ended else (None, None)
-            self.survived = not ended and outcome is not None and self.stop.reason is None
+            lives = not ended and outcome is not None and self.stop.reason is None
+            # Since the last call's end: what it was about to do as it was stopped is in there.
+            total_s = self._watchdog.before_s + self._watchdog.cpu_s()
+            used_s, self.state.looked_at_s = total_s - self.state.looked_at_s, total_s
+            if lives:
+                self._look_at_process(used_s)
+            self._look_at_files(used_s, lives=lives)
+            self.survived = lives and self.stop.reason is None
             end = End(
                 host=self.stop.reason,
                 wait_status=status if ended else outcome.status if outcome else None,
@@ -121,7 +133,7 @@ class Call:
         limits = rlimits_for(self.family.limits, self.family.fork_server, counted=False)
         payload = pack_job(self.job.source, tuple(limits._replace(cpu=-1)), self.job.call)
         with self.job.descriptors(self.out.write_end, self.err.write_end) as descriptors:
-            monitor = ResourceMonitor(
+            self._monitor = ResourceMonitor(
                 self.state.pid,
                 self.family.fork_server.zygote_pid,
                 self.family.limits,
@@ -129,7 +141,8 @@ class Call:
                 threads=True,
                 scratch=self.state.home.path,
             )
-            self._watchdog.begin(lambda: self.state.pid, monitor, used_before=True)
+            self._began = Moment.now()
+            self._watchdog.begin(lambda: self.state.pid, self._monitor, used_before=True)
             self.stop.attach(self.state.process)
             self.state.die_first()
             self.state.wake()
@@ -192,6 +205,54 @@ class Call:
             return group.has_killed()
         except (OSError, ValueError):  # somebody has taken it away
             return False
+
+    # ---- the end
+
+    def _require(self, found: tuple[ExitReason, str] | None) -> None:
+        """End a call that has passed a limit, unless something else has ended it."""
+        if found is not None and self.stop.reason is None:
+            self._watchdog.detail = found[1]
+            self.stop(found[0])
+
+    def _look_at_process(self, used_s: float) -> None:
+        """Look at what a call leaves, which may be over before the watchdog's first look: in full
+        where it can have passed a limit. Several threads may go on until all are stopped; one has
+        just answered.
+        """
+        self.state.room_s -= used_s
+        if proc.threads(self.state.pid) <= 1 and self.state.room_s > 0:
+            return
+        found = self.state.rest()
+        if found is not None:
+            self._require(self._monitor.judge(found))
+            self.state.room_s = self._monitor.room_s(found)
+
+    def _look_at_files(self, used_s: float, *, lives: bool) -> None:
+        """The same, of what it has written; and take back what is too much: files do not go back
+        with a state.
+        """
+        home, limits = self.state.home, self.family.limits
+        if home.path is None:  # the kernel caps them
+            return
+        if not lives:
+            self._require_ended()
+            home.disk.touched()
+        trouble = home.disk.trouble(home.path, limits, used_s)
+        if trouble is None:
+            return
+        self._require((ExitReason.DENIED, trouble))
+        self._require_ended()
+        left = home.disk.take_back(home.path, limits, self._began)
+        kept = "the files that it made or changed are removed"
+        if left is None:
+            self._watchdog.detail = f"{self._watchdog.detail or trouble}; {kept}"
+        else:
+            self.lost = f"{kept}, which was not enough: it {left}"
+
+    def _require_ended(self) -> None:
+        self.state.process.send(signal.SIGKILL)
+        if not self.state.process.has_ended(KILL_PATIENCE_S):
+            raise JailLost(f"killed, but not gone after {KILL_PATIENCE_S:g} s")
 
     def _outcome(self) -> "_Outcome | None":
         """What the state says of how its code ended: the program's word."""

@@ -135,7 +135,7 @@ class Family:
     def branch(self, state: State, files: list[tuple[int, str]]) -> State:
         """Fork a parked state into one that shares nothing with it, with files of its own. Raises
         `NotForkable` for a state that can't be forked as it is, and as `fork` does. files: what it
-        has open, as `quiesce` returned it. When all are made, `move_away`.
+        has open, as `quiesce` returned it.
         """
         more = table.WITH_FILES if files else ""
         with self._forking, self._blaming(state):
@@ -171,14 +171,6 @@ class Family:
     def uncount(self, group: Group) -> None:
         """The session that the group is of has ended, and so have its states, or they will."""
         self.fork_server.groups.retire(group)
-
-    def move_away(self, home: Home) -> None:
-        """Take files to where those who have known their place don't find them."""
-        if home.path is not None:
-            with self._forking:
-                name = new_name()
-                self.channel.ask(table.RENAME, home.name, name)
-                home.name = name
 
     @contextlib.contextmanager
     def _blaming(self, state: State) -> Iterator[None]:

@@ -69,6 +69,7 @@ def write(family: Family, state: State, folder: int, files: dict[str, bytes]) ->
     limits = family.limits
     if state.home.path is not None:  # no kernel caps what lies there
         _require_room(state.home.path, folder, files, limits)
+        state.home.disk.touched()
     for name, content in files.items():
         for offset in range(0, len(content) or 1, _AT_ONCE_BYTES):
             piece = content[offset : offset + _AT_ONCE_BYTES]
@@ -188,7 +189,7 @@ def _require_room(top: str, folder: int, files: dict[str, bytes], limits: Limits
         if path in files:
             added_bytes += in_pages(len(files[path])) - (status.st_blocks * 512 if status else 0)
     spare = SPARE_BYTES - max(added_bytes, 0), SPARE_INODES - added_files
-    if look_through(top, limits, *spare):
+    if look_through(top, limits, *spare).trouble:
         with _named(next(reversed(files)), limits):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

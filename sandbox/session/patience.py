@@ -2,6 +2,8 @@
 
 import time
 
+from ..guest.jail import proc
+
 LONGEST_S = 10.0
 """An answer that takes longer will never come, whatever the load."""
 
@@ -51,11 +53,8 @@ class Patience:
 
 def _waits_for_the_disk(pid: int) -> bool:
     """Whether a process waits in a sleep that it has not asked for (D in proc_pid_stat(5))."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return file.read(4096).rpartition(b") ")[2].startswith(b"D")
-    except OSError:  # it is gone
-        return False
+    found = proc.stat(pid)
+    return found is not None and found.state == "D"
 
 
 def _without_cpu_s(pid: int) -> float | None:
@@ -65,7 +64,6 @@ def _without_cpu_s(pid: int) -> float | None:
     The second number of schedstat, in nanoseconds (Documentation/scheduler/sched-stats.rst).
     """
     try:
-        with open(f"/proc/{pid}/task/{pid}/schedstat", encoding="ascii") as file:
-            return int(file.read().split()[1]) / 1e9
+        return int(proc.read(f"/proc/{pid}/task/{pid}/schedstat").split()[1]) / 1e9
     except (OSError, IndexError):
         return None

@@ -9,12 +9,13 @@ import time
 from collections.abc import Sequence
 
 from ..errors import PolicyError
-from ..guest.jail import wire
+from ..guest.jail import proc, wire
 from ..guest.session import open_files
 from ..guest.session.branching import Walk
 from ..guest.session.head import FAULT, HEADER, MOVED, QUIESCE, QUIESCED
 from ..jail.messages import quoted
 from ..jail.pidfd import Pidfd
+from .disk import Disk
 from .group import Group
 from .patience import LOOK_S, Patience
 
@@ -63,6 +64,7 @@ class Home:
     def __init__(self, family: str | None = None, name: str = "") -> None:
         self.family = family
         self.name = name
+        self.disk = Disk()
 
     def __repr__(self) -> str:
         return f"<Home {self.name}>"
@@ -93,6 +95,8 @@ class State:
         self.inner = inner
         self.walk = walk
         self.ended: tuple[int, float] | None = None
+        self.looked_at_s = 0.0  # CPU time that it had when its last call was over
+        self.room_s = 0.0  # in which it can't come to hold more memory than it may
         self.group: Group | None = None  # that counts its session's memory, if one does
         self._dies_first = False
         self._lasting = 0  # threads that nothing could end
@@ -187,30 +191,29 @@ class State:
         """Whether it is stopped, as it was told to be, waiting until it is; not where it has ended
         first.
         """
+        return self.rest() is not None
+
+    def rest(self) -> proc.Stat | None:
+        """Wait as `is_at_rest`; return what the kernel says of it when it is stopped, else None."""
         deadline = time.monotonic() + _REST_S
         while self.process.fileno() >= 0 and time.monotonic() < deadline:
-            found = status_of(self.pid, "State")[0][:1]
-            if found == "T":
-                return True
-            if found in ("", "Z", "X"):
-                return False
+            found = proc.stat(self.pid)
+            if found is not None and found.state == "T":
+                return found
+            if found is None or not found.lives:
+                return None
             time.sleep(0.0001)
-        return False
+        return None
 
     def resident_bytes(self) -> int:
         """Memory that is mapped, less what is of files; what it shares counts, too."""
-        return resident_bytes(self.pid)
+        return proc.anonymous_bytes(self.pid)
 
     def proportional_bytes(self) -> int | None:
         """Memory that is mapped and of no file, of what is shared with other states a part each;
         None where we may not look. Takes 0.1 ms for a MiB.
         """
-        try:
-            with open(f"/proc/{self.pid}/smaps_rollup", "rb", buffering=0) as file:
-                fields = file.read(4096).partition(b"\nPss_Anon:")[2].split()
-            return int(fields[0]) << 10
-        except (OSError, IndexError):
-            return None
+        return proc.proportional_bytes(self.pid)
 
     def has_threads(self) -> bool:
         """Whether there are more than the one that a fork copies."""
@@ -246,7 +249,8 @@ class State:
         return files
 
     def _other_threads(self) -> int:
-        return int(status_of(self.pid, "Threads")[0] or "1") - 1
+        found = proc.stat(self.pid)
+        return 0 if found is None else found.threads - 1
 
     def _account(self) -> tuple[list[str], list[tuple[int, str]]]:
         """Have it end the threads that are idle; return the names of those that Python has, and
@@ -276,16 +280,6 @@ class State:
         self.process.close()
 
 
-def resident_bytes(pid: int) -> int:
-    """Resident memory less what is mapped from files; 0 for a process that is gone."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as statm:
-            fields = statm.read().split()
-        return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):
-        return 0
-
-
 def _described(count: int, names: list[str]) -> str:
     """How many threads there are; their names are the program's word, for people."""
     threads = f"{count} other thread{'s' if count > 1 else ''} of it"
@@ -304,24 +298,3 @@ def fault_of(jobs: socket.socket, data: bytes | None = None) -> str:
                 text = wire.decode(jobs.recv(size))
                 return text if isinstance(text, str) else quoted(text)
     return "it does not say why"
-
-
-def status_of(pid: int, *names: str) -> list[str]:
-    """What /proc/<pid>/status says under `names`, which stand there in this order; "" where the
-    process is gone.
-    """
-    try:
-        file = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            text = os.read(file, 8192).decode("ascii", "replace")
-        finally:
-            os.close(file)
-    except OSError:
-        return [""] * len(names)
-    found = []
-    for name in names:
-        _, _, text = text.partition(f"\n{name}:")
-        value, _, text = text.partition("\n")
-        found.append(value.strip())
-        text = "\n" + text
-    return found

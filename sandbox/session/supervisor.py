@@ -11,13 +11,14 @@ import signal
 import socket
 import weakref
 
+from ..guest.jail import proc
 from ..guest.session import branching as table
 from ..guest.session.branching import At, Walk
 from ..guest.session.head import ARRIVED
 from ..jail.messages import JailLost
 from ..jail.pidfd import Pidfd
 from .notifications import CLONE, KILL, PRCTL, TGKILL, Notification, Notifications
-from .state import Home, State, status_of
+from .state import Home, State
 
 _MOST_AT_ONCE = 16
 """Answered before other families are served: one that asks without end must not keep them waiting.
@@ -134,7 +135,7 @@ class Supervisor:
             return True
         if notification.call == PRCTL:
             return self.on_view is not None and notification.thread == self.on_view.pid
-        own = _inner_id(notification.thread, "NStgid")
+        own = _inner_id(notification.thread, b"NStgid")
         return notification.call in (KILL, TGKILL) and notification.arguments[0] == own
 
     def _take_in(self, notification: Notification) -> bool:
@@ -170,10 +171,10 @@ class Supervisor:
         """
         if self._is_known(pid):
             return 0
-        group, parent, ids = status_of(pid, "Tgid", "PPid", "NSpid")
-        if (group, parent) != (str(pid), str(self._family_init_pid)):
+        found = proc.status(pid)
+        if not found or int(found[b"Tgid"]) != pid or int(found[b"PPid"]) != self._family_init_pid:
             return 0
-        return int(ids.split()[-1])
+        return int(found[b"NSpid"].split()[-1])
 
     def withdraw(self) -> None:
         """Take an order back that was not carried out, and with it what has come of it."""
@@ -196,27 +197,24 @@ class Supervisor:
         """
         for pid in self._children():
             with contextlib.suppress(OSError), contextlib.closing(Pidfd.of(pid)) as process:
-                if not self._is_known(pid) and status_of(pid, "PPid") == [
-                    str(self._family_init_pid)
-                ]:
+                found = None if self._is_known(pid) else proc.stat(pid)
+                if found is not None and found.parent == self._family_init_pid:
                     process.send(signal.SIGKILL)
 
     def _children(self) -> list[int]:
         """The family init's, by their ids on the host; none where it has gone, and they with it."""
-        path = f"/proc/{self._family_init_pid}/task/{self._family_init_pid}/children"
         try:
-            with open(path, encoding="ascii") as file:
-                return list(map(int, file.read().split()))
+            return proc.children(self._family_init_pid)
         except (FileNotFoundError, ProcessLookupError):
             return []
 
     def host_pid(self, inner: int) -> int:
         for pid in self._children():
-            if _inner_id(pid, "NSpid") == inner:
+            if _inner_id(pid, b"NSpid") == inner:
                 return pid
         raise JailLost("a family init's child can't be found")
 
 
-def _inner_id(pid: int, name: str) -> int:
+def _inner_id(pid: int, name: bytes) -> int:
     """The innermost of a process's ids (NSpid, NStgid); 0 where it is gone."""
-    return int((status_of(pid, name)[0] or "0").split()[-1])
+    return int(proc.status(pid).get(name, b"0").split()[-1])

@@ -1,6 +1,7 @@
 """What is the local backend's own: owners, forks, private folders, other users, other processes."""
 
 import asyncio
+import contextlib
 import errno
 import fcntl
 import multiprocessing
@@ -26,7 +27,7 @@ from interpreter_pool import PythonExecutorService
 from interpreter_pool.registry import LocalService, ServiceDied, ServiceError, get_services
 from interpreter_pool.registry.local import wire
 from interpreter_pool.registry.local.handle import _Answers
-from interpreter_pool.registry.local.records import Records, require_private
+from interpreter_pool.registry.local.records import Records, default_folder, require_private
 from interpreter_pool.registry.local.server import Server
 
 
@@ -706,3 +707,56 @@ def test_without_descriptors_no_service_is_half_made(services):
         assert sorted(os.listdir("/proc/self/fd")) == before, f"with room for {room}"
     services.register("counter", Counter)
     assert services.list() == ["counter"]
+
+
+# ---- another user who takes the folder's name first
+
+FIND = "from interpreter_pool.registry.local.records import default_folder; print(default_folder())"
+
+
+@pytest.fixture
+def shared(tmp_path, monkeypatch) -> str:
+    """A folder that is everybody's, in which somebody has taken the name of ours."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    os.symlink("/etc", tmp_path / "interpreter-pool-services")
+    (tmp_path / "interpreter-pool-services-0").mkdir()  # and tried another: everybody can enter it
+    (tmp_path / "interpreter-pool-services-0").chmod(0o755)
+    return str(tmp_path)
+
+
+def test_a_name_that_somebody_else_has_taken_stops_nobody(shared):
+    """Services are registered and found by other processes all the same, in a folder whose name
+    nobody could foresee, also when the usual name is free again.
+    """
+    with LocalService() as services:
+        services.register("counter", Counter)
+        folder = default_folder()
+        assert os.stat(folder).st_mode & 0o777 == 0o700
+        assert os.path.dirname(folder) == shared and len(os.path.basename(folder)) > 40
+        os.unlink(os.path.join(shared, "interpreter-pool-services"))
+        code = "from interpreter_pool.registry import LocalService\nprint(LocalService().list())"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=30
+        )
+        assert done.stdout == "['counter']\n", done
+        services.reset()
+
+
+def test_who_begins_at_once_finds_the_same_folder(shared):
+    """Where a name has been taken, too; and where somebody holds the lock for it, in a moment."""
+    with contextlib.ExitStack() as owned:
+        found = [
+            owned.enter_context(
+                subprocess.Popen([sys.executable, "-c", FIND], stdout=subprocess.PIPE, text=True)
+            )
+            for _ in range(4)
+        ]
+        assert len({each.communicate(timeout=30)[0] for each in found}) == 1
+    folder = default_folder()
+    os.rmdir(folder)
+    lock = os.open(shared, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        assert default_folder() not in (folder, os.path.join(shared, "interpreter-pool-services"))
+    finally:
+        os.close(lock)

@@ -480,7 +480,7 @@ def test_any_tree_is_taken_out_watched_copied_and_wiped(tree):
                 os.path.realpath(top), name
             )
             assert len(content) == os.lstat(path).st_size
-        trouble = look_through(top, limits, 1 << 16)
+        trouble = look_through(top, limits, 1 << 16).trouble
         assert trouble is None or isinstance(trouble, str)
         with tempfile.TemporaryDirectory() as copy:
             target = os.open(copy, os.O_RDONLY | os.O_DIRECTORY)

@@ -98,6 +98,7 @@ ROWS: dict[str, Row] = {
         _both("seccomp: the golden list"),
         no_control="the list says what is let through, and a test that a difference is seen",
     ),
+    "K11": Row("ask what the page cache holds of what others have read", _SECCOMP),
     "P1": Row(
         "signals to everybody",
         _each("a pid namespace, of which the zygote is process 1", "seccomp; Landlock scopes"),
@@ -119,7 +120,7 @@ ROWS: dict[str, Row] = {
     ),
     "R3": Row(
         "fill scratch, /dev/shm; open files for ever",
-        _each("a tmpfs of its size and inodes; RLIMIT_NOFILE", "watched; RLIMIT_FSIZE, RLIMIT_NOFILE"),
+        _each("a tmpfs of its size and inodes; RLIMIT_NOFILE", "watched; no fallocate; RLIMIT_FSIZE, RLIMIT_NOFILE"),
         but={"landlock": "not of files that are open and have no name any more (only each one's size)"},
     ),
     "R4": Row("print for ever", _both("the host reads up to the cap, then kills")),
@@ -137,6 +138,17 @@ ROWS: dict[str, Row] = {
     "M3": Row(
         "have each of a session's kept states hold as much as one may",
         _both("old states are given up by what all hold together"),
+    ),
+    "R10": Row(
+        "say, in a name that /proc shows, what is read there",
+        _both("numbers are taken by their place, behind any name"),
+    ),
+    "R11": Row(
+        "be over before it is looked at, call by call, and keep what it took",
+        _each(
+            "a look at each call's end; a tmpfs of its size and inodes",
+            "a look at each call's end; what it wrote is removed",
+        ),
     ),
     "H1": Row("loop, sleep, ignore and block signals", _CLOCK),
     "H2": Row(
@@ -221,7 +233,7 @@ ROWS: dict[str, Row] = {
     "S1": Row("reach a sibling branch, another session", _SESSIONS),
     "S2": Row(
         "carry maps, descriptors, positions, timers, locks over a fork",
-        _both("the family init looks before it runs; it opens files anew"),
+        _both("the family init looks while it is stopped, before it runs; it opens files anew"),
     ),
     "S3": Row("fork by the session's machinery, answer for another", _SESSIONS),
     "S4": Row("count calls over forks of one load", _both("each call in a fork; files are copies")),

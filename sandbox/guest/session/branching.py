@@ -6,7 +6,8 @@ steps before it.
 
 A checkpoint shares its forerunner's files, and is stopped before it has run an instruction of its
 own; most are never woken. A branch shares nothing: it is given files of its own, looked at, and
-only then let go.
+only then let go. It is stopped while it is looked at, or it could keep what it had in one place
+while another is looked at; and before it runs on, what it was forked with goes by another name.
 
 A step fails if the one whose turn it is says FAULT, says something else, ends, or is silent for
 too long; the family init may also say ("refused", why). Then the fork ends as LOST, its process is
@@ -78,8 +79,12 @@ class At(enum.StrEnum):  # hashed as text: in a new process, builtins are the pr
     REOPENED = "they are open"
     RENEWING = "it may take them"
     RENEWED = "it says that it has taken them"
+    HELD = "it is stopped, for as long as it is looked at"
     CHECKING = "it is being looked at"
     CHECKED = "it shares nothing"
+    LOSING = "the files that it was forked with are being renamed"
+    ALONE = "it does not know where they are"
+    WOKEN = "it is awake again"
     LEAVING = "it may go on"
     READY = "it waits for commands"
     HIDING = "whether it can still be looked at is being tried"
@@ -126,10 +131,15 @@ STEPS = (
     Step(At.REOPENING, FAMILY_INIT, HOST,       REOPENED,    At.REOPENED, _RENEWED,    NEW),
     Step(At.REOPENED, HOST,        NEW,         RENEW,       At.RENEWING, _RENEWED,    NEW),
     Step(At.RENEWING, NEW,         HOST,        RENEWED,     At.RENEWED,  _RENEWED,    NEW),
-    Step(At.RENEWED,  HOST,        FAMILY_INIT, CHECK,       At.CHECKING, _RENEWED,    NEW),
-    Step(At.SETTLED,  HOST,        FAMILY_INIT, CHECK,       At.CHECKING, _PLAIN,      NEW),
+    Step(At.RENEWED,  HOST,        NEW,         STOP,        At.HELD,     _RENEWED,    NEW),
+    Step(At.SETTLED,  HOST,        NEW,         STOP,        At.HELD,     _PLAIN,      NEW),
+    Step(At.HELD,     HOST,        FAMILY_INIT, CHECK,       At.CHECKING, _BRANCHES,   NEW),
     Step(At.CHECKING, FAMILY_INIT, HOST,        IS_SETTLED,  At.CHECKED,  _BRANCHES,   NEW),
-    Step(At.CHECKED,  HOST,        NEW,         GO,          At.LEAVING,  _BRANCHES,   NEW),
+    Step(At.CHECKED,  HOST,        FAMILY_INIT, RENAME,      At.LOSING,   _IN_FOLDER,  NEW),
+    Step(At.LOSING,   FAMILY_INIT, HOST,        RENAMED,     At.ALONE,    _IN_FOLDER,  NEW),
+    Step(At.CHECKED,  HOST,        NEW,         WAKE,        At.WOKEN,    _NAMESPACES, NEW),
+    Step(At.ALONE,    HOST,        NEW,         WAKE,        At.WOKEN,    _IN_FOLDER,  NEW),
+    Step(At.WOKEN,    HOST,        NEW,         GO,          At.LEAVING,  _BRANCHES,   NEW),
     Step(At.LEAVING,  NEW,         HOST,        HELLO,       At.READY,    _BRANCHES,   NEW),
     Step(At.READY,    HOST,        NEW,         STOP,        At.PARKED,   _NAMESPACES, NEW),
     Step(At.READY,    HOST,        FAMILY_INIT, HIDDEN,      At.HIDING,   _IN_FOLDER,  NEW),

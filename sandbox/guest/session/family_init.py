@@ -35,7 +35,7 @@ from typing import Any, NoReturn
 
 from ..jail import kernel, wire
 from ..jail.confine import FOLDERS, Confinement
-from ..jail.scratch import wipe
+from ..jail.scratch import open_up, wipe
 from ..jail.tree import copy_tree
 from ..run.program import Program
 from . import branching, files, open_files, privacy
@@ -274,21 +274,14 @@ class FamilyInit:
                 try:
                     os.unlink(name, dir_fd=self._folder)
                 except (IsADirectoryError, PermissionError):
-                    self._open_up(name)  # else it can't be moved: its ".." is written
+                    # Else it can't be moved, as its ".." is written.
+                    os.close(open_up(name, self._folder))
                     place = os.path.join(trash, os.urandom(16).hex())
                     os.rename(name, place, src_dir_fd=self._folder)
             except OSError:  # it has been changed, or can't be moved: the next look tells
                 continue
         wipe(trash)
         os.rmdir(trash)
-
-    def _open_up(self, name: str) -> None:
-        """Let the owner of a folder write to it. By descriptor: a name may be a link by now."""
-        folder = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._folder)
-        try:
-            os.chmod(f"/proc/self/fd/{folder}", 0o700)
-        finally:
-            os.close(folder)
 
     # ---- files
 
@@ -327,8 +320,11 @@ class FamilyInit:
             # Its scratch is a file system of its own.
             if here.st_dev != os.stat(f"/proc/{pid}/root{self.confinement.home}").st_dev:
                 raise Refused("it did not enter its own files")
-        elif f"/{name}/" not in os.readlink(f"/proc/{pid}/cwd") + "/":
-            raise Refused("it did not enter its own files")
+        else:
+            # From the top: it may have made a folder of that name anywhere else.
+            own = f"{os.readlink(f'/proc/self/fd/{self._folder}')}/{name}/"
+            if not f"{os.readlink(f'/proc/{pid}/cwd')}/".startswith(own):
+                raise Refused("it did not enter its own files")
         privacy.require_private_descriptors(pid, self._fresh)
         privacy.require_private_maps(pid, self.confinement.top)
         privacy.require_powerless(pid, bounded=self.confinement.has_namespaces)

@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable, Collection
 from typing import Any, NoReturn
 
-from ..jail import kernel, protocol, wire
+from ..jail import kernel, proc, protocol, wire
 from ..jail.confine import Confinement
 from ..run.program import Program
 from ..snapshot.template import BeZygote, Template
@@ -91,8 +91,7 @@ def _wake_for_strays() -> int:
 def _end_all_but(own: Collection[int]) -> None:
     """End every child but `own`, and whatever these leave in turn: it comes to us, too."""
     while True:
-        with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-            strays = set(map(int, file.read().split())).difference(own)
+        strays = set(proc.children(os.getpid())).difference(own)
         if not strays:
             return
         for pid in strays:

@@ -55,6 +55,8 @@ from .branching import (
     SETTLE,
     SETTLED,
     SIDE_BY_SIDE,
+    STOP,
+    WAKE,
     WITH_FILES,
     Walk,
 )
@@ -213,6 +215,8 @@ class Head:
                 os.close(fd)
             walk.take(RENEWED)
             self._send(RENEWED, b"")
+        walk.take(STOP)  # which it does not notice
+        walk.take(WAKE)
         self._expect(walk, GO)
         if where is not None:
             kernel.prctl(kernel.PR_SET_DUMPABLE, 0)

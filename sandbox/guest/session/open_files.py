@@ -12,7 +12,7 @@ import select
 import stat
 from collections.abc import Callable
 
-from ..jail import wire
+from ..jail import proc, wire
 
 MOST = 32
 """Open files that are opened anew; a message has room for their paths."""
@@ -94,13 +94,7 @@ def is_same(pid: int, number: int, fd: int) -> bool:
 
 def position(pid: int, number: int) -> int:
     """Where a process's descriptor stands in its file. Raises `OSError` where it is not open."""
-    return int(about(pid, number)["pos"])
-
-
-def about(pid: int | str, number: int) -> dict[str, str]:
-    """What the kernel says of a process's descriptor (proc_pid_fdinfo(5))."""
-    with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii", errors="replace") as file:
-        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    return int(proc.descriptor(pid, number)[b"pos"])
 
 
 def decoded(value: wire.Value) -> list[tuple[int, str]]:

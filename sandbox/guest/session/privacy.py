@@ -8,6 +8,7 @@ looked at for as long as it takes (PR_SET_DUMPABLE), which the host allows it th
 import _socket
 import os
 
+from ..jail import proc
 from . import open_files
 
 
@@ -43,39 +44,38 @@ def require_private_descriptors(pid: int, fresh: dict[int, int]) -> None:
 
 def _opened(pid: int | str, fd: int) -> tuple[int, int]:
     """The mount and the inode that a process's descriptor is open on (their numbers)."""
-    fields = open_files.about(pid, fd)
-    return int(fields["mnt_id"]), int(fields["ino"])
+    fields = proc.descriptor(pid, fd)
+    return int(fields[b"mnt_id"]), int(fields[b"ino"])
 
 
 def _devices_of_mounts(pid: int) -> dict[int, int]:
     """The device of each mount that a process sees."""
     devices = {}
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            mount, _, device, _ = line.split(" ", 3)
-            major, minor = device.split(":")
-            devices[int(mount)] = os.makedev(int(major), int(minor))
+    for line in proc.lines(pid, "mountinfo"):
+        mount, _, device, _ = line.split(b" ", 3)
+        major, minor = device.split(b":")
+        devices[int(mount)] = os.makedev(int(major), int(minor))
     return devices
 
 
 def require_private_maps(pid: int, scratch: str) -> None:
     """Refuse a branch with shared memory, or with files mapped that lie below `scratch`."""
-    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as maps:
-        for line in maps:
-            _, permissions, _, _, _, *rest = line.rstrip("\n").split(maxsplit=5)
-            path = rest[0] if rest else ""
-            if path.startswith(scratch + "/"):
-                raise Refused("it has mapped a file of its scratch")
-            if permissions[3] == "s" and not _is_fixed(permissions, path):
-                raise Refused("it has a shared memory map")
+    own = os.fsencode(scratch) + b"/"
+    for line in proc.lines(pid, "maps"):
+        _, permissions, _, _, _, *rest = line.split(maxsplit=5)
+        path = rest[0] if rest else b""
+        if path.startswith(own):
+            raise Refused("it has mapped a file of its scratch")
+        if permissions[3:4] == b"s" and not _is_fixed(permissions, path):
+            raise Refused("it has a shared memory map")
 
 
-def _is_fixed(permissions: str, path: str) -> bool:
+def _is_fixed(permissions: bytes, path: bytes) -> bool:
     """Whether a shared map is of a file that no program can change: libc maps tables like that."""
     return (
-        permissions[1] == "-"
-        and path.startswith(("/usr/", "/lib", "/opt/"))
-        and not path.endswith(" (deleted)")
+        permissions[1:2] == b"-"
+        and path.startswith((b"/usr/", b"/lib", b"/opt/"))
+        and not path.endswith(b" (deleted)")
     )
 
 
@@ -83,14 +83,14 @@ def require_powerless(pid: int, *, bounded: bool) -> None:
     """Refuse a branch with capabilities or more than one thread; `bounded`: or that could be given
     some by what it executes. (It executes nothing: a second lock.)
     """
-    sets = ("CapInh", "CapPrm", "CapEff", "CapAmb", *(["CapBnd"] if bounded else []))
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
-        for line in status:
-            name, _, value = line.partition(":")
-            if name in sets and int(value, 16):
-                raise Refused("it kept capabilities")
-            if name == "Threads" and int(value) != 1:
-                raise Refused("it has threads")
+    found = proc.status(pid)
+    if not found:
+        raise Refused("it is gone")
+    sets = (b"CapInh", b"CapPrm", b"CapEff", b"CapAmb", *([b"CapBnd"] if bounded else []))
+    if any(int(found[name], 16) for name in sets):
+        raise Refused("it kept capabilities")
+    if int(found[b"Threads"]) != 1:
+        raise Refused("it has threads")
 
 
 def require_hidden(pid: int) -> None:

@@ -117,3 +117,26 @@ def test_an_empty_folder_stays(top):
     """The folder itself is its owner's: only what is in it goes."""
     wipe(str(top))
     assert top.is_dir()
+
+
+def test_a_folder_that_becomes_a_link_meanwhile_is_not_followed(top, tmp_path, monkeypatch):
+    """Modes are changed by descriptor: what a link leads to keeps its own, whoever swaps them."""
+    outside = tmp_path / "outside"
+    outside.mkdir(0o755)
+    (outside / "inner").mkdir(0o755)
+    for place in (top / "swapped", top / "outer" / "swapped"):
+        place.parent.mkdir(exist_ok=True)
+        place.symlink_to(outside)
+
+        def it_is_a_folder(name, *, dir_fd=None):
+            if name == "swapped":  # as the kernel would say, had it not been swapped since
+                raise IsADirectoryError(21, "Is a directory")
+            os.remove(name, dir_fd=dir_fd)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "unlink", it_is_a_folder)
+            with pytest.raises(OSError):
+                wipe(str(top))
+        assert stat.S_IMODE(outside.stat().st_mode) == 0o755
+        assert os.listdir(outside) == ["inner"]
+        place.unlink()

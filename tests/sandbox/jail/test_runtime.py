@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -151,11 +152,68 @@ def test_a_lock_that_is_a_link_is_not_followed(base, tmp_path):
     assert target.read_text() == "x"
 
 
-def test_a_folder_that_is_not_ours_is_refused(tmp_path, monkeypatch):
-    """The temporary folder is everybody's: a link in our place is an error with a way out."""
+def take(path: Path, how: str) -> None:
+    """Have a name taken as another user would, who can't give it to us."""
+    if how == "link":
+        path.symlink_to("/etc")
+    elif how == "link to nothing":
+        path.symlink_to("/nowhere")
+    elif how == "file":
+        path.write_text("")
+    else:
+        path.mkdir(0o777 if how == "open to all" else 0o700)
+        if how == "open to all":
+            path.chmod(0o777)
+        elif os.geteuid() == 0:
+            os.chown(path, 12345, 12345)
+        else:
+            path.rmdir()
+            path.symlink_to("/etc")  # an ordinary user can't imitate another
+
+
+TAKEN = ["link", "link to nothing", "file", "open to all", "another's"]
+
+
+@pytest.mark.parametrize("how", TAKEN)
+def test_a_name_that_somebody_else_has_taken_stops_nobody(tmp_path, monkeypatch, how):
+    """Another is found, by later processes too, and is swept as the usual one; what took the name
+    is left as it is.
+    """
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    os.symlink("/etc", tmp_path / f"interpreter-pool-{os.geteuid()}")
-    with pytest.raises(SetupError, match="TMPDIR") as caught:
+    name = f"interpreter-pool-{os.geteuid()}"
+    take(tmp_path / name, how)
+    take(tmp_path / f"{name}-0", how)
+    before = os.lstat(tmp_path / name)
+    left = Runtime()
+    left.make_folder("scratch-0")
+    left.release_after_fork()  # as one that has died
+    with Runtime() as made, Runtime() as other:
+        assert os.path.dirname(made.path) == os.path.dirname(other.path) == runtime.base_folder()
+        assert not os.path.exists(left.path)
+    found = os.stat(runtime.base_folder())
+    assert (found.st_uid, found.st_mode & 0o777) == (os.geteuid(), 0o711)
+    assert len(os.listdir(tmp_path)) == 3
+    after = os.lstat(tmp_path / name)
+    assert (after.st_mode, after.st_ctime_ns) == (before.st_mode, before.st_ctime_ns)
+
+
+def test_what_was_left_under_another_name_is_swept(tmp_path, monkeypatch):
+    """Also where the usual name has become free since."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    taken = tmp_path / f"interpreter-pool-{os.geteuid()}"
+    take(taken, "link")
+    left = Runtime()
+    left.release_after_fork()
+    taken.unlink()
+    with Runtime() as made:
+        assert os.path.dirname(made.path) == str(taken)
+        assert not os.path.exists(left.path)
+
+
+def test_a_temporary_folder_that_can_t_be_written_is_an_error(tmp_path, monkeypatch):
+    """One that names the step."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(SetupError) as caught:
         Runtime()
     assert caught.value.step == "runtime folder"
 
