@@ -92,6 +92,7 @@ LEVELS = (
     {"engine"},
     {"runner", "program", "function", "mailbox", "awaited"},
     {"judge"},
+    {"rows"},
     {"fuzzing"},
     {
         "processes",
