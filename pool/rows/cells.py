@@ -10,7 +10,7 @@ from typing import Any
 from . import packed
 
 _DEEPEST = 64
-_MOST_PARTS = 20_000_000
+_MOST_PARTS = 5_000_000
 
 _LONGEST_LITERAL = 8 << 20
 """Characters of Python literals that are read: the parser takes some hundred times as much."""
@@ -71,13 +71,13 @@ def _is_gap(cell: Any) -> bool:
 def _plain(value: Any, depth: int, count: list[int]) -> Any:
     if isinstance(value, (str, bytes, bool, int, float)) and not hasattr(value, "tolist"):
         return value
-    count[0] += 1
-    if depth > _DEEPEST or count[0] > _MOST_PARTS:
-        raise ValueError("a cell is nested too deeply, or has too many parts")
     if hasattr(value, "tolist"):  # an array, or a scalar of numpy's
         value = value.tolist()
     elif hasattr(value, "as_py"):  # a scalar of pyarrow's
         value = value.as_py()
+    count[0] += 1 + (len(value) if isinstance(value, (Mapping, tuple, list)) else 0)
+    if depth > _DEEPEST or count[0] > _MOST_PARTS:
+        raise ValueError("a cell is nested too deeply, or has too many parts")
     if isinstance(value, Mapping):
         return {key: _plain(each, depth + 1, count) for key, each in value.items()}
     if isinstance(value, tuple):

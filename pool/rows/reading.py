@@ -68,14 +68,10 @@ class Reading:
         count where they are less. imports: put before programs and tests; "": nothing.
         """
         before = "\n".join([*those_needed(self.imports, code), self.prelude])
-        if imports == FUNCTION_IMPORTS:
-            imports_of_program = needed(f"{before}\n{code}")
-        else:
-            imports_of_program = imports
+        usual = needed(f"{before}\n{code}") if imports == FUNCTION_IMPORTS else imports
+        program = with_code(with_code(code, before), usual)
         return (
-            Program(
-                with_code(with_code(code, before), imports_of_program), limits=self.limits(limits)
-            ),
+            Program(program, limits=self.limits(limits)),
             imports_for_tests(self.cases, imports),
         )
 

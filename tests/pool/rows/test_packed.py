@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interpreter_pool.pool.rows import packed
+from interpreter_pool.pool.rows import cells, packed
 from interpreter_pool.pool.rows.cells import parsed, plain
 
 PLAIN = st.recursive(
@@ -92,6 +92,7 @@ def test_what_unpacks_without_end_is_refused(monkeypatch):
     monkeypatch.setattr(packed, "_MOST_VALUES", 1000)
     with pytest.raises(ValueError, match="more than 1000 instructions"):
         packed.read_pickle(b"(" + b"N" * 2000 + b"l.")
+    monkeypatch.setattr(cells, "_MOST_PARTS", 10_000)
     shared = []
     for _ in range(60):
         shared = [shared, shared]

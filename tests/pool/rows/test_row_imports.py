@@ -84,6 +84,9 @@ def test_imports_come_first_but_for_docstring_and_future(mark, before, docstring
         compile(code, "x", "exec")
     except (SyntaxError, ValueError):
         return
+    if not ast.parse(code).body:
+        assert with_imports(code, IMPORT) == code
+        return
     for statement in placed(code):
         future = isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
         assert future or isinstance(statement, ast.Expr), ast.dump(statement)
