@@ -57,12 +57,13 @@ def plain(cell: Any) -> Any:
     """Return a cell as plain data: arrays and scalars of numpy as lists and numbers; NaN and other
     gaps as None. Raises ValueError for what is nested too deeply, or is too much.
     """
-    if _is_gap(cell):
+    if is_gap(cell):
         return None
     return _plain(cell, 0, [0])
 
 
-def _is_gap(cell: Any) -> bool:
+def is_gap(cell: Any) -> bool:
+    """Whether a cell is what a table puts where there is nothing."""
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(cell, float) and math.isnan(cell)

@@ -7,7 +7,7 @@ from typing import Any
 from ..judge.text import COMPARISONS
 from . import functions, limits, modules, streams, wrapped
 from .calls import CONTEST
-from .cells import Row
+from .cells import Row, is_gap
 from .reading import Reading, Unreadable
 from .truth import read_truth
 
@@ -61,16 +61,18 @@ def read_row(row: Mapping[str, Any], code: str = "", *, compare: str | None = No
         raise TypeError(f"row must map columns to cells, not {row!r:.80}")
     _require(code)
     require_comparison(compare)
-    cells = Row(row)
-    with_name = "unknown"
+    # In a table of several data sets, the columns of the others are there, and hold gaps.
+    full = {name: cell for name, cell in row.items() if not is_gap(cell)}
+    asked = ""
     try:
-        for recognise in RECOGNISERS:
-            with_name = recognise.__name__
-            reading = recognise(cells, code, compare or CONTEST)
-            if reading is not None:
-                return _limited(reading, cells)
+        for cells in (Row(full), Row(row)):
+            for recognise in RECOGNISERS:
+                asked = recognise.__name__
+                reading = recognise(cells, code, compare or CONTEST)
+                if reading is not None:
+                    return _limited(reading, cells)
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        raise Unreadable(_said(error), f"{with_name}: {type(error).__name__}", row) from error
+        raise Unreadable(_said(error), f"{asked}: {type(error).__name__}", row) from error
     columns = sorted(map(str, row))
     raise Unreadable(
         "no column with cases: there must be cases; test and entry_point; test_list; ground_truth; "

@@ -13,7 +13,7 @@ def apps(row: Row, code: str, compare: str) -> Reading | None:
     """APPS, TACO, AReaL: `input_output`, JSON of {"inputs", "outputs", "fn_name"?}."""
     if not row.has("input_output") or row.has("test"):
         return None
-    shape = "taco" if row.has("time_limit", "source") else "areal" if row.has("qid") else "apps"
+    shape = "taco" if row.has("source") else "areal" if row.has("qid") else "apps"
     if row["input_output"] in (None, "", "{}"):
         return Reading(shape=shape, why=NO_TESTS)
     found = row.parsed("input_output")

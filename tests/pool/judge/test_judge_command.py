@@ -92,7 +92,9 @@ def test_rows_may_be_compressed_or_parquet(tmp_path):
     done = pool("--rows", str(tmp_path / "rows.jsonl.gz"), "--program", "mine")
     assert (done.returncode, done.stderr) == (0, "")
     parquet = pytest.importorskip("pyarrow.parquet")
-    table = pytest.importorskip("pyarrow").Table.from_pylist(list(ROWS[:2]))
+    columns = {name for row in ROWS[:2] for name in row}
+    rows = [{name: row.get(name) for name in columns} for row in ROWS[:2]]
+    table = pytest.importorskip("pyarrow").Table.from_pylist(rows)
     parquet.write_table(table, tmp_path / "rows.parquet")
     done = pool("--rows", str(tmp_path / "rows.parquet"), "--program", "mine")
     assert (done.returncode, done.stderr) == (0, "")

@@ -51,6 +51,19 @@ def as_arrays(value):
     return value
 
 
+def test_a_table_may_hold_rows_of_several_data_sets():
+    """The columns of the others hold gaps then, and count for nothing."""
+    names = {name for _, row in ALL for name in row}
+    for shape, row in ALL:
+        for gap in (None, float("nan")):
+            mixed = {**dict.fromkeys(names, gap), **row}
+            reading = read_row(mixed)
+            if reading.is_gap:  # it has no tests of its own
+                assert not read_row(row).cases
+            else:
+                assert (reading.shape, len(reading.cases)) == (shape, len(read_row(row).cases))
+
+
 @pytest.mark.parametrize(("shape", "row"), ALL)
 def test_cells_may_be_arrays_and_gaps(shape, row):
     """Arrays of numpy in place of lists, NaN and None for columns of others: the same is read."""
