@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .persistent import PersistentPythonProcess
     from .pool import Pool
     from .program import Program
+    from .rows import Reading, Unreadable, read_row, solutions_of
     from .service import PythonExecutorService
     from .session import Session
     from .snapshot import Snapshot
@@ -48,13 +49,17 @@ __all__ = [
     "Program",
     "ProgramError",
     "PythonExecutorService",
+    "Reading",
     "RunFuture",
     "Session",
     "SessionLost",
     "Snapshot",
     "Stats",
     "Stdio",
+    "Unreadable",
     "Verdict",
+    "read_row",
+    "solutions_of",
 ]
 
 _MODULES = by_name(
@@ -69,6 +74,7 @@ _MODULES = by_name(
         ".persistent": "PersistentPythonProcess",
         ".pool": "Pool",
         ".program": "Program",
+        ".rows": "Reading Unreadable read_row solutions_of",
         ".service": "PythonExecutorService",
         ".session": "Session",
         ".snapshot": "Snapshot",

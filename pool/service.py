@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,8 @@ from .judge import Case, case_from_dict
 from .metrics import Metrics
 from .pool import Pool
 from .program import Program, limits_from_dict
+from .rows import Reading, Unreadable, read_row
+from .rows.batch import attempt, judge_readings
 from .session import Session
 from .session_ids import SessionIds, require_count
 
@@ -111,20 +114,38 @@ class PythonExecutorService:
 
     def judge_many(
         self,
-        items: Iterable[tuple[str | bytes | Mapping[str, Any], Iterable[Mapping[str, Any]]]],
+        items: Iterable[
+            tuple[str | bytes | Mapping[str, Any], Iterable[Mapping[str, Any]] | Mapping[str, Any]]
+        ],
         **options: Any,
     ) -> list[dict[str, Any]]:
         """Return a verdict (`Verdict.to_dict`) for each of `items`, pairs of a program and its
         cases, these as `case_from_dict` takes them. options: as for `Pool.judge_many`.
+
+        A mapping in place of the cases is a row of a data set, as for `read_row`. One that can't be
+        read, or judged, raises nothing: its verdict is not conclusive, and `unjudged` says why.
         """
-        checked = []
+        checked: dict[int, tuple[Program, list[Case]]] = {}
+        readings: dict[int, tuple[str, Reading | Unreadable]] = {}
         for number, each in enumerate(each_of("items", items, "pairs of a program and its cases")):
             place = f"items[{number}]"
             code, cases = pair_of(place, each, "a program and its cases")
             with naming(place):
-                checked.append((_program(code), _cases(cases)))
-        verdicts = self.pool.judge_many(checked, **_options(options))
-        return [verdict.to_dict() for verdict in verdicts]
+                if isinstance(cases, Mapping):
+                    text = _text(code)
+                    readings[number] = text, attempt(functools.partial(read_row, cases, text))
+                else:
+                    checked[number] = _program(code), _cases(cases)
+        options = _options(options)
+        found: dict[int, dict[str, Any]] = {}
+        verdicts = self.pool.judge_many(checked.values(), **options)
+        for number, verdict in zip(checked, verdicts, strict=True):
+            found[number] = verdict.to_dict()
+        if readings:
+            judged = judge_readings(self.pool, readings.values(), **options)
+            for number, of_row in zip(readings, judged, strict=True):
+                found[number] = of_row.to_dict()
+        return [found[number] for number in sorted(found)]
 
     # ---- sessions: an interpreter whose state persists, by its id
 
@@ -248,6 +269,14 @@ def _program(code: object) -> Program:
     if isinstance(code, Mapping):
         return Program.from_dict(dict(code))
     return Program(code)  # type: ignore[arg-type]  # which it checks
+
+
+def _text(code: object) -> str:
+    if isinstance(code, bytes):
+        code = code.decode("utf-8")
+    if not isinstance(code, str):
+        raise TypeError(f"a program that is judged by a row must be its source, not {code!r:.80}")
+    return code
 
 
 def _cases(cases: Iterable[object]) -> list[Case]:

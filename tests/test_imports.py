@@ -93,6 +93,7 @@ LEVELS = (
     {"engine"},
     {"runner", "program", "function", "mailbox", "awaited"},
     {"judge"},
+    {"rows"},
     {"fuzzing"},
     {
         "processes",

@@ -11,8 +11,8 @@ from torchrl.envs import Transform
 
 from ..pool import Pool
 from ..pool.judge.plan import RECURSION_LIMIT
+from ..pool.rows import read_value
 from ..sandbox import Limits
-from .cases import cases_from_value
 from .executors import PerProcess
 from .rewards import CodeRewardFunction, Extract, last_block
 
@@ -27,7 +27,7 @@ class CodeReward(Transform):
         truth of verl's, or JSON of either, which suits a tensordict best. None: no reward.
     reward_key: the share of cases passed, 0 without code; of shape (*batch, 1).
     infra_error_key: True where there is no reward, for a failure of ours, a test that fails by
-        itself, or want of cases: a mask of the same shape.
+        itself, or cases that are missing or can't be read: a mask of the same shape.
     inconclusive: the reward there; nan, so that what was not masked is noticed.
     extract, timeout, limits, recursion_limit, all_or_nothing: as for `CodeRewardFunction`.
     """
@@ -72,7 +72,7 @@ class CodeReward(Transform):
     def _judge(self, texts: list[str], cases: list[Any]) -> list[float | None]:
         judge = CodeRewardFunction(
             self._given or self._own.get(),
-            cases=lambda row, code: cases_from_value(row["cases"], code),
+            cases=lambda row, code: read_value(row["cases"], code),
             **self._options,
         )
         judge.said = self._said

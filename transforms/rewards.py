@@ -11,16 +11,19 @@ from ..pool.awaited import in_own_thread
 from ..pool.judge import Case
 from ..pool.judge.plan import RECURSION_LIMIT
 from ..pool.judge.verdict import CHECKER
+from ..pool.rows import FUNCTION_IMPORTS, Reading, Unreadable, read_row
+from ..pool.rows.batch import Judged, judge_readings, none_can_be_read
+from ..pool.rows.read import require_comparison
+from ..pool.rows.reading import NO_TESTS
 from ..pool.wording import lacking
 from ..sandbox import Limits
-from .cases import FUNCTION_IMPORTS, cases_from_row, with_imports
 from .extract import extract_code
 from .tool import PythonEnvironment
 
 logger = logging.getLogger(__name__)
 
 Extract = Callable[[str], str | None]
-Cases = Callable[[Mapping[str, Any], str], Iterable[Case] | None]
+Cases = Callable[[Mapping[str, Any], str], Reading | Iterable[Case] | None]
 
 _NO_COLUMNS = ("prompts", "trainer_state", "log_extra", "log_metric", "environments")
 
@@ -42,34 +45,38 @@ class CodeRewardFunction:
     `GRPOTrainer(reward_funcs=CodeRewardFunction(pool), ...)`. A batch is judged at once. The
     reward is the share of cases passed, from 0 to 1; 0 where there is no code. None, which TRL
     leaves out, where nothing can be said of the program: after a failure of ours, where a test
-    fails by itself, where the row has no cases, or where its `PythonEnvironment` lost a call.
+    fails by itself, where the row has no cases, can't be read or can't be judged, or where its
+    `PythonEnvironment` lost a call.
 
     pool: who closes it is who made it.
     cases: called with a row (its columns but `prompts`, by name) and the code; returns the cases,
-        or None. The default knows what `cases_from_row` says.
+        or what `read_row` returns, or None. The default is `read_row`.
     extract: called with the text of a completion; returns the code, or None. Of a conversation,
         the text is that of the last message of the assistant.
-    timeout, limits, recursion_limit, stop_at_first_failure: as for `Pool.judge`.
-    function_imports: put before programs of which a case calls a function; a pool that preloads
-        `transforms.cases.MODULES` has them at once. "": nothing.
+    compare: as for `Stdio`, of standard output; None: as contests have it.
+    timeout, limits, recursion_limit, stop_at_first_failure: as for `Pool.judge`. The limits of a
+        row count where they are less.
+    function_imports: put before programs and tests; of the default, what they have words of. A pool
+        that preloads `transforms.cases.MODULES` has them at once. "": nothing.
     all_or_nothing: 1 if all cases pass, else 0.
 
-    Logs to the trainer: the metrics `code/passed`, `code/no_code`, `code/inconclusive` (shares of
-    the batch), and the column `code_verdict`.
+    Logs to the trainer: the metrics `code/passed`, `code/no_code`, `code/inconclusive` and
+    `code/unreadable` (shares of the batch; the last of rows that can't be read or judged), and the
+    column `code_verdict`, which names the shape of each row.
 
     One warning names a package that is installed, and for want of which programs fail, as the pool
-    does not offer it.
+    does not offer it; one for each kind of rows that can't be read or judged names a row.
 
-    A row whose cases make no sense raises ValueError or TypeError, with its number, before anything
-    is run.
+    ValueError where no row of a batch can be read.
     """
 
     def __init__(
         self,
         pool: Pool,
         *,
-        cases: Cases = cases_from_row,
+        cases: Cases | None = None,
         extract: Extract = last_block,
+        compare: str | None = None,
         timeout: float | None = None,
         limits: Limits | None = None,
         recursion_limit: int | None = RECURSION_LIMIT,
@@ -79,6 +86,10 @@ class CodeRewardFunction:
     ) -> None:
         if not isinstance(pool, Pool):
             raise TypeError(f"pool must be a pool.Pool, not {pool!r}")
+        if cases is None:
+            cases = functools.partial(read_row, compare=require_comparison(compare))
+        elif compare is not None:
+            raise ValueError("give cases or compare, not both: compare is for those of read_row")
         for name, value in (("cases", cases), ("extract", extract)):
             if not callable(value):
                 raise TypeError(f"{name} must be callable, not {value!r:.80}")
@@ -107,32 +118,52 @@ class CodeRewardFunction:
         return self._rewards(completions, columns)
 
     def _rewards(self, completions: Any, columns: dict[str, Any]) -> list[float | None]:
-        codes, planned = self._plan(completions, columns)
-        wanted = [
-            number for number, cases in enumerate(planned) if cases is not None and codes[number]
+        codes, rows = self._plan(completions, columns)
+        readings = [
+            None if row is None else self._read(row, code or "")
+            for row, code in zip(rows, codes, strict=True)
         ]
-        verdicts = self._pool.judge_many(
-            [self._item(codes[number] or "", planned[number] or []) for number in wanted],
+        wanted = [number for number, reading in enumerate(readings) if reading is not None]
+        judged = judge_readings(
+            self._pool,
+            [
+                (codes[number] or None, reading)
+                for number, reading in enumerate(readings)
+                if reading
+            ],
             timeout=self._timeout,
             limits=self._limits,
             recursion_limit=self._recursion_limit,
             stop_at_first_failure=self._stop or self._all_or_nothing,
+            imports=self._function_imports,
         )
-        found = dict(zip(wanted, verdicts, strict=True))
+        error = none_can_be_read(judged)
+        if error is not None:
+            raise ValueError(f"row {wanted[0]}: {error} (no row of the batch can be read)")
+        found = dict(zip(wanted, judged, strict=True))
+        warn_of_rows(found, self.said, list(rows[wanted[0]] or ()) if wanted else ())
         _log(codes, found, columns)
-        warn_of_packages(verdicts, self.said)
-        return [
-            None if planned[number] is None else self._reward(found.get(number))
-            for number in range(len(codes))
-        ]
+        warn_of_packages([each.verdict for each in judged if each.verdict], self.said)
+        return [self._reward(found.get(number)) for number in range(len(codes))]
 
-    def _item(self, code: str, cases: list[Case]) -> tuple[str, list[Case]]:
-        return with_imports(code, cases, self._function_imports), cases
+    def _read(self, row: Mapping[str, Any], code: str) -> Reading | Unreadable:
+        try:
+            cases = self._cases(row, code)
+            if cases is None:
+                return Reading(shape="cases", why=NO_TESTS)
+            if isinstance(cases, Reading):
+                return cases
+            found = tuple(cases)
+            return Reading(shape="cases", cases=found, why="" if found else NO_TESTS)
+        except Unreadable as error:
+            return error
+        except (TypeError, ValueError) as error:
+            return Unreadable(str(error), f"cases: {type(error).__name__}", row)
 
     def _plan(
         self, completions: Any, columns: dict[str, Any]
-    ) -> tuple[list[str | None], list[list[Case] | None]]:
-        """The code of each completion, and its cases; None for those that get no reward."""
+    ) -> tuple[list[str | None], list[Mapping[str, Any] | None]]:
+        """The code of each completion, and its row; None for those that get no reward."""
         if isinstance(completions, str) or not isinstance(completions, Sequence):
             raise TypeError(f"completions must be a list, not {completions!r:.80}")
         environments = columns.get("environments")
@@ -144,27 +175,23 @@ class CodeRewardFunction:
                     f"completions, not {values!r:.80}"
                 )
         codes: list[str | None] = []
-        planned: list[list[Case] | None] = []
+        found: list[Mapping[str, Any] | None] = []
         for number, completion in enumerate(completions):
-            code = self._extract(answer_text(completion))
-            codes.append(code)
-            if environments is not None and _is_spoilt(environments[number]):
-                planned.append(None)
-                continue
-            row = {name: values[number] for name, values in rows.items()}
-            try:
-                cases = self._cases(row, code or "")
-                planned.append(None if cases is None else list(cases))
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"row {number}: {error}") from error
-        return codes, planned
+            codes.append(self._extract(answer_text(completion)))
+            spoilt = environments is not None and _is_spoilt(environments[number])
+            found.append(
+                None if spoilt else {name: values[number] for name, values in rows.items()}
+            )
+        return codes, found
 
-    def _reward(self, verdict: Verdict | None) -> float | None:
-        if verdict is None:
-            return 0.0  # there was no code
-        if not verdict.conclusive:
+    def _reward(self, judged: Judged | None) -> float | None:
+        if judged is None or not judged.can_be_judged:
             return None
-        return float(verdict.passed) if self._all_or_nothing else verdict.score
+        if judged.verdict is None:
+            return 0.0  # there was no code
+        if not judged.verdict.conclusive:
+            return None
+        return float(judged.verdict.passed) if self._all_or_nothing else judged.verdict.score
 
 
 class AsyncCodeRewardFunction(CodeRewardFunction):
@@ -211,17 +238,35 @@ def _checker_failed(verdict: Verdict) -> bool:
     return any(case.reason == CHECKER for case in verdict.cases)
 
 
+def warn_of_rows(judged: Mapping[int, Judged], said: set[str], columns: Sequence[str] = ()) -> None:
+    """Warn of rows, by their numbers, that can't be read or judged: once for each kind. said: those
+    that were named before. columns: of the rows.
+    """
+    for number, each in judged.items():
+        if each.can_be_judged or each.is_gap:
+            continue
+        if each.error is None:
+            kind, what = f"{each.shape}: {each.why}", f"can't be judged ({each.shape})"
+        else:
+            kind, what = each.error.kind, f"can't be read ({each.error.kind})"
+        if kind not in said:
+            said.add(kind)
+            listed = ", ".join(map(str, (each.error and each.error.columns) or columns))
+            logger.warning("row %d %s: %s; columns: %s", number, what, each.why, listed or "none")
+
+
 def _is_spoilt(environment: object) -> bool:
     return isinstance(environment, PythonEnvironment) and environment.infra_error
 
 
 def _log(
-    codes: Sequence[str | None], found: Mapping[int, Verdict], columns: Mapping[str, Any]
+    codes: Sequence[str | None], found: Mapping[int, Judged], columns: Mapping[str, Any]
 ) -> None:
-    for number, verdict in found.items():
+    verdicts = {number: each.verdict for number, each in found.items() if each.verdict is not None}
+    for number, verdict in verdicts.items():
         if verdict.harness_error is not None:
             logger.warning("row %d: its test is at fault: %s", number, verdict.harness_error)
-    failing = [number for number, verdict in found.items() if _checker_failed(verdict)]
+    failing = [number for number, verdict in verdicts.items() if _checker_failed(verdict)]
     if failing:
         logger.warning(
             "%d programs fail because a checker raised, or gave no score, such as that of row %d: "
@@ -229,25 +274,29 @@ def _log(
             len(failing),
             failing[0],
         )
-    inconclusive = [verdict for verdict in found.values() if not verdict.conclusive]
     log_metric, log_extra = columns.get("log_metric"), columns.get("log_extra")
     if log_metric is not None and codes:
         shares = {
-            "code/passed": sum(verdict.passed for verdict in found.values()),
+            "code/passed": sum(verdict.passed for verdict in verdicts.values()),
             "code/no_code": sum(code is None for code in codes),
-            "code/inconclusive": len(inconclusive),
+            "code/inconclusive": sum(not verdict.conclusive for verdict in verdicts.values()),
+            "code/unreadable": sum(
+                not (each.can_be_judged or each.is_gap) for each in found.values()
+            ),
         }
         for name, count in shares.items():
             log_metric(name, count / len(codes))
     if log_extra is not None:
-        log_extra(
-            "code_verdict",
-            [
-                repr(found[number])
-                if number in found
-                else "no code"
-                if code is None
-                else "not judged"
-                for number, code in enumerate(codes)
-            ],
-        )
+        said = [_said(code, found.get(number)) for number, code in enumerate(codes)]
+        log_extra("code_verdict", said)
+
+
+def _said(code: str | None, judged: Judged | None) -> str:
+    """A word on a sample, for the log."""
+    if judged is not None and judged.verdict is not None:
+        return repr(judged.verdict)
+    if judged is not None and judged.error is not None:
+        return f"unreadable: {judged.why}"
+    if judged is not None and judged.why and not judged.is_gap:
+        return f"not judged ({judged.shape}): {judged.why}"
+    return "no code" if code is None else "not judged"

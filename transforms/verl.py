@@ -10,11 +10,11 @@ In verl's configuration, without a file of one's own:
 
 verl has no reward that says "leave this sample out": what it is given is trained on. So where
 nothing can be said of a program, after a failure of ours or where its test fails by itself, it is
-judged once more, and then `Inconclusive` is raised: of verl's reward managers, naive, batch and
-dapo let it end the step; prime takes any exception for a score of 0, and starts a process for each
-of 64 samples, each with a pool: use another. Who masks samples by themselves gives
-`on_inconclusive=0.0` (or any number): that is the score then, and `infra_error` in the extra
-information is 1.
+judged once more, and then `Inconclusive` is raised, as it is for a ground truth that can't be read:
+of verl's reward managers, naive, batch and dapo let it end the step; prime takes any exception for
+a score of 0, and starts a process for each of 64 samples, each with a pool: use another. Who masks
+samples by themselves gives `on_inconclusive=0.0` (or any number): that is the score then, and
+`infra_error` in the extra information is 1.
 """
 
 import dataclasses
@@ -29,19 +29,22 @@ from typing import Any
 
 from ..pool import Pool, PoolError, Verdict
 from ..pool.awaited import in_own_thread
-from ..pool.judge import Case
 from ..pool.judge.plan import RECURSION_LIMIT
 from ..pool.program import limits_from_dict
+from ..pool.rows import FUNCTION_IMPORTS, MODULES, Reading, Unreadable, read_value
+from ..pool.rows.batch import Judged, attempt, judge_readings
+from ..pool.rows.read import require_comparison
 from ..sandbox import Limits
-from .cases import FUNCTION_IMPORTS, MODULES, cases_from_ground_truth, with_imports
-from .rewards import Extract, last_block, warn_of_packages
+from .rewards import Extract, last_block, warn_of_packages, warn_of_rows
 
 
 class Inconclusive(PoolError):
-    """Nothing can be said of a program, for a reason that is not its own."""
+    """Nothing can be said of a program, for a reason that is not its own. verdict: None where its
+    ground truth can't be read or judged.
+    """
 
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(f"the program could not be judged: {verdict!r}")
+    def __init__(self, verdict: Verdict | None, why: str = "") -> None:
+        super().__init__(f"the program could not be judged: {why or repr(verdict)}")
         self.verdict = verdict
 
 
@@ -51,11 +54,13 @@ class Scorer:
 
     pool: a pool to use, which is not closed then; or the arguments of one, by name, limits also as
         a mapping of theirs; None: none.
-    timeout, recursion_limit: as for `Pool.judge`. compare: as for `Stdio`, of standard output.
+    timeout, recursion_limit: as for `Pool.judge`. compare: as for `Stdio`, of standard output;
+        None: as contests have it.
     extract: called with the answer; returns the code, or None, which scores 0.
-    function_imports: put before programs of which a function is called.
+    function_imports: put before programs and tests; of the default, what they have words of.
     all_or_nothing: the score is 1 if all cases pass, else 0; otherwise it is the share that passes.
-    on_inconclusive: the score where nothing can be said of the program; None: raise `Inconclusive`.
+    on_inconclusive: the score where nothing can be said of the program, or its ground truth can't
+        be read or judged; None: raise `Inconclusive`.
     """
 
     def __init__(
@@ -64,7 +69,7 @@ class Scorer:
         *,
         timeout: float | None = None,
         recursion_limit: int | None = RECURSION_LIMIT,
-        compare: str = "lines",
+        compare: str | None = None,
         extract: Extract = last_block,
         function_imports: str = FUNCTION_IMPORTS,
         all_or_nothing: bool = False,
@@ -78,7 +83,7 @@ class Scorer:
             self._arguments["limits"] = limits_from_dict(self._arguments["limits"])
         self._timeout = timeout
         self._recursion_limit = recursion_limit
-        self._compare = compare
+        self._compare = require_comparison(compare)
         self._extract = extract
         self._function_imports = function_imports
         self._all_or_nothing = all_or_nothing
@@ -113,18 +118,17 @@ class Scorer:
             raise ValueError(
                 f"{len(solution_strs)} solution_strs, but {len(ground_truths)} ground_truths"
             )
-        items = {}
-        for number, (text, truth) in enumerate(zip(solution_strs, ground_truths, strict=True)):
-            code = self._extract(text)
-            cases = cases_from_ground_truth(truth, code or "", compare=self._compare)
-            if code is not None:
-                items[number] = (with_imports(code, cases, self._function_imports), cases)
-        verdicts = self._judge(items)
-        again = {number: items[number] for number, it in verdicts.items() if not it.conclusive}
-        if again:
-            verdicts.update(self._judge(again))
-        warn_of_packages(list(verdicts.values()), self._said)
-        return [self._score(verdicts.get(number)) for number in range(len(solution_strs))]
+        codes = [self._extract(text) for text in solution_strs]
+        wanted: dict[int, tuple[str | None, Reading | Unreadable]] = {}
+        for number, (code, truth) in enumerate(zip(codes, ground_truths, strict=True)):
+            read = functools.partial(read_value, truth, code or "", compare=self._compare)
+            wanted[number] = (code, attempt(read))
+        judged = self._judge(wanted)
+        again = {number: wanted[number] for number, it in judged.items() if _is_inconclusive(it)}
+        judged.update(self._judge(again))
+        warn_of_rows(judged, self._said, ("ground_truth",))
+        warn_of_packages([it.verdict for it in judged.values() if it.verdict], self._said)
+        return [self._score(it) for it in judged.values()]
 
     def close(self) -> None:
         """Close the pool, if it is its own; the next call makes another. Idempotent."""
@@ -152,27 +156,36 @@ class Scorer:
                 self._own = Pool(**{"preload": MODULES, **self._arguments})
             return self._own
 
-    def _judge(self, items: Mapping[int, tuple[str, list[Case]]]) -> dict[int, Verdict]:
-        if not items:
+    def _judge(
+        self, wanted: Mapping[int, tuple[str | None, Reading | Unreadable]]
+    ) -> dict[int, Judged]:
+        if not wanted:
             return {}
-        verdicts = self._pool().judge_many(
-            items.values(),
+        judged = judge_readings(
+            self._pool(),
+            wanted.values(),
             timeout=self._timeout,
             recursion_limit=self._recursion_limit,
             stop_at_first_failure=self._all_or_nothing,
+            imports=self._function_imports,
         )
-        return dict(zip(items, verdicts, strict=True))
+        return dict(zip(wanted, judged, strict=True))
 
-    def _score(self, verdict: Verdict | None) -> dict[str, float]:
-        if verdict is None:
+    def _score(self, judged: Judged) -> dict[str, float]:
+        verdict = judged.verdict
+        if verdict is None and judged.can_be_judged:
             return {"score": 0.0, "acc": 0.0, "infra_error": 0.0}  # there was no code
-        if not verdict.conclusive:
+        if verdict is None or not verdict.conclusive:
             if self._on_inconclusive is None:
-                raise Inconclusive(verdict)
+                raise Inconclusive(verdict, judged.why)
             return {"score": float(self._on_inconclusive), "acc": 0.0, "infra_error": 1.0}
         passed = float(verdict.passed)
         score = passed if self._all_or_nothing else verdict.score
         return {"score": score, "acc": passed, "infra_error": 0.0}
+
+
+def _is_inconclusive(judged: Judged) -> bool:
+    return judged.verdict is not None and not judged.verdict.conclusive
 
 
 def _start_anew(scorer: "weakref.ref[Scorer]") -> None:
@@ -222,7 +235,7 @@ def compute_score(
     pool: Mapping[str, Any] | None = None,
     timeout: float | None = None,
     recursion_limit: int | None = RECURSION_LIMIT,
-    compare: str = "lines",
+    compare: str | None = None,
     function_imports: str = FUNCTION_IMPORTS,
     all_or_nothing: bool = False,
     on_inconclusive: float | None = None,
@@ -230,8 +243,9 @@ def compute_score(
 ) -> dict[str, float]:
     """Return {"score": ..., "acc": 1.0 if all cases pass, "infra_error": 0.0} for an answer.
 
-    ground_truth: as for `cases_from_ground_truth`. Options as for `Scorer`; those that are not
-    known are left to others, since verl adds some. Calls with the same options share a pool.
+    ground_truth: a dict, a list, or text of one; see `pool.rows.read_value`. Options as for
+        `Scorer`; those that are not known are left to others, since verl adds some. Calls with the
+        same options share a pool.
     """
     options = {
         "pool": pool,
@@ -266,7 +280,7 @@ def compute_scores(
     pool: Mapping[str, Any] | None = None,
     timeout: float | None = None,
     recursion_limit: int | None = RECURSION_LIMIT,
-    compare: str = "lines",
+    compare: str | None = None,
     function_imports: str = FUNCTION_IMPORTS,
     all_or_nothing: bool = False,
     on_inconclusive: float | None = None,

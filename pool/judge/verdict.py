@@ -73,9 +73,11 @@ class Verdict:
         parts). infra_error: of at least one case we are to blame. harness_error: of at least one
         case the test is, and this is what it says; else None. Where either is the case,
         `conclusive` is false, and the score is not to be used: it says nothing of the program.
+    shape: of the row that the cases were read from (`read_row`); "" where it was none.
     """
 
     cases: tuple[CaseResult, ...]
+    shape: str = ""
 
     @classmethod
     def of(cls, kinds: Iterable[str], results: Iterable[CaseResult]) -> "Verdict":
@@ -135,6 +137,7 @@ class Verdict:
         elif self.harness_error is not None:
             text = f"harness error {passed}/{len(self.cases)}"
         first = next((case for case in self.cases if not case.passed), None)
+        text += f" ({self.shape})" if self.shape else ""
         return f"<Verdict {text}{'' if first is None else f': case {first.index} {first.reason}'}>"
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,6 +148,7 @@ class Verdict:
             "infra_error": self.infra_error,
             "harness_error": self.harness_error,
             "conclusive": self.conclusive,
+            "shape": self.shape,
             "cases": [case.to_dict() for case in self.cases],
         }
 

@@ -198,6 +198,28 @@ def test_programs_are_judged(service):
         service.judge_many([(good, [{"kind": "nonsense"}])])
 
 
+def test_programs_are_judged_by_rows(service):
+    """A row in place of cases; one that can't be read, or judged, raises nothing and says why."""
+    good = "def double(x): return 2 * x"
+    rows = [
+        {"test_list": ["assert double(2) == 4"]},
+        {"answer": 3},
+        {"test": "import unittest", "entry_point": "double"},
+    ]
+    cases = [{"kind": "call", "function": "double", "args": [3], "expected": 6}]
+    items = [*((good, row) for row in rows), (good, cases)]
+    verdicts = service.judge_many(items, timeout=5)
+    assert json.loads(json.dumps(verdicts)) == verdicts
+    assert [verdict["passed"] for verdict in verdicts] == [True, False, False, True]
+    assert [verdict["shape"] for verdict in verdicts] == ["mbpp", "", "bigcodebench", ""]
+    assert verdicts[1]["unjudged"].startswith("no column with cases")
+    assert not verdicts[2]["conclusive"] and "test modules" in verdicts[2]["unjudged"]
+    with pytest.raises(
+        TypeError, match=r"items\[0\]: a program that is judged by a row must be its"
+    ):
+        service.judge_many([({"code": good}, rows[0])])
+
+
 def test_sessions_that_are_forgotten_are_taken_away(tier):
     """Of a caller that died nothing stays: sessions that nobody uses are evicted, names too."""
     with PythonExecutorService(1, tier=tier, session_idle_s=0.5) as service:

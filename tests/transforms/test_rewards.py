@@ -130,7 +130,8 @@ def test_what_happened_is_logged(pool):
         log_metric=metrics.__setitem__,
         log_extra=extra.__setitem__,
     )
-    assert metrics == {"code/passed": 0.25, "code/no_code": 0.25, "code/inconclusive": 0.0}
+    shares = {"code/passed": 0.25, "code/no_code": 0.25, "code/inconclusive": 0.0}
+    assert metrics == {**shares, "code/unreadable": 0.0}
     passed, failed, none, other = extra["code_verdict"]
     assert "passed 2/2" in passed and "failed 0/2" in failed
     assert (none, other) == ("no code", "not judged")
@@ -169,22 +170,84 @@ def test_the_async_function_is_awaited(pool):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"cases": [DOUBLES, "["]}, "row 1: cases is no JSON"),
-        ({"cases": [DOUBLES, {"kind": "stdio"}]}, "row 1: cases must be a list of cases"),
-        ({"cases": [DOUBLES, [{"kind": "x"}]]}, "row 1: kind='x'"),
-        ({"cases": [DOUBLES, [{"kind": "stdio", "input": ""}]]}, "row 1: .*expected is missing"),
         ({"cases": [DOUBLES]}, "'cases' must have a value for each of the 2 completions"),
+        ({"cases": ["["] * 2}, "row 0: cases is no JSON"),
         ({"answer": [1, 2]}, "row 0: no column with cases: there must be cases; test"),
         ({"ground_truth": [{"inputs": ["1"]}] * 2}, "row 0: ground_truth: 'outputs' is missing"),
-        ({"test_list": [["assert f(1)"], ["assert g(h(1))"]]}, "row 1: the tests call g, h: name"),
     ],
 )
-def test_rows_that_make_no_sense_raise(pool, columns, message):
-    """A mistake in the data is told with the number of its row, before anything is run."""
+def test_batches_that_make_no_sense_raise(pool, columns, message):
+    """A caller's mistake, or a batch of which no row can be read: told before anything is run."""
     before = pool.stats().runs_by_reason
     with pytest.raises((TypeError, ValueError), match=message):
         ask(CodeRewardFunction(pool), [RIGHT, RIGHT], **columns)
     assert pool.stats().runs_by_reason == before
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"cases": [DOUBLES, "["]}, "cases is no JSON"),
+        ({"cases": [DOUBLES, {"kind": "stdio"}]}, "cases must be a list of cases"),
+        ({"cases": [DOUBLES, [{"kind": "x"}]]}, "kind='x'"),
+        ({"cases": [DOUBLES, [{"kind": "stdio", "input": ""}]]}, "expected is missing"),
+        ({"cases": [DOUBLES, 3]}, "cases must be a list of cases"),
+        ({"test_list": [["assert f(1)"], ["assert g(h(1))"]]}, "the tests call g, h: name"),
+        ({"test_list": [["assert f(1)"], ["assert g("]]}, "a test is no Python"),
+        ({"ground_truth": [{"inputs": ["2"], "outputs": ["4"]}, 3]}, "must be a dict"),
+    ],
+)
+def test_a_row_that_cannot_be_read_takes_no_other_with_it(pool, caplog, columns, message):
+    """It gets None, whatever the program does; it is counted, named in the verdict, and logged once
+    a kind, with its number and columns.
+    """
+    metrics, extra = {}, {}
+    reward = CodeRewardFunction(pool)
+    for answers in ([RIGHT, RIGHT], [RIGHT, WRONG], [RIGHT, NONE]):
+        rewards = ask(
+            reward,
+            answers,
+            log_metric=metrics.__setitem__,
+            log_extra=extra.__setitem__,
+            **columns,
+        )
+        assert rewards[0] is not None and rewards[1] is None
+        assert metrics["code/unreadable"] == 0.5
+    (warning,) = [each.getMessage() for each in caplog.records if "row 1" in each.getMessage()]
+    assert message in warning and warning.endswith(f"columns: {next(iter(columns))}")
+    assert message in extra["code_verdict"][1]
+
+
+def test_a_case_that_no_program_can_pass_under_its_limits_takes_no_other_with_it(pool):
+    """A test larger than a source may be is the row's fault."""
+    small = Limits(source_bytes=100)
+    tests = [["assert f(1) == 1"], [f"assert f({'1' * 200}) == 1"]]
+    answers = ["```python\ndef f(x): return x\n```"] * 2
+    assert ask(CodeRewardFunction(pool, limits=small), answers, test_list=tests) == [1.0, None]
+
+
+def test_what_cannot_be_judged_yet_is_named_once(pool, caplog):
+    """Not an error, even where it is all there is: None, with what is missing."""
+    test = "import unittest\nclass TestCases(unittest.TestCase):\n    def test_a(self): pass\n"
+    columns = {"test": [test] * 3, "entry_point": ["f"] * 3}
+    extra = {}
+    reward = CodeRewardFunction(pool)
+    for _ in range(2):
+        rewards = ask(reward, [RIGHT, WRONG, NONE], log_extra=extra.__setitem__, **columns)
+        assert rewards == [None] * 3
+    assert extra["code_verdict"][0].startswith("not judged (bigcodebench): test modules")
+    (warning,) = [each.getMessage() for each in caplog.records]
+    assert warning.startswith("row 0 can't be judged (bigcodebench): test modules")
+
+
+def test_the_shape_of_a_row_stands_in_its_verdict(pool):
+    extra = {}
+    answers = ["```python\ndef f(x): return x\n```"]
+    tests = [["assert f(1) == 1"]]
+    assert ask(CodeRewardFunction(pool), answers, test_list=tests, log_extra=extra.__setitem__) == [
+        1.0
+    ]
+    assert extra["code_verdict"] == ["<Verdict passed 1/1 (mbpp)>"]
 
 
 def test_a_mistake_of_the_trainers_raises(pool, tier):

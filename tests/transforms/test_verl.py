@@ -93,9 +93,23 @@ def test_infra_errors_raise_or_are_marked(hopeless):
 
 
 def test_a_test_that_fails_by_itself_is_not_charged(pool):
-    """An assert that is about nothing but itself says nothing of the program."""
-    with pytest.raises(verl.Inconclusive, match="harness error"):
-        score(pool, "def f(x): return x", {"assert_case": ["assert undefined == f(1)"]})
+    """An assert that is about nothing but itself says nothing of any program."""
+    for code in ("def f(x): return x", "def f(x): return -x", "raise SystemExit"):
+        with pytest.raises(verl.Inconclusive, match="the tests use undefined, which is defined"):
+            score(pool, code, {"assert_case": ["assert f(1) == undefined"]})
+
+
+@pytest.mark.parametrize("truth", [None, "{", 3, {"inputs": ["1"]}, {"pytest": "def test(): 1"}])
+def test_a_ground_truth_that_cannot_be_read_is_no_others_loss(pool, caplog, truth):
+    """It gets the score that was asked for, or raises by itself; the others are judged."""
+    good = {"inputs": ["2"], "outputs": ["4"]}
+    scorer = verl.Scorer(pool, on_inconclusive=-1.0)
+    codes = [fenced("print(4)")] * 3
+    lost = {"score": -1.0, "acc": 0.0, "infra_error": 1.0}
+    assert scorer.batch([""] * 3, codes, [good, truth, good]) == [PASSED, lost, PASSED]
+    assert truth is None or "row 1 can't be" in caplog.text
+    with pytest.raises(verl.Inconclusive, match="could not be judged"):
+        verl.Scorer(pool).batch([""] * 2, codes[:2], [good, truth])
 
 
 def test_a_batch_is_scored_at_once(pool):
@@ -139,7 +153,7 @@ def test_the_module_is_a_reward_function(tier):
 
 def key(options):
     """All the options of a scorer that these make."""
-    defaults = {"compare": "lines", "function_imports": verl.FUNCTION_IMPORTS}
+    defaults = {"compare": None, "function_imports": verl.FUNCTION_IMPORTS}
     defaults |= {"all_or_nothing": False, "on_inconclusive": None, "recursion_limit": 50_000}
     return {"pool": options["pool"], "timeout": options["timeout"], **defaults}
 
@@ -165,6 +179,7 @@ def test_a_forked_process_makes_its_own_pool(tier):
     ("truth", "message"),
     [
         (None, "ground_truth must be a dict, or JSON of one, not None"),
+        ("[]", "ground_truth must be a dict, or JSON of one, not"),
         ("{", "ground_truth is no JSON"),
         ({"inputs": ["1"]}, "'outputs' is missing; it has .'inputs'."),
         ({"inputs": [], "outputs": []}, "no inputs"),

@@ -1,5 +1,6 @@
 """`pool judge`, as a process of its own: exit codes, JSON, and a table for people."""
 
+import gzip
 import json
 import os
 import pty
@@ -55,6 +56,65 @@ def test_all_cases_must_pass_for_exit_code_0(file):
     assert (done.returncode, done.stderr) == (0, "")
     assert "3 of 3 passed; score 1.000" in done.stdout
     assert pool("-", "--cases", cases, stdin=DOUBLE).returncode == 0
+
+
+ROWS = (
+    {"task_id": "a", "test_list": ["assert f(2) == 4"], "code": DOUBLE, "mine": DOUBLE},
+    {"task_id": "b", "input_output": {"inputs": ["2"], "outputs": ["4"]}, "mine": DOUBLE},
+    {"task_id": "c", "inputs": ["3"], "outputs": ["7"], "solution": DOUBLE, "mine": DOUBLE},
+    {"task_id": "d", "answer": 3, "mine": DOUBLE},
+    {"task_id": "[red]e", "test": "import unittest", "entry_point": "f", "mine": DOUBLE},
+)
+
+
+def test_rows_of_a_data_set_are_judged_as_they_are(file):
+    """By their own solutions, or by a column; what can't be read or judged is counted, and named."""
+    path = file("rows.jsonl", *ROWS, "{")
+    done = pool("--rows", path, "--program", "mine", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    found = json.loads(done.stdout)
+    counts = {"rows": 6, "passed": 2, "unreadable": 2, "unjudged": 1, "without_program": 0}
+    assert counts.items() <= found.items()
+    shapes = [each["shape"] for each in found["verdicts"]]
+    assert shapes == ["mbpp", "apps", "columns", "", "bigcodebench", ""]
+    assert [each["passed"] for each in found["verdicts"]] == [True, True, *[False] * 4]
+    assert found["verdicts"][3]["unjudged"].startswith("no column with cases")
+    shown = pool("--rows", path)
+    assert shown.returncode == 1
+    assert "1 of 6 rows passed (1 mbpp, 1 apps" in shown.stdout
+    for line in ("2 rows can't be read", "1 row can't be judged", "[red]e", "no program"):
+        assert line in shown.stdout
+    assert pool("--rows", file("one.json", json.dumps([ROWS[0]]))).returncode == 0
+
+
+def test_rows_may_be_compressed_or_parquet(tmp_path):
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS[:2])
+    (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    done = pool("--rows", str(tmp_path / "rows.jsonl.gz"), "--program", "mine")
+    assert (done.returncode, done.stderr) == (0, "")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {name for row in ROWS[:2] for name in row}
+    rows = [{name: row.get(name) for name in columns} for row in ROWS[:2]]
+    table = pytest.importorskip("pyarrow").Table.from_pylist(rows)
+    parquet.write_table(table, tmp_path / "rows.parquet")
+    done = pool("--rows", str(tmp_path / "rows.parquet"), "--program", "mine")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("lines", "more", "message"),
+    [
+        ((), (), "no rows"),
+        (("[",), (), "no JSON"),
+        ((ROWS[0],), ("--program", "x"), "--program 'x': no row of"),
+        ((ROWS[0],), ("--humaneval",), "judge what?"),
+        (None, ("--program", "x", "--humaneval"), "--program needs --rows"),
+    ],
+)
+def test_bad_usage_of_rows_is_exit_code_125(file, lines, more, message):
+    rows = () if lines is None else ("--rows", file("rows.jsonl", *lines))
+    done = pool(*rows, *more)
+    assert done.returncode == 125 and message in done.stderr
 
 
 def test_one_failure_is_exit_code_1(file):

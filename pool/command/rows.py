@@ -1,0 +1,146 @@
+"""`pool judge --rows`: programs judged by the rows of a data set that they are in."""
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from ..pool import Pool
+from ..rows import Reading, Unreadable, read_row, solutions_of
+from ..rows.batch import Judged, attempt, judge_readings
+from ..rows.tables import read_table
+from ..wording import counted, escape
+from . import options
+from .ends import OWN_FAILURE
+from .render import print_table, whole_lines
+
+_MOST_ROWS = 30
+"""Of a table of what did not pass."""
+
+_NAMES = ("task_id", "id", "question_id", "problem_id", "name")
+"""Columns that say what a row is called; the first that it has."""
+
+
+class Rows:
+    """The rows of a file, with the program of each: from the column `program`, or, where that is
+    None, the row's own solution.
+    """
+
+    def __init__(self, path: str, program: str | None) -> None:
+        try:
+            rows = read_table(path, options.read(path), options.MOST_BYTES)
+        except ImportError as error:
+            raise ValueError(str(error)) from None
+        if program is not None and not any(
+            isinstance(row, Mapping) and program in row for row in rows
+        ):
+            raise ValueError(f"--program {program!r}: no row of {path} has this column")
+        self.names = [_name_of(number, row) for number, row in enumerate(rows, 1)]
+        self._pairs = [_pair(row, program) for row in rows]
+
+    def judge(self, pool: Pool, **judging: Any) -> list[Judged]:
+        """Return what becomes of each row; options as for `judge_readings`."""
+        return judge_readings(pool, self._pairs, **judging)
+
+
+def _pair(
+    row: Mapping[str, Any] | Unreadable, column: str | None
+) -> tuple[str | None, Reading | Unreadable]:
+    if isinstance(row, Unreadable):
+        return None, row
+    try:
+        programs = solutions_of(row, column)
+    except ValueError as error:
+        return None, Unreadable(str(error), "no program", row)
+    code = programs[0] if programs else None
+    return code, attempt(functools.partial(read_row, row, code or ""))
+
+
+def _name_of(number: int, row: Mapping[str, Any] | Unreadable) -> str:
+    if isinstance(row, Mapping):
+        for column in _NAMES:
+            if isinstance(row.get(column), (str, int)):
+                return str(row[column])
+    return f"row {number}"
+
+
+def report(names: Sequence[str], judged: Sequence[Judged]) -> str:
+    """Everything as one JSON object."""
+    verdicts = [{"id": name, **each.to_dict()} for name, each in zip(names, judged, strict=True)]
+    return json.dumps({**_summary(judged), "verdicts": verdicts})
+
+
+def show(names: Sequence[str], judged: Sequence[Judged]) -> None:
+    """Print a table of what did not pass, and lines of summary."""
+    console = whole_lines()
+    failed = [
+        (name, each)
+        for name, each in zip(names, judged, strict=True)
+        if each.verdict is None or not each.verdict.passed
+    ]
+    if failed:
+        table = Table(show_header=True, header_style="bold", box=None, pad_edge=False)
+        for column in ("row", "shape", "outcome", "detail"):
+            table.add_column(column)
+        for name, each in failed[:_MOST_ROWS]:
+            table.add_row(*(Text(_plain(text)) for text in (name, each.shape, *_outcome(each))))
+        print_table(console, table)
+        if len(failed) > _MOST_ROWS:
+            console.print(f"... and {len(failed) - _MOST_ROWS} others that did not pass")
+    found = _summary(judged)
+    shapes = ", ".join(f"{count} {shape or 'unknown'}" for shape, count in found["shapes"].items())
+    console.print(
+        f"{found['passed']} of {counted(found['rows'], 'row')} passed ({shapes})", markup=False
+    )
+    for kind, words in (
+        ("unreadable", "can't be read"),
+        ("unjudged", "can't be judged"),
+        ("without_program", "without a program"),
+        ("infra_errors", "with an infra error"),
+        ("harness_errors", "of which the test is at fault"),
+    ):
+        if found[kind]:
+            console.print(f"{counted(found[kind], 'row')} {words}")
+
+
+def exit_code(judged: Sequence[Judged]) -> int:
+    """0 only if each row was judged and passed; OWN_FAILURE for a failure of ours."""
+    verdicts = [each.verdict for each in judged]
+    if any(verdict is not None and verdict.infra_error for verdict in verdicts):
+        return OWN_FAILURE
+    return 0 if all(verdict is not None and verdict.passed for verdict in verdicts) else 1
+
+
+def _summary(judged: Sequence[Judged]) -> dict[str, Any]:
+    verdicts = [each.verdict for each in judged if each.verdict is not None]
+    return {
+        "rows": len(judged),
+        "passed": sum(verdict.passed for verdict in verdicts),
+        "shapes": dict(Counter(each.shape for each in judged)),
+        "unreadable": sum(each.error is not None for each in judged),
+        "unjudged": sum(each.error is None and not each.can_be_judged for each in judged),
+        "without_program": sum(each.can_be_judged and each.verdict is None for each in judged),
+        "infra_errors": sum(verdict.infra_error for verdict in verdicts),
+        "harness_errors": sum(verdict.harness_error is not None for verdict in verdicts),
+    }
+
+
+def _outcome(judged: Judged) -> tuple[str, str]:
+    if judged.error is not None:
+        return "unreadable", judged.why
+    if judged.why:
+        return "not judged", judged.why
+    if judged.verdict is None:
+        return "no program", ""
+    case = next(case for case in judged.verdict.cases if not case.passed)
+    detail = "; ".join(text for text in (case.detail, case.diff) if text)
+    return str(case.outcome), f"case {case.index}: {case.reason}: {detail}"
+
+
+def _plain(text: str) -> str:
+    """One line without marks that a terminal would obey."""
+    return escape(text).replace("\n", " ")

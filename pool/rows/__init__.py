@@ -1,0 +1,17 @@
+"""Rows of public data sets: what each asks of a program."""
+
+from .imports import FUNCTION_IMPORTS, MODULES, with_imports
+from .read import read_row, read_value
+from .reading import Reading, Unreadable
+from .solutions import solutions_of
+
+__all__ = [
+    "FUNCTION_IMPORTS",
+    "MODULES",
+    "Reading",
+    "Unreadable",
+    "read_row",
+    "read_value",
+    "solutions_of",
+    "with_imports",
+]
