@@ -50,6 +50,8 @@ class CodeRewardFunction:
     extract: called with the text of a completion; returns the code, or None. Of a conversation,
         the text is that of the last message of the assistant.
     timeout, limits, recursion_limit, stop_at_first_failure: as for `Pool.judge`.
+    stop_at_first_timeout: as for `Pool.judge`; here, a program that has run out of time in one case
+        fails in those behind it, unless told otherwise: early in training, many programs never end.
     function_imports: put before programs of which a case calls a function; a pool that preloads
         `transforms.cases.MODULES` has them at once. "": nothing.
     all_or_nothing: 1 if all cases pass, else 0.
@@ -75,6 +77,7 @@ class CodeRewardFunction:
         recursion_limit: int | None = RECURSION_LIMIT,
         all_or_nothing: bool = False,
         stop_at_first_failure: bool = False,
+        stop_at_first_timeout: bool = True,
         function_imports: str = FUNCTION_IMPORTS,
     ) -> None:
         if not isinstance(pool, Pool):
@@ -91,6 +94,7 @@ class CodeRewardFunction:
         self._recursion_limit = recursion_limit
         self._all_or_nothing = all_or_nothing
         self._stop = stop_at_first_failure
+        self._stop_at_timeout = stop_at_first_timeout
         self._function_imports = function_imports
         self.said: set[str] = set()  # the packages that were warned of
 
@@ -117,6 +121,7 @@ class CodeRewardFunction:
             limits=self._limits,
             recursion_limit=self._recursion_limit,
             stop_at_first_failure=self._stop or self._all_or_nothing,
+            stop_at_first_timeout=self._stop_at_timeout,
         )
         found = dict(zip(wanted, verdicts, strict=True))
         _log(codes, found, columns)

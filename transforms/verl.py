@@ -55,6 +55,7 @@ class Scorer:
     extract: called with the answer; returns the code, or None, which scores 0.
     function_imports: put before programs of which a function is called.
     all_or_nothing: the score is 1 if all cases pass, else 0; otherwise it is the share that passes.
+    stop_at_first_timeout: a program that has run out of time in one case fails in those behind it.
     on_inconclusive: the score where nothing can be said of the program; None: raise `Inconclusive`.
     """
 
@@ -68,6 +69,7 @@ class Scorer:
         extract: Extract = last_block,
         function_imports: str = FUNCTION_IMPORTS,
         all_or_nothing: bool = False,
+        stop_at_first_timeout: bool = True,
         on_inconclusive: float | None = None,
     ) -> None:
         if not (pool is None or isinstance(pool, (Pool, Mapping))):
@@ -82,6 +84,7 @@ class Scorer:
         self._extract = extract
         self._function_imports = function_imports
         self._all_or_nothing = all_or_nothing
+        self._stop_at_timeout = stop_at_first_timeout
         self._on_inconclusive = on_inconclusive
         self._lock = threading.Lock()  # guards _own
         self._own: Pool | None = None
@@ -160,6 +163,7 @@ class Scorer:
             timeout=self._timeout,
             recursion_limit=self._recursion_limit,
             stop_at_first_failure=self._all_or_nothing,
+            stop_at_first_timeout=self._stop_at_timeout,
         )
         return dict(zip(items, verdicts, strict=True))
 
@@ -225,6 +229,7 @@ def compute_score(
     compare: str = "lines",
     function_imports: str = FUNCTION_IMPORTS,
     all_or_nothing: bool = False,
+    stop_at_first_timeout: bool = True,
     on_inconclusive: float | None = None,
     **ignored: Any,
 ) -> dict[str, float]:
@@ -240,6 +245,7 @@ def compute_score(
         "compare": compare,
         "function_imports": function_imports,
         "all_or_nothing": all_or_nothing,
+        "stop_at_first_timeout": stop_at_first_timeout,
         "on_inconclusive": on_inconclusive,
     }
     return _scorers.of(options)(data_source, solution_str, ground_truth)
@@ -269,6 +275,7 @@ def compute_scores(
     compare: str = "lines",
     function_imports: str = FUNCTION_IMPORTS,
     all_or_nothing: bool = False,
+    stop_at_first_timeout: bool = True,
     on_inconclusive: float | None = None,
     **ignored: Any,
 ) -> list[dict[str, float]]:
@@ -280,6 +287,7 @@ def compute_scores(
         "compare": compare,
         "function_imports": function_imports,
         "all_or_nothing": all_or_nothing,
+        "stop_at_first_timeout": stop_at_first_timeout,
         "on_inconclusive": on_inconclusive,
     }
     return _scorers.of(options).batch(data_sources, solution_strs, ground_truths)
