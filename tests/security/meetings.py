@@ -80,7 +80,7 @@ MEETINGS: dict[str, Meeting] = {
     ),
     "when a file was last read": Meeting(
         "open(mine(2), 'rb').read()",
-        "found = os.stat(theirs(2)).st_atime > 1_500_000_000",
+        "found = os.stat(theirs(2)).st_atime > last_read",
         open="the first read in a day of a file shows in its time of access, where its file system "
         "keeps any",
         where=("landlock",),
@@ -249,6 +249,9 @@ def look(name):
     except Exception as error: failed[name] = repr(error)[:100]
     return bool(scope["found"])
 scope = globals()
+try: last_read = os.stat(theirs(2)).st_atime
+except OSError: pass
+time.sleep(@SECONDS@ / 4)  # so that it is there before the other reads it
 for name, (leave, find) in ways.items():
     try: exec(leave, scope)
     except Exception as error: failed[name] = repr(error)[:100]
