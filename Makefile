@@ -4,6 +4,9 @@ VENV := .venv
 PYTHON ?= python3
 FILE ?= examples/hello.py
 MINUTES ?= 20
+SEED ?= 0
+# Where the campaign keeps what it has found so far; empty: below the cache of whoever runs it.
+CORPUS ?=
 # Tests side by side: most of their time is waiting, on two cores too.
 JOBS ?= 2
 # In long stretches of each module, so that a Ray or a pool is started once.
@@ -13,7 +16,7 @@ QUICK_STAMP := $(VENV)/.installed-for-quick
 TESTS_STAMP := $(VENV)/.installed-with-tests
 INSTALL := $(VENV)/bin/pip install -q --disable-pip-version-check -e
 
-.PHONY: run quick test corpus soak check bench peers clean
+.PHONY: run quick test corpus soak campaign check bench peers clean
 
 # A program in the pool: `make run FILE=snippet.py`.
 run: $(STAMP)
@@ -34,6 +37,12 @@ corpus: $(TESTS_STAMP)
 # 100,000 programs a tier while processes are killed, and all suites on all imitated hosts.
 soak: $(TESTS_STAMP)
 	$(VENV)/bin/python -m pytest tests -m soak --minutes $(MINUTES)
+
+# Fuzzing of system calls, hostile sessions and jails that try to meet, in slices: it goes on from
+# the corpus that it keeps.
+campaign: $(TESTS_STAMP)
+	PYTHONPATH=tests:. $(VENV)/bin/python -m campaign --minutes $(MINUTES) --seed $(SEED) \
+	  $(if $(CORPUS),--folder "$(CORPUS)")
 
 # Format, style and types, as CI wants them.
 check: $(TESTS_STAMP)

@@ -99,6 +99,11 @@ ROWS: dict[str, Row] = {
         no_control="the list says what is let through, and a test that a difference is seen",
     ),
     "K11": Row("ask what the page cache holds of what others have read", _SECCOMP),
+    "K12": Row(
+        "generated sequences of every call that is let through, with any arguments",
+        _both("all of the above; the host survives what its programs do to themselves"),
+        no_control="outside they would do harm; tests ask that harm is noticed",
+    ),
     "P1": Row(
         "signals to everybody",
         _each("a pid namespace, of which the zygote is process 1", "seccomp; Landlock scopes"),
@@ -242,6 +247,11 @@ ROWS: dict[str, Row] = {
     ),
     "S3": Row("fork by the session's machinery, answer for another", _SESSIONS),
     "S4": Row("count calls over forks of one load", _both("each call in a fork; files are copies")),
+    "S5": Row(
+        "hostile calls, forks, rollbacks, resets in any order",
+        _SESSIONS,
+        no_control="outside there are no sessions; a model says what those of others hold",
+    ),
     "L1": Row("leave builtins, modules, masks, limits behind", _FRESH),
     "L2": Row("leave files, locks, threads behind", _FRESH),
     "L3": Row("the same randomness twice", _both("reseeded in every process")),
@@ -249,5 +259,13 @@ ROWS: dict[str, Row] = {
         "find the host's environment, paths, name",
         _each("its own environment and UTS namespace", "its own environment"),
         but={"namespaces": "/proc/self/mountinfo names the sources of its mounts"},
+    ),
+    "L5": Row(
+        "meet another run, session or branch that knows the same secret",
+        _each("namespaces; seccomp; read-only mounts", "Landlock; seccomp"),
+        but=_each(
+            "not by locks and futexes on files that both read",
+            "not by locks and futexes on files that both read, and when they were read",
+        ),
     ),
 }  # fmt: skip
