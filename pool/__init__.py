@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .persistent import PersistentPythonProcess
     from .pool import Pool
     from .program import Program
-    from .rows import Reading, Unreadable, read_row, solutions_of
+    from .rows import Calibration, Reading, Unreadable, calibrate, read_row, solutions_of
     from .service import PythonExecutorService
     from .session import Session
     from .snapshot import Snapshot
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "Asserts",
+    "Calibration",
     "Call",
     "CaseResult",
     "Difference",
@@ -58,6 +59,7 @@ __all__ = [
     "Stdio",
     "Unreadable",
     "Verdict",
+    "calibrate",
     "read_row",
     "solutions_of",
 ]
@@ -74,7 +76,7 @@ _MODULES = by_name(
         ".persistent": "PersistentPythonProcess",
         ".pool": "Pool",
         ".program": "Program",
-        ".rows": "Reading Unreadable read_row solutions_of",
+        ".rows": "Calibration Reading Unreadable calibrate read_row solutions_of",
         ".service": "PythonExecutorService",
         ".session": "Session",
         ".snapshot": "Snapshot",

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -11,10 +12,10 @@ from ..pool.awaited import in_own_thread
 from ..pool.judge import Case
 from ..pool.judge.plan import RECURSION_LIMIT
 from ..pool.judge.verdict import CHECKER
-from ..pool.rows import FUNCTION_IMPORTS, Reading, Unreadable, read_row
+from ..pool.rows import FUNCTION_IMPORTS, Calibration, Reading, Unreadable, read_row
 from ..pool.rows.batch import Judged, judge_readings, none_can_be_read
 from ..pool.rows.read import require_comparison
-from ..pool.rows.reading import NO_TESTS
+from ..pool.rows.reading import LEFT_OUT, NO_TESTS
 from ..pool.wording import lacking
 from ..sandbox import Limits
 from .extract import extract_code
@@ -24,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 Extract = Callable[[str], str | None]
 Cases = Callable[[Mapping[str, Any], str], Reading | Iterable[Case] | None]
+
+_UNKNOWN = "rows that are not in the calibration"
+"""Stands in `said` among the packages, when it was warned of."""
 
 _NO_COLUMNS = ("prompts", "trainer_state", "log_extra", "log_metric", "environments")
 
@@ -60,6 +64,8 @@ class CodeRewardFunction:
         fails in those behind it, unless told otherwise: early in training, many programs never end.
     function_imports: put before programs and tests; of the default, what they have words of. A pool
         that preloads `transforms.cases.MODULES` has them at once. "": nothing.
+    keep: a `Calibration`, or the path of a file of one; rows that it leaves out get None. Rows that
+        it does not know are judged, and a warning says so.
     all_or_nothing: 1 if all cases pass, else 0.
 
     Logs to the trainer: the metrics `code/passed`, `code/no_code`, `code/inconclusive` and
@@ -86,6 +92,7 @@ class CodeRewardFunction:
         stop_at_first_failure: bool = False,
         stop_at_first_timeout: bool = True,
         function_imports: str = FUNCTION_IMPORTS,
+        keep: Calibration | str | os.PathLike[str] | None = None,
     ) -> None:
         if not isinstance(pool, Pool):
             raise TypeError(f"pool must be a pool.Pool, not {pool!r}")
@@ -96,6 +103,11 @@ class CodeRewardFunction:
         for name, value in (("cases", cases), ("extract", extract)):
             if not callable(value):
                 raise TypeError(f"{name} must be callable, not {value!r:.80}")
+        if isinstance(keep, (str, os.PathLike)):
+            keep = Calibration.load(keep)
+        elif keep is not None and not isinstance(keep, Calibration):
+            raise TypeError(f"keep must be a Calibration or the path of one, not {keep!r:.80}")
+        self._keep = keep
         self.__name__ = "code_reward"  # TRL's name for it in logs
         self._pool = pool
         self._cases = cases
@@ -124,8 +136,8 @@ class CodeRewardFunction:
     def _rewards(self, completions: Any, columns: dict[str, Any]) -> list[float | None]:
         codes, rows = self._plan(completions, columns)
         readings = [
-            None if row is None else self._read(row, code or "")
-            for row, code in zip(rows, codes, strict=True)
+            None if row is None else self._kept(number, self._read(row, code or ""))
+            for number, (row, code) in enumerate(zip(rows, codes, strict=True))
         ]
         wanted = [number for number, reading in enumerate(readings) if reading is not None]
         judged = judge_readings(
@@ -164,6 +176,16 @@ class CodeRewardFunction:
             return error
         except (TypeError, ValueError) as error:
             return Unreadable(str(error), f"cases: {type(error).__name__}", row)
+
+    def _kept(self, number: int, reading: Reading | Unreadable) -> Reading | Unreadable:
+        """The reading, unless the calibration leaves it out."""
+        if self._keep is None or isinstance(reading, Unreadable) or not reading.cases:
+            return reading
+        is_kept = self._keep.keeps(reading)
+        if is_kept is None and _UNKNOWN not in self.said:
+            self.said.add(_UNKNOWN)
+            logger.warning("row %d is not in the calibration, and is judged all the same", number)
+        return reading if is_kept is not False else Reading(shape=reading.shape, why=LEFT_OUT)
 
     def _plan(
         self, completions: Any, columns: dict[str, Any]

@@ -15,7 +15,7 @@ from ..wording import escape
 from . import live
 from .ends import OWN_FAILURE, Ended, Interrupted, interrupt
 
-_COMMANDS = ("run", "batch", "judge", "fuzz", "doctor", "bench")
+_COMMANDS = ("run", "batch", "judge", "calibrate", "fuzz", "doctor", "bench")
 """Each is defined in the module of its name, under its name."""
 
 

@@ -16,10 +16,13 @@ _LINE_EVERY_S = 10.0
 
 
 class Progressing:
-    """Shown on stderr within `with`. total: how many lines there are to do; None if unknown."""
+    """Shown on stderr within `with`. total: how many lines there are to do; None if unknown.
+    word: for those that failed.
+    """
 
-    def __init__(self, total: int | None) -> None:
+    def __init__(self, total: int | None, word: str = "failed") -> None:
         self.total = total
+        self._word = word
         self.done = 0
         self.failed = 0
         self._ran = 0
@@ -73,7 +76,7 @@ class Progressing:
             f"{self.done:,} done" if self.total is None else f"{self.done:,} of {self.total:,}"
         ]
         if self.failed:
-            parts.append(f"{self.failed:,} failed")
+            parts.append(f"{self.failed:,} {self._word}")
         to_run = 0 if self.total is None else self.total - self.done - known
         if self._ran and to_run > 0:
             each_s = (time.monotonic() - self._began) / self._ran

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from rich.text import Text
 from ..pool import Pool
 from ..rows import Reading, Unreadable, read_row, solutions_of
 from ..rows.batch import Judged, attempt, judge_readings
-from ..rows.tables import read_table
+from ..rows.tables import name_of, read_folder, read_table
 from ..wording import counted, escape
 from . import options
 from .ends import OWN_FAILURE
@@ -21,8 +22,17 @@ from .render import print_table, whole_lines
 _MOST_ROWS = 30
 """Of a table of what did not pass."""
 
-_NAMES = ("task_id", "id", "question_id", "problem_id", "name")
-"""Columns that say what a row is called; the first that it has."""
+
+def read_rows(path: str) -> list[Mapping[str, Any] | Unreadable]:
+    """Return the rows of a file, or of a folder that the package datasets has written. Raises
+    ValueError for what has none, or needs a package that is not here.
+    """
+    try:
+        if os.path.isdir(path):
+            return read_folder(path)
+        return read_table(path, options.read(path), options.MOST_BYTES)
+    except ImportError as error:
+        raise ValueError(str(error)) from None
 
 
 class Rows:
@@ -31,15 +41,12 @@ class Rows:
     """
 
     def __init__(self, path: str, program: str | None) -> None:
-        try:
-            rows = read_table(path, options.read(path), options.MOST_BYTES)
-        except ImportError as error:
-            raise ValueError(str(error)) from None
+        rows = read_rows(path)
         if program is not None and not any(
             isinstance(row, Mapping) and program in row for row in rows
         ):
             raise ValueError(f"--program {program!r}: no row of {path} has this column")
-        self.names = [_name_of(number, row) for number, row in enumerate(rows, 1)]
+        self.names = [name_of(row) or f"row {number}" for number, row in enumerate(rows, 1)]
         self._pairs = [_pair(row, program) for row in rows]
 
     def judge(self, pool: Pool, **judging: Any) -> list[Judged]:
@@ -58,14 +65,6 @@ def _pair(
         return None, Unreadable(str(error), "no program", row)
     code = programs[0] if programs else None
     return code, attempt(functools.partial(read_row, row, code or ""))
-
-
-def _name_of(number: int, row: Mapping[str, Any] | Unreadable) -> str:
-    if isinstance(row, Mapping):
-        for column in _NAMES:
-            if isinstance(row.get(column), (str, int)):
-                return str(row[column])
-    return f"row {number}"
 
 
 def report(names: Sequence[str], judged: Sequence[Judged]) -> str:

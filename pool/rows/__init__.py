@@ -1,5 +1,7 @@
 """Rows of public data sets: what each asks of a program."""
 
+from .calibrating import calibrate
+from .calibration import Calibration, Kind, RowReport
 from .imports import FUNCTION_IMPORTS, MODULES, with_imports
 from .read import read_row, read_value
 from .reading import Reading, Unreadable
@@ -8,8 +10,12 @@ from .solutions import solutions_of
 __all__ = [
     "FUNCTION_IMPORTS",
     "MODULES",
+    "Calibration",
+    "Kind",
     "Reading",
+    "RowReport",
     "Unreadable",
+    "calibrate",
     "read_row",
     "read_value",
     "solutions_of",

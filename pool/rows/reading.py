@@ -10,6 +10,7 @@ from ..program import Program
 from .imports import FUNCTION_IMPORTS, imports_for_tests, needed, those_needed, with_code
 
 NO_TESTS = "the row has no tests"
+LEFT_OUT = "the calibration leaves the row out"
 
 _LEAST_MEMORY = 8 << 20
 """As `Limits` has it."""
@@ -54,10 +55,10 @@ class Reading:
 
     @property
     def is_gap(self) -> bool:
-        """Whether the row is of a known shape, and its tests are left out: in a mixture of tasks,
-        it is for somebody else.
+        """Whether the row is of a known shape, and its tests are left out, or it is itself: in a
+        mixture of tasks, it is for somebody else.
         """
-        return self.why == NO_TESTS
+        return self.why in (NO_TESTS, LEFT_OUT)
 
     def item(
         self, code: str, limits: Limits, *, imports: str = FUNCTION_IMPORTS

@@ -3,6 +3,7 @@
 import gzip
 import importlib
 import json
+import os
 import zlib
 from collections.abc import Mapping
 from io import BytesIO
@@ -12,6 +13,9 @@ from .reading import Unreadable
 
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
+
+_NAMES = ("task_id", "id", "question_id", "problem_id", "name")
+"""Columns that say what a row is called; the first that it has."""
 
 
 def read_table(name: str, data: bytes, most_bytes: int) -> "list[Mapping[str, Any] | Unreadable]":
@@ -74,3 +78,43 @@ def _row(number: int, value: object) -> "Mapping[str, Any] | Unreadable":
     if isinstance(value, dict):
         return value
     return Unreadable(f"row {number} is no JSON object: {value!r:.80}", "no JSON object")
+
+
+def read_folder(path: str) -> "list[Mapping[str, Any] | Unreadable]":
+    """Return the rows of a folder that `Dataset.save_to_disk` of the package datasets has written.
+    Raises ValueError for another folder, and ImportError without the package.
+    """
+    if os.path.exists(os.path.join(path, "dataset_dict.json")):
+        raise ValueError(f"{path} holds several splits; name the folder of one in it")
+    try:
+        datasets: Any = importlib.import_module("datasets")
+    except ImportError:
+        raise ImportError(
+            f"{path} is a folder, which needs datasets: pip install datasets, or name a file"
+        ) from None
+    try:
+        return list(datasets.load_from_disk(path))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: no folder of a dataset: {error}") from None
+
+
+def name_of(row: "Mapping[str, Any] | Unreadable") -> str | None:
+    """Return what a row calls itself, or None."""
+    if isinstance(row, Mapping):
+        for column in _NAMES:
+            if isinstance(row.get(column), (str, int)):
+                return str(row[column])
+    return None
+
+
+def renamed(
+    row: "Mapping[str, Any] | Unreadable", columns: Mapping[str, str]
+) -> "Mapping[str, Any] | Unreadable":
+    """Return a row of which each column NAME of `columns` is what another one holds; "": none."""
+    if isinstance(row, Unreadable) or not columns:
+        return row
+    found = {name: cell for name, cell in row.items() if name not in columns}
+    for name, other in columns.items():
+        if other in row:
+            found[name] = row[other]
+    return found
