@@ -248,7 +248,7 @@ def _show(found: Calibration, rows: int) -> None:
             table.add_row(*map(one_line, cells))
         print_table(console, table)
         if len(found.left_out) > _MOST_ROWS:
-            console.print(f"... and {len(found.left_out) - _MOST_ROWS} others")
+            console.print(Text(f"... and {len(found.left_out) - _MOST_ROWS} others"))
         console.print()
     _summary(console, found, rows)
 
@@ -260,9 +260,9 @@ def _summary(console: Console, found: Calibration, rows: int) -> None:
     print_table(console, table)
     shapes, cheats = _shares(found)
     listed = ", ".join(f"{count} {shape}" for shape, count in shapes.most_common())
-    console.print(f"{len(found.keep)} of {counted(rows, 'row')} kept ({listed})", markup=False)
+    console.print(Text(f"{len(found.keep)} of {counted(rows, 'row')} kept ({listed})"))
     for name, count in cheats.most_common():
-        console.print(f"{counted(count, 'row')} with a score for: {name}", markup=False)
+        console.print(Text(f"{counted(count, 'row')} with a score for: {name}"))
 
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
