@@ -50,6 +50,16 @@ def test_a_reward_is_the_share_of_cases_passed(pool):
     assert ask(strict, [RIGHT, HALF, NONE], cases=[DOUBLES] * 3) == [1.0, 0.0, 0.0]
 
 
+def test_a_program_that_ran_out_of_time_is_not_waited_for_again(pool):
+    """In its other cases it fails; unless told otherwise, it is given its time in each."""
+    endless = "```python\nif input() == '2':\n    while True: pass\nprint(6)\n```"
+    columns = {"cases": [DOUBLES]}
+    limits = Limits(cpu_s=0.2, wall_s=20)
+    assert ask(CodeRewardFunction(pool, limits=limits), [endless], **columns) == [0.0]
+    patient = CodeRewardFunction(pool, limits=limits, stop_at_first_timeout=False)
+    assert ask(patient, [endless], **columns) == [0.5]
+
+
 def test_conversations_are_judged_by_their_last_answer(pool):
     """Completions may be messages, with content as text, as parts, or none beside tool calls."""
     user = {"role": "user", "content": RIGHT}

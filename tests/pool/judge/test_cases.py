@@ -32,6 +32,12 @@ from interpreter_pool.pool.judge import case_from_dict
         (lambda: Call("f", expected=1, abs_tol=float("nan")), ValueError, "abs_tol"),
         (lambda: Call("f", expected=1, rel_tol="x"), TypeError, "rel_tol"),
         (lambda: Call("f", expected=1, numeric=1), TypeError, "numeric must be"),
+        (lambda: Call("f", expected=1, or_only_element=1), TypeError, "or_only_element must be"),
+        (
+            lambda: Call("f", expected=1, or_only_element=True, checker=max),
+            ValueError,
+            "or_only_element has no effect with a checker",
+        ),
         (lambda: Asserts("", "f"), ValueError, "test_source is empty"),
         (lambda: Asserts(b"pass", "f"), TypeError, "test_source must be text"),
         (lambda: Asserts("pass", "f(1)"), ValueError, "entry_point"),
@@ -108,6 +114,10 @@ def test_cases_come_from_json():
     assert (stdio.input, stdio.expected, stdio.compare) == (b"\xff", "1", "lines")
     call = case_from_dict({"kind": "call", "function": "f", "args": [1], "expected": [1, None]})
     assert (call.args, call.expected, call.as_json) == ([1], [1, None], True)
+    call = case_from_dict(
+        {"kind": "call", "function": "f", "expected": [1], "or_only_element": True}
+    )
+    assert call.accepted == ([1], 1)
     asserts = case_from_dict({"kind": "asserts", "test_source": "f()", "entry_point": "f"})
     assert asserts == Asserts("f()", "f")
 

@@ -253,6 +253,116 @@ def test_the_first_failure_may_end_it(pool):
     assert sum(case.passed for case in pool.judge(FUNCTIONS, cases).cases) == 11
 
 
+ENDLESS_AT = """
+import time
+def f(x):
+    if x in {at}:
+        while True: pass
+    return x
+if __name__ == '__main__': print(f(int(input())))
+"""
+
+
+def test_a_program_that_ran_out_of_time_may_not_be_waited_for_again(pool):
+    """What comes behind that case fails, whatever it is, and whether it had been run or not; what
+    comes before is judged. The same every time.
+    """
+    call = [Call("f", (n,), expected=n) for n in range(4)]
+    mixed = [call[0], Asserts("assert f(1) == 1", "f"), Stdio("2", "2"), call[3]]
+    limits = Limits(cpu_s=0.2, wall_s=20)
+    source = ENDLESS_AT.format(at="(1, 3)")
+    late = ("fail", "skipped_timeout")
+    for cases in (call, mixed):
+        verdict = pool.judge(source, cases, limits=limits, stop_at_first_timeout=True)
+        found = [(str(case.outcome), case.reason) for case in verdict.cases]
+        assert found == [("pass", "ok"), ("fail", "cpu_timeout"), late, late]
+        assert verdict.cases[3].detail == "case 1 ran out of time"
+        assert verdict.conclusive and verdict.score == 0.25
+    verdict = pool.judge(source, call, limits=limits)
+    assert [case.reason for case in verdict.cases] == ["ok", "cpu_timeout", "ok", "cpu_timeout"]
+
+
+def test_a_time_out_behind_other_asserts_counts_once_it_is_one(pool):
+    """Not the time of all that share its process: that is no reason to leave out others."""
+    cases = [Asserts(f"assert f({n}) == {n}", "f") for n in range(4)]
+    limits = Limits(cpu_s=0.2, wall_s=20)
+    for at, reasons in (
+        ("(2,)", ["ok", "ok", "cpu_timeout", "skipped_timeout"]),
+        ("(3,)", ["ok", "ok", "ok", "cpu_timeout"]),
+    ):
+        source = ENDLESS_AT.format(at=at)
+        verdict = pool.judge(source, cases, limits=limits, stop_at_first_timeout=True)
+        assert [case.reason for case in verdict.cases] == reasons
+    slow = "import time\ndef f(x):\n end = time.process_time() + 0.09\n"
+    slow += " while time.process_time() < end: pass\n return x"
+    assert pool.judge(slow, cases, limits=limits, stop_at_first_timeout=True).passed
+
+
+def test_a_failure_that_ends_it_comes_before_a_time_out(pool):
+    """What is behind the first that does not pass is skipped, if that is asked for as well."""
+    cases = [Call("f", (n,), expected=n) for n in range(3)]
+    verdict = pool.judge(
+        ENDLESS_AT.format(at="(0,)"),
+        cases,
+        limits=Limits(cpu_s=0.1, wall_s=20),
+        stop_at_first_failure=True,
+        stop_at_first_timeout=True,
+    )
+    assert [case.reason for case in verdict.cases] == ["cpu_timeout", "skipped", "skipped"]
+
+
+def test_many_endless_programs_cost_one_case_each(pool):
+    """The first cases of all come first, so that the others need not be begun."""
+    items = [
+        (ENDLESS_AT.format(at="range(9)"), [Call("f", (n,), expected=n) for n in range(5)])
+    ] * 6
+    before = pool.stats().runs_by_reason.get("cpu_timeout", 0)
+    verdicts = pool.judge_many(
+        items, limits=Limits(cpu_s=0.05, wall_s=20), stop_at_first_timeout=True
+    )
+    reasons = ["cpu_timeout"] + ["skipped_timeout"] * 4
+    assert all([case.reason for case in each.cases] == reasons for each in verdicts)
+    assert pool.stats().runs_by_reason["cpu_timeout"] - before <= 6 + 2
+
+
+def test_output_may_be_as_large_as_is_expected(pool):
+    """Unless somebody has chosen a limit: then a case is refused that no program could pass."""
+    size = 3 << 20
+    case = Stdio("", "x" * size)
+    source = f"print('x' * {size})"
+    assert pool.judge(source, [case]).passed
+    endless = pool.judge("while True: print('x' * 9999)", [case]).cases[0]
+    assert endless.reason == "output"
+    spread = f"print(' '.join('x' * {size // 2}))"
+    assert pool.judge(spread, [Stdio("", "x\n" * (size // 2), compare="tokens")]).passed
+    checked = Stdio("", "y" * size, checker=lambda got, expected: len(got) > len(expected))
+    assert pool.judge(source, [checked]).passed
+    with pytest.raises(ValueError, match=f"{size} bytes, more than limits.output_bytes=2000000"):
+        pool.judge(source, [case], limits=Limits(output_bytes=2_000_000))
+    with pytest.raises(ValueError, match=r"more than limits.output_bytes=67108864: no program"):
+        pool.judge(source, [Stdio("", b"x" * (65 << 20))])
+    assert pool.judge("while True: print('x' * 9999)", [Stdio("", "1")]).cases[0].reason == "output"
+
+
+def test_the_only_element_of_an_expected_list_may_be_as_good_as_the_list(pool):
+    """Where that is asked for, both are right: data sets wrap what is returned, and don't say so."""
+
+    def passes(value, expected, **options):
+        case = Call("f", (value,), expected=expected, or_only_element=True, **options)
+        return pool.judge("def f(x): return x", [case]).passed
+
+    assert passes(False, [False]) and passes([False], [False])
+    assert passes([1, 2], [[1, 2]]) and passes([[1, 2]], [[1, 2]])
+    assert passes(2, [2.0], numeric=True) and passes([2], [2.0], numeric=True)
+    assert passes([2, 1], [[1, 2]], ordered=False) and passes(0.3, [0.1 + 0.2], abs_tol=1e-9)
+    assert passes((1, 2), [[1, 2]], as_json=True)
+    assert not passes(1, [1, 2]) and not passes([1], 1) and not passes(1, [[1]])
+    assert not passes(True, [False]) and not passes([], [[1]]) and not passes(None, [])
+    assert not pool.judge("def f(): return 1", [Call("f", expected=[1])]).passed
+    case = Call("f", (3,), expected=[2], or_only_element=True)
+    assert pool.judge("def f(x): return x", [case]).cases[0].diff == "expected [2], got 3"
+
+
 def test_the_order_is_shuffled_on_request(pool):
     """Results stay in the order of the cases; a number gives the same order every time."""
     cases = [Call("echo", (n,), expected=-1) for n in range(30)]
