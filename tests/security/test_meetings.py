@@ -16,7 +16,7 @@ from interpreter_pool import Limits, Pool, Result
 
 from .meetings import FILES, MEETINGS, program
 
-SECONDS = min(3.0, max(0.5, float(os.environ.get("POOL_CAMPAIGN_S", "0")) / 20))
+SECONDS = min(3.0, max(0.4, float(os.environ.get("POOL_CAMPAIGN_S", "0")) / 20))
 """How long two programs look for each other; in the campaign longer."""
 
 OPEN = {
