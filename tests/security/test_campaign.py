@@ -52,7 +52,7 @@ def test_every_call_of_the_golden_list_is_drawn(variant):
     }
     assert let_through <= numbers, MACHINE
     chance = random.Random(1)
-    drawn = {name for _ in range(150) for name, _ in draw(variant, chance, [])}
+    drawn = {name for _ in range(300) for name, _ in draw(variant, chance, [])}
     assert drawn == allowed(variant).keys()
 
 
