@@ -44,6 +44,8 @@ FUZZED = (
     ("ordinary", "namespaces", "session"),
     ("docker-user", "landlock", "session"),
     ("delegated", "landlock", "run"),
+    ("", "namespaces", "explained"),
+    ("docker-user", "landlock", "explained"),
 )
 """Imitated hosts (tests/hosts) have no writable cgroup, but for "delegated"; only root can imitate."""
 

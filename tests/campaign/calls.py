@@ -75,6 +75,22 @@ _SHAPES = {
     "sched_rr_get_interval": "kp", "getpriority": "ik",
 }  # fmt: skip
 
+_P, _ZERO = ["p", "page", 0], ["p", "zero", 0]
+
+_WHOLE: tuple[tuple[str, list[Any]], ...] = (
+    ("execve", [["s", 13], 0, 0]), ("execveat", [_AT_FDCWD, ["s", 13], 0, 0, 0]),
+    ("epoll_ctl", [23, 1, 20, _ZERO]), ("epoll_ctl", [23, 2, 20, _ZERO]), ("epoll_ctl", [23, 1, 23, _ZERO]),
+    ("capset", [["p", "caps", 0], _ZERO]), ("copy_file_range", [16, 0, 16, 0, 24, 0]),
+    ("sendfile", [20, 16, 0, 64]), ("sendmsg", [21, ["p", "msg", 0], 0]), ("recvmsg", [22, ["p", "msg", 0], 64]),
+    ("sendto", [21, _P, 8, 0, 0, 0]), ("recvfrom", [22, _P, 8, 64, 0, 0]), ("linkat", [_AT_FDCWD, ["s", 0], 18, ["s", 1], 0]),
+    ("renameat", [18, ["s", 0], 18, ["s", 3]]), ("renameat2", [18, ["s", 0], 18, ["s", 1], 2]),
+    ("renameat2", [18, ["s", 0], 18, ["s", 1], 4]), ("rt_sigprocmask", [2, _ZERO, 0, 8]),
+    ("mmap", [0, 4096, 3, 1, 16, 0]), ("mmap", [0, 65536, 5, 2, 27, 0]), ("clone", [17, 0, 0, 0, 0]),
+    ("fcntl", [16, 6, _P]), ("fcntl", [27, 37, _P]), ("flock", [27, 6]), ("futex", [_ZERO, 1, 9]),
+    ("timerfd_settime", [25, 0, ["p", "pair", 0], 0]),
+)  # fmt: skip
+"""Calls of which a right one is seldom drawn."""
+
 ENDS = ("exit", "exit_group", "rt_sigreturn", "pause", "rt_sigsuspend")
 """Calls after which little follows: they are drawn less often."""
 
@@ -138,6 +154,11 @@ def _fresh(variant: str, chance: random.Random, count: int) -> Sequence:
     names = sorted(calls)
     found: Sequence = []
     while len(found) < count:
+        if chance.random() < 0.1:
+            name, whole = chance.choice(_WHOLE)
+            if name in calls:
+                found.append([name, [*whole, *[0] * (6 - len(whole))]])
+            continue
         name = chance.choice(names)
         if name in ENDS and chance.random() < 0.9:
             continue

@@ -53,7 +53,8 @@ OWN = {
 
 SHORT = {"namespaces": "ns", "landlock": "ll"}
 
-KINDS = ("run", "processes", "session")
+KINDS = ("run", "processes", "session", "explained")
+"""Runs, runs with several processes, sessions, and runs whose refused calls the host answers."""
 
 _WARNINGS = re.compile(
     r"^(?!.*traps: )"  # of which a program dies, and the kernel is well
@@ -94,7 +95,9 @@ class Fuzzer:
 
     def _variant(self, pool: Pool) -> str:
         """Which filter its programs have: a private one where no cgroup counts memory."""
-        name = SHORT[self.tier] + ("" if self.kind == "run" else f"-{self.kind}")
+        name = SHORT[self.tier]
+        if self.kind in ("processes", "session"):
+            name += f"-{self.kind}"
         if self.kind != "session" and pool.engine.plan.cgroup_parents is None:
             name += "-private"
         return name
@@ -109,7 +112,7 @@ class Fuzzer:
         sequence: Sequence = []
         text = ""
         try:
-            with Pool(1, tier=self.tier, limits=self._limits()) as pool:
+            with self._pool() as pool:
                 variant = self._variant(pool)
                 jail = _Jail(pool, self.kind == "session", self.chance)
                 holdings = None
@@ -149,8 +152,9 @@ class Fuzzer:
             "pairs": sorted(counts.pairs),
         }
 
-    def _limits(self) -> Limits:
-        return LIMITS.replace(processes=4) if self.kind == "processes" else LIMITS
+    def _pool(self) -> Pool:
+        limits = LIMITS.replace(processes=4) if self.kind == "processes" else LIMITS
+        return Pool(1, tier=self.tier, limits=limits, explain=self.kind == "explained")
 
     def _new(self, sequence: Sequence, variant: str, result: Result | None) -> set[tuple[str, int]]:
         """Count what a sequence got; return what no sequence got before."""

@@ -210,7 +210,7 @@ def test_hostile_sessions_agree_with_the_model(pool):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=max(4, int(SECONDS)),
+            max_examples=max(3, int(SECONDS)),
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=list(HealthCheck),

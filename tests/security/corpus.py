@@ -265,7 +265,7 @@ ROWS: dict[str, Row] = {
         _each("namespaces; seccomp; read-only mounts", "Landlock; seccomp"),
         but=_each(
             "not by locks and futexes on files that both read",
-            "not by locks and futexes on files that both read, and when they were read",
+            "not by locks and futexes on files that both read, nor by metadata: when they were read, how many folders a run has",
         ),
     ),
 }  # fmt: skip

@@ -78,6 +78,19 @@ MEETINGS: dict[str, Meeting] = {
         "os.setxattr(mine(1), 'user.met', me.encode())",
         "found = os.getxattr(theirs(1), 'user.met') == other.encode()",
     ),
+    "what its folder looks like": Meeting(
+        "for folder in (os.getcwd(), os.path.dirname(os.getcwd())):\n"
+        "    for n in range(50):\n"
+        "        try: os.mkdir(f'{folder}/{n}{me}'); left.append(f'{folder}/{n}{me}')\n"
+        "        except OSError: pass",
+        "top, mine_ = os.path.split(os.path.dirname(os.getcwd()))\n"
+        "for n in range(40):\n"
+        "    for path in (f'{top}/scratch-{n}', f'{top}/scratch-{n}/home'):\n"
+        "        try: found |= f'scratch-{n}' != mine_ and os.stat(path).st_nlink >= 50\n"
+        "        except OSError: pass",
+        open="a folder's metadata can be asked for by whoever knows its name, and workers are counted",
+        where=("landlock",),
+    ),
     "when a file was last read": Meeting(
         "open(mine(2), 'rb').read()",
         "found = os.stat(theirs(2)).st_atime > last_read",

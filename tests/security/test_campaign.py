@@ -6,7 +6,9 @@ import os
 import random
 
 import pytest
+from campaign import __main__ as campaign
 from campaign import calls, fuzz
+from campaign.__main__ import Folder
 from campaign.calls import allowed, answers, draw, program
 from campaign.fuzz import Fuzzer, Wrong
 
@@ -15,7 +17,7 @@ from interpreter_pool import Pool
 from . import golden
 from .test_golden import MACHINE, expected
 
-PROGRAMS = 12
+PROGRAMS = 6
 """In each kind of jail."""
 
 SEED = random.SystemRandom().getrandbits(32)
@@ -50,7 +52,7 @@ def test_every_call_of_the_golden_list_is_drawn(variant):
     }
     assert let_through <= numbers, MACHINE
     chance = random.Random(1)
-    drawn = {name for _ in range(400) for name, _ in draw(variant, chance, [])}
+    drawn = {name for _ in range(300) for name, _ in draw(variant, chance, [])}
     assert drawn == allowed(variant).keys()
 
 
@@ -110,3 +112,31 @@ class _Wrong:
 def test_the_kernels_warnings_are_told_from_programs_deaths(line, is_warning):
     """A fault of the kernel's counts; that a program died of its own does not."""
     assert bool(fuzz._WARNINGS.search(line)) == is_warning
+
+
+def test_a_campaign_goes_on_from_what_it_kept(tmp_path):
+    """Each slice has another seed, and begins with what those before it have kept, also where one was
+    killed while it wrote.
+    """
+    where = Folder(tmp_path)
+    for _ in range(2):
+        assert campaign.fuzz(where, "", "landlock", "run", len(where.slices()), 0.5) == []
+        with (tmp_path / "corpus" / "here-landlock-run.jsonl").open("a") as file:
+            file.write('{"kept": [["rea\n')
+    first, second = Folder(tmp_path).slices()
+    assert (first["seed"], second["seed"]) == (0, 1)
+    kept = where.kept("here-landlock-run")
+    pairs = [tuple(pair) for each in kept for pair in each["new"]]
+    assert len(pairs) == len(set(pairs)) == first["new"] + second["new"] > 0
+    told = campaign.summary(where)
+    assert (told["slices"], told["wrong"], told["pairs"]) == (2, 0, len(pairs))
+    assert os.listdir(tmp_path / "findings") == []
+
+
+def test_what_is_wrong_is_kept_with_its_program(tmp_path):
+    """A slice that ends otherwise than it should leaves a finding, and is counted."""
+    where = Folder(tmp_path)
+    wrong = campaign.fuzz(where, "", "nowhere", "run", 3, 0.5)
+    assert "nowhere" in wrong[0]
+    assert os.listdir(tmp_path / "findings") == ["here-nowhere-run-3.txt"]
+    assert campaign.summary(where)["wrong"] == 1
