@@ -230,6 +230,12 @@ SOURCES: dict[str, str | bytes] = {
         "class A:\n    def __init__(self, n): self.n = n\n"
         "    def __del__(self): print('del', self.n)\na = A(1)\nb = A(2)\nprint('main')"
     ),
+    "files of one's own, which are flushed": (
+        "import os\nfrom io import BytesIO, IOBase\nclass Fast(IOBase):\n"
+        "    def __init__(self): self.buffer = BytesIO(); self.write = self.buffer.write\n"
+        "    def flush(self): os.write(1, self.buffer.getvalue()); self.buffer.truncate(0)\n"
+        "print(20)\nout = Fast()\nout.write(b'4 3\\n')"
+    ),
     "__del__ that calls a module": (
         "import logging\nclass A:\n    def __del__(self): logging.warning('closing')\na = A()"
     ),

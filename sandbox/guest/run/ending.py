@@ -5,6 +5,7 @@ something to do at their end finalised, files flushed; taking a warm interpreter
 several times the run.
 """
 
+import _io
 import _thread
 import abc
 import atexit
@@ -99,10 +100,15 @@ def _is_closed(stream: Any) -> bool:
 
 def _has_finaliser(made: list[Any]) -> bool:
     """Whether among the objects `made` is one that has something to do at its end: one that is
-    suspended, or a class with a `__del__` of its own.
+    suspended, or a class with a `__del__` of its own, or of files of its own, which are closed, and
+    so flushed, by what they inherit.
     """
     return any(
-        type(each) in _SUSPENDED or (issubclass(type(each), type) and "__del__" in _dict_of(each))
+        type(each) in _SUSPENDED
+        or (
+            issubclass(type(each), type)
+            and ("__del__" in _dict_of(each) or issubclass(each, _io._IOBase))
+        )
         for each in made
     )
 
