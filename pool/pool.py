@@ -339,8 +339,9 @@ class Pool:
     ) -> "Verdict":
         """Return the verdict on an untrusted program, by its cases: `Stdio`, `Call`, `Asserts`.
 
-        Every case has a fresh process; expected values, tests, checkers and comparisons never are
-        in it. Options:
+        Every case has a fresh process; asserts that follow each other, with the same entry point
+        and prelude, share one, as they share one in other graders. Expected values, tests, checkers
+        and comparisons never are in it. Options:
         timeout: CPU seconds that each case may take; None: as many as the pool's limits give, of
             wall time if they name no CPU time. By the wall, six times as long is allowed.
         limits: in place of both, and of the pool's. A program's own limits win over all.
@@ -348,6 +349,9 @@ class Pool:
             what other graders set. None: Python's own.
         shuffle: judge in a random order; a whole number (but no bool): in the same one every time.
         stop_at_first_failure: leave out the cases that come after the first that does not pass.
+        stop_at_first_timeout: a program that has run out of time in one case is not waited for in
+            those that come after it: they fail, with the reason "skipped_timeout", whether they had
+            been run or not.
         on_result: called with each `CaseResult` as it comes.
 
         A program never makes it raise; ValueError or TypeError are for cases that make no sense.

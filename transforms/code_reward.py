@@ -29,7 +29,8 @@ class CodeReward(Transform):
     infra_error_key: True where there is no reward, for a failure of ours, a test that fails by
         itself, or cases that are missing or can't be read: a mask of the same shape.
     inconclusive: the reward there; nan, so that what was not masked is noticed.
-    extract, timeout, limits, recursion_limit, all_or_nothing: as for `CodeRewardFunction`.
+    extract, timeout, limits, recursion_limit, all_or_nothing, stop_at_first_timeout: as for
+        `CodeRewardFunction`.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class CodeReward(Transform):
         limits: Limits | None = None,
         recursion_limit: int | None = RECURSION_LIMIT,
         all_or_nothing: bool = False,
+        stop_at_first_timeout: bool = True,
     ) -> None:
         super().__init__(
             in_keys=[("history", "full"), cases_key], out_keys=[reward_key, infra_error_key]
@@ -61,6 +63,7 @@ class CodeReward(Transform):
             "limits": limits,
             "recursion_limit": recursion_limit,
             "all_or_nothing": all_or_nothing,
+            "stop_at_first_timeout": stop_at_first_timeout,
         }
         self._said: set[str] = set()
         self._given = pool

@@ -60,6 +60,8 @@ class CodeRewardFunction:
     compare: as for `Stdio`, of standard output; None: as contests have it.
     timeout, limits, recursion_limit, stop_at_first_failure: as for `Pool.judge`. The limits of a
         row count where they are less.
+    stop_at_first_timeout: as for `Pool.judge`; here, a program that has run out of time in one case
+        fails in those behind it, unless told otherwise: early in training, many programs never end.
     function_imports: put before programs and tests; of the default, what they have words of. A pool
         that preloads `transforms.cases.MODULES` has them at once. "": nothing.
     keep: a `Calibration`, or the path of a file of one; rows that it leaves out get None. Rows that
@@ -88,6 +90,7 @@ class CodeRewardFunction:
         recursion_limit: int | None = RECURSION_LIMIT,
         all_or_nothing: bool = False,
         stop_at_first_failure: bool = False,
+        stop_at_first_timeout: bool = True,
         function_imports: str = FUNCTION_IMPORTS,
         keep: Calibration | str | os.PathLike[str] | None = None,
     ) -> None:
@@ -114,6 +117,7 @@ class CodeRewardFunction:
         self._recursion_limit = recursion_limit
         self._all_or_nothing = all_or_nothing
         self._stop = stop_at_first_failure
+        self._stop_at_timeout = stop_at_first_timeout
         self._function_imports = function_imports
         self.said: set[str] = set()  # the packages that were warned of
 
@@ -148,6 +152,7 @@ class CodeRewardFunction:
             recursion_limit=self._recursion_limit,
             stop_at_first_failure=self._stop or self._all_or_nothing,
             imports=self._function_imports,
+            stop_at_first_timeout=self._stop_at_timeout,
         )
         error = none_can_be_read(judged)
         if error is not None:

@@ -59,6 +59,7 @@ class Scorer:
     extract: called with the answer; returns the code, or None, which scores 0.
     function_imports: put before programs and tests; of the default, what they have words of.
     all_or_nothing: the score is 1 if all cases pass, else 0; otherwise it is the share that passes.
+    stop_at_first_timeout: a program that has run out of time in one case fails in those behind it.
     on_inconclusive: the score where nothing can be said of the program, or its ground truth can't
         be read or judged; None: raise `Inconclusive`.
     """
@@ -73,6 +74,7 @@ class Scorer:
         extract: Extract = last_block,
         function_imports: str = FUNCTION_IMPORTS,
         all_or_nothing: bool = False,
+        stop_at_first_timeout: bool = True,
         on_inconclusive: float | None = None,
     ) -> None:
         if not (pool is None or isinstance(pool, (Pool, Mapping))):
@@ -87,6 +89,7 @@ class Scorer:
         self._extract = extract
         self._function_imports = function_imports
         self._all_or_nothing = all_or_nothing
+        self._stop_at_timeout = stop_at_first_timeout
         self._on_inconclusive = on_inconclusive
         self._lock = threading.Lock()  # guards _own
         self._own: Pool | None = None
@@ -168,6 +171,7 @@ class Scorer:
             recursion_limit=self._recursion_limit,
             stop_at_first_failure=self._all_or_nothing,
             imports=self._function_imports,
+            stop_at_first_timeout=self._stop_at_timeout,
         )
         return dict(zip(wanted, judged, strict=True))
 
@@ -238,6 +242,7 @@ def compute_score(
     compare: str | None = None,
     function_imports: str = FUNCTION_IMPORTS,
     all_or_nothing: bool = False,
+    stop_at_first_timeout: bool = True,
     on_inconclusive: float | None = None,
     **ignored: Any,
 ) -> dict[str, float]:
@@ -254,6 +259,7 @@ def compute_score(
         "compare": compare,
         "function_imports": function_imports,
         "all_or_nothing": all_or_nothing,
+        "stop_at_first_timeout": stop_at_first_timeout,
         "on_inconclusive": on_inconclusive,
     }
     return _scorers.of(options)(data_source, solution_str, ground_truth)
@@ -283,6 +289,7 @@ def compute_scores(
     compare: str | None = None,
     function_imports: str = FUNCTION_IMPORTS,
     all_or_nothing: bool = False,
+    stop_at_first_timeout: bool = True,
     on_inconclusive: float | None = None,
     **ignored: Any,
 ) -> list[dict[str, float]]:
@@ -294,6 +301,7 @@ def compute_scores(
         "compare": compare,
         "function_imports": function_imports,
         "all_or_nothing": all_or_nothing,
+        "stop_at_first_timeout": stop_at_first_timeout,
         "on_inconclusive": on_inconclusive,
     }
     return _scorers.of(options).batch(data_sources, solution_strs, ground_truths)

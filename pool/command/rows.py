@@ -89,12 +89,11 @@ def show(names: Sequence[str], judged: Sequence[Judged]) -> None:
             table.add_row(*(Text(_plain(text)) for text in (name, each.shape, *_outcome(each))))
         print_table(console, table)
         if len(failed) > _MOST_ROWS:
-            console.print(f"... and {len(failed) - _MOST_ROWS} others that did not pass")
+            console.print(Text(f"... and {len(failed) - _MOST_ROWS} others that did not pass"))
     found = _summary(judged)
     shapes = ", ".join(f"{count} {shape or 'unknown'}" for shape, count in found["shapes"].items())
-    console.print(
-        f"{found['passed']} of {counted(found['rows'], 'row')} passed ({shapes})", markup=False
-    )
+    rows = counted(found["rows"], "row")
+    console.print(Text(f"{found['passed']} of {rows} passed ({shapes})"))
     for kind, words in (
         ("unreadable", "can't be read"),
         ("unjudged", "can't be judged"),
@@ -103,7 +102,7 @@ def show(names: Sequence[str], judged: Sequence[Judged]) -> None:
         ("harness_errors", "of which the test is at fault"),
     ):
         if found[kind]:
-            console.print(f"{counted(found[kind], 'row')} {words}")
+            console.print(Text(f"{counted(found[kind], 'row')} {words}"))
 
 
 def exit_code(judged: Sequence[Judged]) -> int:

@@ -4,14 +4,57 @@ The test's own, before the program has answered anything: no answer can have led
 that, what the test does is the answer's doing: a wrong one raises AssertionError, or TypeError, or
 makes it loop, or leads it to where it names what nobody has defined. Otherwise a program could
 choose to be left out of the count. The host counts the answers; how the test ends is its word.
+
+Several tests may share a process, one after the other. What an earlier one has done is no reason
+for a bad end of a later one: unless that has made its calls, and come to its end, it is run again.
 """
 
 from ...sandbox.reasons import ExitReason
-from ...sandbox.result import Result
-from ...sandbox.run.dialogue import Fault, LastWord
+from ...sandbox.result import GuestException, Result
+from ...sandbox.run.dialogue import Fault, LastWord, Part
 from ...sandbox.run.record import Record
-from .finding import PASSED, Finding, ending
+from .finding import PASSED, Finding, ending, told
 from .verdict import Outcome
+
+_ENDS = (ExitReason.OK, ExitReason.EXCEPTION, ExitReason.EXIT)
+
+
+def tells(record: Record | None) -> bool:
+    """Whether anything is known of each of several tests that shared a process."""
+    return record is not None and record.lost is None
+
+
+def is_clear(record: Record) -> bool:
+    """Whether the last of several tests that shared a process came to its end by itself, and no
+    other one can have had a part in it.
+    """
+    return (
+        record.calls > 0
+        and not record.asked
+        and record.fault is None
+        and record.last_word is not None
+        and record.let_go
+        and record.test.reason in _ENDS
+        and record.test.completed
+    )
+
+
+def judge_part(name: str, part: Part, number: int) -> Finding | None:
+    """Return what a test says about a program behind which another one was begun; `number` is that
+    of the test in its process, from 0. None if it has to be run again.
+    """
+    error = part.exception
+    if not part.calls:
+        if number:
+            return None
+        if error is None:
+            return _harness(_never_called(name))
+        return _harness(f"the test itself ended by {told(error)}, before it called {name}")
+    if error is None:
+        return PASSED
+    detail = f"the test ended by {told(error)}, after {_times(part.answers)} of {name}"
+    reason = "assertion" if error.type == "AssertionError" else str(ExitReason.EXCEPTION)
+    return Finding(Outcome.FAIL, reason, detail, _line(error))
 
 
 def judge(name: str, program: Result, record: Record | None) -> Finding:
@@ -39,7 +82,7 @@ def judge(name: str, program: Result, record: Record | None) -> Finding:
                 Outcome.FAIL, str(test.reason), f"the program kept {name}'s test from running"
             )
         if record.last_word is LastWord.WELL and test.ok:
-            return _harness(f"the test never called {name}: it judges nothing")
+            return _harness(_never_called(name))
         return _harness(f"the test itself {ending(test)}, before it called {name}")
     if record.asked:
         return _unanswered(name, program, record)
@@ -60,7 +103,7 @@ def judge(name: str, program: Result, record: Record | None) -> Finding:
         Outcome.FAIL,
         "assertion" if assertion else str(test.reason),
         f"the test {ending(test)}, after {_times(record.answers)} of {name}",
-        _line(test),
+        _line(test.exception),
     )
 
 
@@ -96,11 +139,15 @@ def _times(answers: int) -> str:
     return "an answer" if answers == 1 else f"{answers} answers"
 
 
-def _line(test: Result) -> str:
+def _never_called(name: str) -> str:
+    return f"the test never called {name}: it judges nothing"
+
+
+def _line(error: GuestException | None) -> str:
     """The line of the test that raised: the last that its traceback shows of it."""
-    if test.exception is None:
+    if error is None:
         return ""
-    lines = test.exception.traceback.splitlines()
+    lines = error.traceback.splitlines()
     for place in range(len(lines) - 2, -1, -1):
         if 'main.py", line ' in lines[place]:
             return f"{lines[place].partition(', ')[2]}: {lines[place + 1].strip()}"

@@ -11,7 +11,7 @@ from ...sandbox.guest.jail.report import MAX_VALUE
 from ..checks import require_count
 from ..function import check_name, pack_call
 from ..program import bytes_from_json
-from .text import COMPARISONS
+from .text import COMPARISONS, TOLERANT
 from .values import Rule, most_nodes
 
 Checker = Callable[[Any, Any], object]
@@ -38,6 +38,9 @@ class Stdio:
         "tokens": and lines are as good as blanks: words are compared.
         "floats": words, of which numbers may be `abs_tol` or `rel_tol` apart (1e-6 each), unless
             both are whole.
+        "judge": words, as the judges of programming contests compare them: whole numbers exactly,
+            however long, numbers that are expected with a point or an exponent may be `abs_tol` or
+            `rel_tol` apart (1e-6 each); all others, "YES" among them, as they are written.
     checker: decides instead; see `Checker`. It is given text, with invalid UTF-8 replaced.
         `expected` is then anything that it wants to know.
     """
@@ -59,12 +62,12 @@ class Stdio:
             raise ValueError(f"compare={self.compare!r}: there are {', '.join(COMPARISONS)}")
         for name in ("abs_tol", "rel_tol"):
             value = getattr(self, name)
-            if value is not None and self.compare != "floats":
+            if value is not None and self.compare not in TOLERANT:
                 raise ValueError(
-                    f'{name} has no effect with compare={self.compare!r}; use "floats"'
+                    f'{name} has no effect with compare={self.compare!r}; use "judge" or "floats"'
                 )
             _require_tolerance(name, _FLOAT_TOLERANCE if value is None else value)
-            if value is None and self.compare == "floats":
+            if value is None and self.compare in TOLERANT:
                 object.__setattr__(self, name, _FLOAT_TOLERANCE)
 
     @classmethod
@@ -89,6 +92,8 @@ class Call:
         `math.isclose`; implies `numeric`.
     ordered: False: the elements of a list or tuple that is returned may come in any order.
     as_json: tuples are as good as lists, keys of dicts as the strings that JSON makes of them.
+    or_only_element: where a list of one element is expected, that element is as good: some data
+        sets wrap all that is returned in a list, and don't say so.
     checker: decides instead; see `Checker`. `expected` is then anything that it wants to know.
     most_parts: how many values, containers included, may be returned: what has more is wrong, and
         is not read. By default twice as many as in `expected`, and 10,000; with a checker, 200,000
@@ -105,6 +110,7 @@ class Call:
     rel_tol: float = 0.0
     ordered: bool = True
     as_json: bool = False
+    or_only_element: bool = False
     checker: Checker | None = None
     most_parts: int | None = None
     request: bytes = dataclasses.field(init=False, repr=False, compare=False)
@@ -119,11 +125,13 @@ class Call:
         kwargs = {} if self.kwargs is None else self.kwargs
         if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
             raise TypeError(f"kwargs must map names to arguments, not {self.kwargs!r:.80}")
-        for name in ("numeric", "ordered", "as_json"):
+        for name in ("numeric", "ordered", "as_json", "or_only_element"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r:.80}")
         for name in ("abs_tol", "rel_tol"):
             _require_tolerance(name, getattr(self, name))
+        if self.or_only_element and self.checker is not None:
+            raise ValueError("or_only_element has no effect with a checker, which decides instead")
         # Packed at once: what the caller does to its arguments later changes nothing.
         request = pack_call(self.function, tuple(self.args), dict(kwargs))
         object.__setattr__(self, "request", request)
@@ -155,14 +163,26 @@ class Call:
                     f"expected can't be compared ({error}); give plain data, or a checker"
                 ) from None
             self.rule.require_clear(plain)
-            self.rule.require_possible(plain)
             object.__setattr__(self, "expected", plain)
             object.__setattr__(self, "least_bytes", len(encoded))
+            for each in self.accepted:
+                self.rule.require_possible(each)
+            if len(self.accepted) > 1:
+                encoded = wire.encode(self.accepted[1], max_bytes=MAX_VALUE)
+                object.__setattr__(self, "least_bytes", len(encoded))
             most = most_nodes(plain)
         elif type(self.expected) in wire.PLAIN:
             most = max(most, most_nodes(self.expected))
         most = self.most_parts or min(most, wire.MAX_NODES)
         object.__setattr__(self, "most_nodes", most)
+
+    @property
+    def accepted(self) -> tuple[Any, ...]:
+        """What may be returned, without a checker."""
+        wrapped = self.or_only_element and type(self.expected) in (list, tuple)
+        if wrapped and len(self.expected) == 1:
+            return self.expected, self.expected[0]
+        return (self.expected,)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Call":

@@ -3,7 +3,7 @@
 import dataclasses
 
 from ...sandbox.reasons import ExitReason
-from ...sandbox.result import Result
+from ...sandbox.result import GuestException, Result
 from ..wording import UNTOLD
 from .verdict import Outcome
 
@@ -22,15 +22,18 @@ class Finding:
 PASSED = Finding(Outcome.PASS, "ok", score=1.0)
 
 
+def told(error: GuestException) -> str:
+    """An exception's type and message."""
+    return f"{error.type}: {error.message}".rstrip(": ")
+
+
 def ending(result: Result) -> str:
     """What a run did at its end, as the rest of a sentence about it.
 
     >>> ending(Result.internal("no worker", tier="none", queue_s=0.0))
     'was lost (no worker)'
     """
-    said = ""
-    if result.exception is not None:
-        said = f"{result.exception.type}: {result.exception.message}".rstrip(": ")
+    said = "" if result.exception is None else told(result.exception)
     if said and result.exit_code is not None:
         return f"ended by {said}" + (f" ({result.detail})" if result.not_offered else "")
     words = {

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ...sandbox.reasons import ExitReason
@@ -15,6 +16,34 @@ from .excerpt import shorten
 from .finding import PASSED, Finding, ending
 from .plan import Item
 from .verdict import CHECKER, CaseResult, Outcome
+
+
+def find_all(
+    item: Item, indices: Sequence[int], result: Result, record: Record | None
+) -> list[CaseResult] | None:
+    """Return the results of the cases `indices`, which shared a pair of runs, as far as they can be
+    told; the others are to be run again. None if nothing is known of any, and each must be run
+    by itself. Of one case, there always is a result.
+    """
+    if len(indices) == 1:
+        return [find(item, indices[0], result, record)]
+    if record is None or not asserts.tells(record):
+        return None
+    results: list[CaseResult] = []
+    for number, (index, part) in enumerate(zip(indices, record.parts, strict=False)):
+        found = asserts.judge_part(item.asserts(index).entry_point, part, number)
+        if found is None:
+            return results
+        its = dataclasses.replace(result, wall_s=part.wall_s, cpu_s=part.cpu_s)
+        results.append(_result(item, index, found, its, None))
+    if not record.parts:
+        return [find(item, indices[0], result, record)]
+    if asserts.is_clear(record):
+        wall_s = max(result.wall_s - sum(part.wall_s for part in record.parts), 0.0)
+        cpu_s = max((result.cpu_s or 0.0) - sum(part.cpu_s for part in record.parts), 0.0)
+        its = dataclasses.replace(result, wall_s=wall_s, cpu_s=cpu_s)
+        results.append(find(item, indices[len(record.parts)], its, record))
+    return results
 
 
 def find(item: Item, index: int, result: Result, record: Record | None = None) -> CaseResult:
@@ -31,6 +60,12 @@ def find(item: Item, index: int, result: Result, record: Record | None = None) -
         found = _of_stdio(case, result)
     else:
         found = _of_call(case, result)
+    return _result(item, index, found, result, record)
+
+
+def _result(
+    item: Item, index: int, found: Finding, result: Result, record: Record | None
+) -> CaseResult:
     return dataclasses.replace(
         item.case_result(index, found.outcome, found.reason, shorten(found.detail)),
         diff=shorten(found.diff),
@@ -78,9 +113,10 @@ def _of_call(case: Call, result: Result) -> Finding:
         return Finding(Outcome.INFRA_ERROR, "internal", str(error))
     if case.checker is not None:
         return _checked(case.checker, value, case.expected, "wrong_value")
-    diff = values.difference(value, case.expected, case.rule)
-    if diff is None:
+    diffs = [values.difference(value, each, case.rule) for each in case.accepted]
+    if None in diffs:
         return PASSED
+    diff = diffs[0] or ""
     return Finding(Outcome.FAIL, "wrong_value", f"{case.function} returned another value", diff)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
 from typing import TypedDict
 
@@ -13,11 +13,14 @@ from ..engine.flights import Flights
 from ..program import Program, require_recursion_limit
 from ..runner import Runner
 from .cases import Case
-from .findings import find
+from .findings import find_all
 from .plan import RECURSION_LIMIT, Item, judging_limits
 from .verdict import CaseResult, Verdict
 
 OnResult = Callable[[CaseResult], None]
+
+_Places = tuple[int, ...]
+"""Of cases in an item's order, which are judged together."""
 
 
 class JudgeOptions(TypedDict, total=False):
@@ -28,6 +31,7 @@ class JudgeOptions(TypedDict, total=False):
     recursion_limit: int | None
     shuffle: bool | int
     stop_at_first_failure: bool
+    stop_at_first_timeout: bool
     on_result: OnResult | None
 
 
@@ -44,18 +48,19 @@ class Judging:
         self._on_result = on_result
         self._runner = runner
         self._items = items
-        self._flights: Flights[tuple[Item, int]] = Flights(runner.ahead, runner.when_room)
+        self._flights: Flights[tuple[Item, _Places]] = Flights(runner.ahead, runner.when_room)
+        self._waiting: deque[tuple[Item, _Places]] = deque()
 
     def run(self) -> list[Verdict]:
         """Return a verdict for each item, in their order."""
-        waiting = deque(self._planned())
+        self._waiting.extend(self._planned())
         try:
-            while waiting or self._flights:
-                while waiting and not self._flights.is_full:
-                    item, place = waiting[0]
-                    if item.wants(place) and not self._launch(item, place):
+            while self._waiting or self._flights:
+                while self._waiting and not self._flights.is_full:
+                    item, places = self._waiting[0]
+                    if not self._launch(item, tuple(each for each in places if item.wants(each))):
                         break
-                    waiting.popleft()
+                    self._waiting.popleft()
                 else:
                     if not self._flights:
                         continue
@@ -67,35 +72,52 @@ class Judging:
     def cancel(self) -> None:
         self._flights.cancel()
 
-    def _planned(self) -> Iterator[tuple[Item, int]]:
-        for item in self._items:
-            if not item.refused:
-                yield from ((item, place) for place in range(len(item.order)))
+    def _planned(self) -> list[tuple[Item, _Places]]:
+        """All that is to be run, the first of every item's first where the others may not have to
+        be waited for.
+        """
+        groups = [
+            (number if item.stops_at_timeout else 0, item, places)
+            for item in self._items
+            if not item.refused
+            for number, places in enumerate(item.groups())
+        ]
+        groups.sort(key=lambda each: each[0])
+        return [(item, places) for _, item, places in groups]
 
-    def _launch(self, item: Item, place: int) -> bool:
-        """Queue a case; False where the queue is full."""
-        work = item.work(item.order[place])
+    def _launch(self, item: Item, places: _Places) -> bool:
+        """Queue cases, if there are any; False where the queue is full."""
+        if not places:
+            return True
+        work = item.work(*(item.order[place] for place in places))
         submit = functools.partial(self._runner.submit, work.job, test=work.test)
-        return self._flights.launch(submit, (item, place))
+        return self._flights.launch(submit, (item, places))
 
     def _land(self) -> None:
-        """Wait for a case to end, and settle it; or for room."""
+        """Wait for cases to end, and settle them; or for room."""
         landed = self._flights.land()
         if landed is None:
             return
-        future, (item, place) = landed
+        future, (item, places) = landed
         try:
             result = future.result()
         except CancelledError:
             return  # no longer wanted
-        if not item.wants(place):
+        if not item.wants(places[0]):
             return
-        found = find(item, item.order[place], result, future.record)
-        item.settle(place, found)
-        if self._on_result is not None:
-            self._on_result(found)
-        for other, (its, at) in self._flights:
-            if its is item and not item.wants(at):
+        found = find_all(item, [item.order[place] for place in places], result, future.record)
+        if found is None:
+            self._waiting.extendleft((item, (place,)) for place in reversed(places))
+            return
+        for place, its in zip(places, found, strict=False):
+            if item.wants(place):
+                item.settle(place, its)
+                if self._on_result is not None:
+                    self._on_result(its)
+        if rest := places[len(found) :]:
+            self._waiting.appendleft((item, rest))
+        for other, (whose, at) in self._flights:
+            if whose is item and not item.wants(at[0]):
                 other.cancel()
 
 
@@ -109,6 +131,7 @@ def plan(
     recursion_limit: int | None = RECURSION_LIMIT,
     shuffle: bool | int = False,
     stop_at_first_failure: bool = False,
+    stop_at_first_timeout: bool = False,
     on_result: OnResult | None = None,
 ) -> Judging:
     """Return the judging of `items`, pairs of a program and its cases; raise for invalid ones.
@@ -130,6 +153,7 @@ def plan(
                 recursion_limit=recursion_limit,
                 shuffle=shuffle,
                 stop_at_first_failure=stop_at_first_failure,
+                stop_at_first_timeout=stop_at_first_timeout,
             )
             item.require_fit(runner.tier)
         planned.append(item)

@@ -4,11 +4,13 @@ is run.
 
 import dataclasses
 import random
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 from ...sandbox.errors import PolicyError
 from ...sandbox.guest.run.dialogue import PROGRAM, TEST
 from ...sandbox.limits import MAX_SECONDS, Limits, require_limit
+from ...sandbox.reasons import ExitReason
 from ...sandbox.run.job import Job
 from ..checks import each_of
 from ..program import Program
@@ -48,9 +50,33 @@ def wall_for(cpu_s: float | None) -> float | None:
     return None if cpu_s is None else min(WALL_FACTOR * cpu_s, MAX_SECONDS)
 
 
+_DEFAULT_OUTPUT_BYTES = Limits().output_bytes
+MAX_OUTPUT_BYTES = 64 << 20
+_SPARE_OUTPUT_BYTES = 64 << 10
+"""An output may be twice as large as expected and this: white space and zeros may come on top. It
+is held in the host's memory, so there is an end to that."""
+
+_MOST_TESTS = 16
+_MOST_BYTES = 32 << 10
+"""Tests that share a process: so many, of so much text. The more, the longer does a row that takes
+long keep one worker busy while others have nothing to do."""
+
+_RUNS_CODE = re.compile(
+    r"(?<!\bre\.)\b(?:eval|exec|compile|__import__|import_module|importlib|runpy|sympify|query|"
+    r"parse_expr|c?[pP]ickle|dill|cloudpickle|joblib|marshal|shelve|allow_pickle|read_pickle|yaml|"
+    r"ctypes|timeit|gc|_thread|builtins|__builtins__|setattr|delattr|open|pathlib|os|subprocess)\b"
+)
+"""A test with one of these words may do what a program's answer says, and then nothing that comes
+behind it in its process could be relied on: it has one of its own."""
+
+_TIMEOUTS = (str(ExitReason.WALL_TIMEOUT), str(ExitReason.CPU_TIMEOUT))
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Work:
-    """One case's runs: a program's job, and, of asserts, that of the test which calls it."""
+    """The runs of a case: a program's job, and, of asserts, that of the test which calls it, or of
+    several tests, one after the other.
+    """
 
     job: Job
     test: Job | None = None
@@ -59,7 +85,8 @@ class Work:
 class Item:
     """A program and its cases; collects their results.
 
-    order: the indices of the cases, in the order in which they are run.
+    order: the indices of the cases, in the order in which they are run. stops_at_timeout: whether
+    those that come after one that has run out of time fail without being run.
     """
 
     def __init__(
@@ -70,6 +97,7 @@ class Item:
         limits: Limits,
         shuffle: bool | int,
         stop_at_first_failure: bool,
+        stop_at_first_timeout: bool = False,
         recursion_limit: int | None = RECURSION_LIMIT,
     ) -> None:
         self.cases: Sequence[Case] = tuple(each_of("cases", cases, "cases"))
@@ -98,23 +126,53 @@ class Item:
         if shuffle is not False:
             random.Random(None if shuffle is True else shuffle).shuffle(self.order)
         self._stop = stop_at_first_failure
+        self.stops_at_timeout = stop_at_first_timeout
         self._results: dict[int, CaseResult] = {}
-        self._stopped_at = len(self.cases)  # the place in the order of the first that did not pass
+        # The places in the order of the first that did not pass, and that ran out of time.
+        self._stopped_at = self._timed_out_at = len(self.cases)
 
     def require_fit(self, tier: str) -> None:
         """Raise `PolicyError` where `tier` can't hold its processes to their limits."""
         self._limits.require_fit(tier)
 
-    def work(self, index: int) -> Work:
-        """What is to be run for the case `index`."""
+    def groups(self) -> Iterator[tuple[int, ...]]:
+        """The places of the order, those together whose cases share a test's process and the
+        program's: asserts that follow each other, of one entry point and one prelude.
+        """
+        group: list[int] = []
+        size = 0
+        for place, index in enumerate(self.order):
+            case = self.cases[index]
+            its_size = _shared_bytes(case)
+            if group and not (
+                its_size is not None
+                and len(group) < _MOST_TESTS
+                and size + its_size <= _MOST_BYTES
+                and _share(self.cases[self.order[group[-1]]], case)
+            ):
+                yield tuple(group)
+                group, size = [], 0
+            group.append(place)
+            size = _MOST_BYTES if its_size is None else size + its_size
+        yield tuple(group)
+
+    def asserts(self, index: int) -> Asserts:
+        """The case `index`, which must be asserts."""
+        case = self.cases[index]
+        assert isinstance(case, Asserts)
+        return case
+
+    def work(self, index: int, *more: int) -> Work:
+        """What is to be run for the case `index`, and for those that share its processes."""
         case = self.cases[index]
         if isinstance(case, Stdio):
-            return Work(dataclasses.replace(self._job, stdin=to_bytes(case.input)))
+            limits = self._limits_for(case)
+            return Work(dataclasses.replace(self._job, stdin=to_bytes(case.input), limits=limits))
         if isinstance(case, Call):
             return Work(dataclasses.replace(self._job, call=case.request))
-        program = (PROGRAM, case.entry_point, "")
-        test = (TEST, case.entry_point, case.prelude)
-        source = case.test_source.encode("utf-8", "surrogatepass")
+        program = (PROGRAM, case.entry_point, "", (), False)
+        source, *others = [to_bytes(self.asserts(each).test_source) for each in (index, *more)]
+        test = (TEST, case.entry_point, case.prelude, tuple(others), self._stop)
         return Work(
             dataclasses.replace(self._job, role=program, collect=()),
             Job(
@@ -129,7 +187,9 @@ class Item:
 
     def wants(self, place: int) -> bool:
         """Whether the case at this place of the order is still to be judged."""
-        return place <= self._stopped_at or not self._stop
+        if self._stop and place > self._stopped_at:
+            return False
+        return not self.stops_at_timeout or place <= self._timed_out_at
 
     def settle(self, place: int, result: CaseResult) -> None:
         """Take the result of the case at this place of the order."""
@@ -139,13 +199,18 @@ class Item:
         self._results[index] = result
         if not result.passed:
             self._stopped_at = min(self._stopped_at, place)
+        if result.outcome is Outcome.FAIL and result.reason in _TIMEOUTS:
+            self._timed_out_at = min(self._timed_out_at, place)
 
     def verdict(self) -> Verdict:
         """The verdict, when all cases that are wanted have been settled."""
         results = []
         for place, index in enumerate(self.order):
-            if not self.wants(place):
+            if self._stop and place > self._stopped_at:
                 results.append(self.case_result(index, Outcome.SKIPPED, "skipped"))
+            elif not self.wants(place):
+                why = f"case {self.order[self._timed_out_at]} ran out of time"
+                results.append(self.case_result(index, Outcome.FAIL, "skipped_timeout", why))
             elif self.refused:
                 reason = "source_bytes"
                 results.append(self.case_result(index, Outcome.FAIL, reason, self.refused))
@@ -159,6 +224,16 @@ class Item:
         kind = self.kinds[index]
         return CaseResult(index=index, kind=kind, outcome=outcome, reason=reason, detail=detail)
 
+    def _limits_for(self, case: Stdio) -> Limits:
+        """The limits, with room for an output as large as is expected, unless somebody has chosen
+        how large it may be.
+        """
+        most, expected = self._limits.output_bytes, case.expected
+        if most is None or most != _DEFAULT_OUTPUT_BYTES or not isinstance(expected, (str, bytes)):
+            return self._limits
+        room = min(2 * len(to_bytes(expected)) + _SPARE_OUTPUT_BYTES, MAX_OUTPUT_BYTES)
+        return self._limits if room <= most else self._limits.replace(output_bytes=room)
+
     def _require_possible(self) -> None:
         """Raise ValueError for a case that no program could pass under these limits."""
         limits = self._limits
@@ -170,7 +245,8 @@ class Item:
                 continue
             elif isinstance(case, Stdio):
                 size = least_bytes(to_bytes(case.expected), case.compare)
-                what, limit, most = "the expected output", "output_bytes", limits.output_bytes
+                most = self._limits_for(case).output_bytes
+                what, limit = "the expected output", "output_bytes"
             else:
                 size = case.least_bytes
                 what, limit, most = "the expected value", "memory_bytes", limits.memory_bytes
@@ -179,6 +255,23 @@ class Item:
                     f"cases[{number}]: {what} has {size} bytes, more than limits.{limit}={most}: "
                     "no program could pass; raise the limit, or leave the case out"
                 )
+
+
+def _shared_bytes(case: Case) -> int | None:
+    """How large the test of a case is, where it may share a process with others; else None."""
+    if not isinstance(case, Asserts):
+        return None
+    if _RUNS_CODE.search(case.test_source) or _RUNS_CODE.search(case.prelude):
+        return None
+    return len(case.test_source)
+
+
+def _share(case: Case, other: Case) -> bool:
+    return (
+        isinstance(case, Asserts)
+        and isinstance(other, Asserts)
+        and (case.entry_point, case.prelude) == (other.entry_point, other.prelude)
+    )
 
 
 def _kind_of(case: Case) -> str:

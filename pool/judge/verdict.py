@@ -29,14 +29,16 @@ class CaseResult:
 
     index: its place among the cases, from 0. kind: "stdio", "call" or "asserts".
     reason: "ok"; or what it failed for: "wrong_output", "wrong_value", "assertion", "incomplete",
-        "checker" (it raised, or gave no score), or the reason for which the program's run ended
-        (`ExitReason`); of errors that are not the program's, "harness" or "internal"; "skipped",
-        "missing", "duplicate".
+        "checker" (it raised, or gave no score), "skipped_timeout" (an earlier case ran out of
+        time), or the reason for which the program's run ended (`ExitReason`); of errors that are
+        not the program's, "harness" or "internal"; "skipped", "missing", "duplicate".
     detail: the same for people. diff: where what came out differs from what was expected, first.
         Both are short; they hold parts of what was expected, and are not for the program's author.
     score: 1 or 0, or what a checker gave.
     wall_s, cpu_s, peak_memory_bytes: of the program's process, by the host's clock and the kernel;
-        None where nothing is known. queue_s: seconds spent waiting for a worker.
+        None where nothing is known. Asserts that share a process each have their own part of the
+        time, the first that of loading the program too, and all the same peak.
+    queue_s: seconds spent waiting for a worker.
     not_offered: the installed package for want of which the program or its test failed, or None
         (`Result.not_offered`).
     """

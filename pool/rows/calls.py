@@ -11,7 +11,7 @@ from ..judge.values import Rule, difference
 from .cells import parsed
 from .reading import Reading
 
-CONTEST = "floats"
+CONTEST = "judge"
 """How outputs are compared where a data set is of contests: its `compare`."""
 
 _SOLUTION_CLASS = re.compile(r"^class Solution\b", re.MULTILINE)
@@ -79,8 +79,11 @@ def call_case(function: str, given: Any, out: Any) -> Call:
             expected = json.loads(out)
         except (ValueError, RecursionError):
             expected = out
-    if text is None and not _is_list_of_one(expected):
-        return Call(function, args, expected=expected, numeric=True, as_json=True)
+    if text is None:
+        alone = _is_list_of_one(expected)
+        return Call(
+            function, args, expected=expected, numeric=True, as_json=True, or_only_element=alone
+        )
     return Call(function, args, expected=expected, checker=AsJson(text))
 
 
@@ -91,11 +94,10 @@ class AsJson:
     written so, as where a program prints it.
     """
 
-    text: str | None = None
+    text: str
 
     def __call__(self, value: Any, expected: Any) -> bool:
-        text = self.text
-        if text is not None and type(value) is str and value.rstrip("\n") == text.rstrip("\n"):
+        if type(value) is str and value.rstrip("\n") == self.text.rstrip("\n"):
             return True
         rule = Rule(numeric=True, as_json=True)
         if difference(value, expected, rule) is None:

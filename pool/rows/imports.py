@@ -30,19 +30,21 @@ _LONGEST_HEAD = 1 << 16
 """Characters in which a program's first statements are looked for: host time is not a program's to
 spend. One that begins with more of comments and docstring than this gets no imports."""
 
-_BLANK = r"(?:[ \t\f]|\\(?:\r\n|\r|\n))*+"
+# No group here is possessive: CPython before 3.11.5 does not match those rightly (gh-106052). Each
+# part begins with a sign of its own, so that there is one way to match, and nothing to go back to.
+_BLANK = r"(?:[ \t\f]|\\(?:\r\n|\r|\n))*"
 _LINE_END = r"(?:\r\n|\r|\n)"
-_SPACE = re.compile(rf"(?:[ \t\f]|\\?{_LINE_END}|#[^\r\n]*+)*+")
+_SPACE = re.compile(rf"(?:[ \t\f]|\\?{_LINE_END}|#[^\r\n]*+)*")
 _GAP = re.compile(_BLANK)
 _STRING = re.compile(
-    r'(?i:[ru]?)(?:"""(?:[^\\"]|\\.|"(?!""))*+"""' + r"|'''(?:[^\\']|\\.|'(?!''))*+'''"
-    r'|"(?!"")(?:[^\\"\r\n]|\\.)*+"' + r"|'(?!'')(?:[^\\'\r\n]|\\.)*+')",
+    r'(?i:[ru]?)(?:"""(?:[^\\"]|\\.|"(?!""))*"""' + r"|'''(?:[^\\']|\\.|'(?!''))*'''"
+    r'|"(?!"")(?:[^\\"\r\n]|\\.)*"' + r"|'(?!'')(?:[^\\'\r\n]|\\.)*')",
     re.DOTALL,
 )
 _OPENING = re.compile(r"(?i:[ru]?)[\"']|\(")
 _FUTURE = re.compile(
     rf"from\b{_BLANK}__future__\b{_BLANK}import\b{_BLANK}"
-    rf"(?:\((?:[^)#]|#[^\r\n]*+)*+\)|(?:[\w,]|[ \t\f]|\\{_LINE_END})++)"
+    rf"(?:\((?:[^)#]|#[^\r\n]*+)*\)|(?:[\w,]|[ \t\f]|\\{_LINE_END})+)"
 )
 _BLANK_LINE = re.compile(rf"[ \t\f]*({_LINE_END})")
 _COMPOUND = re.compile(r"@|(?:def|class|if|for|while|with|try|async|match)\b")

@@ -184,9 +184,11 @@ class _V1:
             self._limit = _File(self.memory, "memory.limit_in_bytes")
             self._peak = _File(self.memory, "memory.max_usage_in_bytes")
             self._empty = _File.if_there(self.memory, "memory.force_empty")
+            self._usage = _File(self.memory, "memory.usage_in_bytes")
+            self._stat = _File.if_there(self.memory, "memory.stat")
             self._idle = _Idle(
-                _File(self.memory, "memory.usage_in_bytes"),
-                _File.if_there(self.memory, "memory.stat"),
+                self._usage,
+                self._stat,
                 lambda _: self._empty is not None and self._empty.try_write("0"),
             )
             self._oom = _File(self.memory, "memory.oom_control")
@@ -245,7 +247,7 @@ class _V1:
 
     def remove(self) -> None:
         for file in vars(self).values():
-            if isinstance(file, (_File, _Idle)):
+            if isinstance(file, _File):
                 file.close()
         for folder in filter(None, (self.memory, self.tasks, self.cpu)):
             remove(folder)
@@ -264,9 +266,11 @@ class _V2:
         try:
             self._limit = _File(self.folder, "memory.max")
             self._reclaim = _File.if_there(self.folder, "memory.reclaim")  # since 5.19
+            self._usage = _File(self.folder, "memory.current")
+            self._stat = _File.if_there(self.folder, "memory.stat")
             self._idle = _Idle(
-                _File(self.folder, "memory.current"),
-                _File.if_there(self.folder, "memory.stat"),
+                self._usage,
+                self._stat,
                 lambda size: self._reclaim is not None and self._reclaim.try_write(str(size)),
             )
             self._events = _File(self.folder, "memory.events")
@@ -323,7 +327,7 @@ class _V2:
 
     def remove(self) -> None:
         for file in vars(self).values():
-            if isinstance(file, (_File, _Idle)):
+            if isinstance(file, _File):
                 file.close()
         remove(self.folder)
 
@@ -419,21 +423,19 @@ class _Idle:
     def held_bytes(self) -> int:
         return self._usage.read_int()
 
-    def close(self) -> None:
-        self._usage.close()
-        if self._stat is not None:
-            self._stat.close()
-
 
 class _File:
     """One file of a group, kept open: it is read or written for every run."""
 
     def __init__(self, folder: str, name: str) -> None:
         self.path = os.path.join(folder, name)
-        try:
-            self.fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-        except PermissionError:  # memory.current, memory.events: read-only
-            self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        # Who is not root may open for no more than a file is for: memory.events is for reading,
+        # memory.reclaim for writing.
+        for mode in (os.O_RDWR, os.O_RDONLY):
+            with contextlib.suppress(PermissionError):
+                self.fd = os.open(self.path, mode | os.O_CLOEXEC)
+                return
+        self.fd = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
 
     @classmethod
     def if_there(cls, folder: str, name: str) -> "_File | None":

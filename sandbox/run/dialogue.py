@@ -5,27 +5,35 @@ and when it is over. Which frames there are, `guest/run/dialogue.py` says. Bodie
 unread: the test's process reads answers as carefully as the host would, and is charged for it.
 """
 
+import dataclasses
 import enum
 
+from ..guest.jail import wire
 from ..guest.run.dialogue import (
     CALL,
     FAILED,
     GARBLED,
     HEADER,
+    LAST,
     MAX_ANSWER,
     MAX_CALL,
+    NEXT,
+    PART,
     RAISED,
     TOO_LARGE,
     UNFIT,
     VALUE,
     WELL,
 )
+from ..result import GuestException
 
 MAX_CALLS = 1_000_000
 """Of one test. Answers decide whether it goes on, so that more are the program's fault."""
 
 _LAST_WORDS = (WELL, FAILED)
 _MOST_WORDS = 500
+_MAX_EXCEPTION = 64 << 10
+"""What `Claim.shortened` leaves of one, with four bytes for each character."""
 
 
 class Fault(enum.Enum):
@@ -42,16 +50,38 @@ class LastWord(enum.Enum):
     FAILED = FAILED
 
 
-class Dialogue:
-    """One test's calls of one program.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """One of several tests that share a process, and that has come to its end: how many calls were
+    made and answered in it, the exception that ended it, or None; seconds of the program's, by the
+    clock and of CPU time, since the part before.
+    """
 
+    calls: int
+    answers: int
+    exception: GuestException | None
+    wall_s: float
+    cpu_s: float
+
+
+class Dialogue:
+    """One test's calls of one program, or those of several tests, which are made one after the
+    other.
+
+    tests: how many there are. parts: those that have ended, and after which another was begun: all
+    the rest tells of the one behind these. has_ended_part: the test's process asks whether to begin
+    another, to which `begin_part` or `refuse_part` is the answer.
     calls, answers: how many were made and given. asked: the program owes an answer. last_word: how
     the test has ended; None as long as it has not. fault, why: who has said what can't be, or what
     can't cross; then it is over. Whatever a test says once it has an answer may be the answer's
     doing, and is the program's fault: otherwise a program could choose not to be counted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tests: int = 1) -> None:
+        self._tests = tests
+        self.parts: list[Part] = []
+        self.has_ended_part = False
+        self._exception: GuestException | None = None
         self.calls = 0
         self.answers = 0
         self.asked = False
@@ -81,6 +111,8 @@ class Dialogue:
                 return self._break(Fault.PROGRAM, f"the test made more than {MAX_CALLS} calls")
             self.asked = True
             return frame
+        if kind == PART and len(self.parts) + 1 < self._tests:
+            return self._end_part(frame[HEADER.size :])
         words = frame[HEADER.size :][:_MOST_WORDS].decode("utf-8", "replace")
         if kind in _LAST_WORDS:
             self.last_word = LastWord(kind)
@@ -90,6 +122,28 @@ class Dialogue:
         if kind == GARBLED and self.answers:
             return self._break(Fault.PROGRAM, f"its answer can't be read: {words}")
         return self._break(Fault.TEST, "the test said what makes no sense")
+
+    def _end_part(self, body: bytes) -> bytes:
+        self._exception = None
+        if body:
+            try:
+                self._exception = _exception_in(body)
+            except wire.WireError:
+                return self._break(Fault.TEST, "the test said what makes no sense")
+        self.has_ended_part = True
+        return b""
+
+    def begin_part(self, wall_s: float, cpu_s: float) -> bytes:
+        """Count the part that has ended, and return what has the test's process begin another."""
+        self.has_ended_part = False
+        self.parts.append(Part(self.calls, self.answers, self._exception, wall_s, cpu_s))
+        self.calls = self.answers = 0
+        return HEADER.pack(0, NEXT)
+
+    def refuse_part(self) -> bytes:
+        """Return what has the test's process end with the part that has ended."""
+        self.has_ended_part = False
+        return HEADER.pack(0, LAST)
 
     def program_said(self, data: bytes, *, heard: bool = True) -> bytes:
         """Take bytes from the program's end; return what is to be passed on to the test. heard: the
@@ -121,6 +175,13 @@ class Dialogue:
             self.fault = Fault.PROGRAM if self.answers else fault
             self.why = why
         return b""
+
+
+def _exception_in(body: bytes) -> GuestException:
+    match wire.decode(body, max_bytes=_MAX_EXCEPTION, max_depth=2, max_nodes=4):
+        case (str(kind), str(message), str(traceback)):
+            return GuestException(kind, message, traceback)
+    raise wire.WireError("it is no exception")
 
 
 class _Frames:

@@ -6,6 +6,9 @@
 Both are runs like any other, each with limits, clocks and an end of its own; neither holds anything
 of the other's. All is done in one thread, which waits in one place. When the test has ended, the
 program is let go; when the program ends while an answer is owed, so does the test.
+
+Several tests may be run one after the other in the test's process. It asks before it begins another
+one, which it is not to do if the program has ended.
 """
 
 import contextlib
@@ -51,7 +54,8 @@ class Pair:
         test: tuple[RunJail, Prewarmed, Job],
         stop: Stop,
     ) -> None:
-        self._dialogue = Dialogue()
+        role = test[2].role
+        self._dialogue = Dialogue(1 if role is None else 1 + len(role[3]))
         self._outer = stop
         # Their own: what ends one of them here is no reason for whoever tries again.
         with contextlib.ExitStack() as owned:  # for the case that a stream can't be had
@@ -65,6 +69,7 @@ class Pair:
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._next_look = self._quiet_until = 0.0
         self._grace_ends: float | None = None
+        self._parts_s = (0.0, 0.0)  # of wall and CPU time, when the last part ended
         self.record: Record | None = None
         self.lost: Fault | None = None
 
@@ -144,6 +149,8 @@ class Pair:
         if data:
             if end is self._test:
                 self._pass_on(self._program, self._dialogue.test_said(data))
+                if self._dialogue.has_ended_part:
+                    self._pass_on(self._test, self._answer_part())
             else:
                 heard = not end.unsent
                 self._pass_on(self._test, self._dialogue.program_said(data, heard=heard))
@@ -153,6 +160,18 @@ class Pair:
             if end is self._program and not end.ended:  # as a rule it is just ending
                 self._grace_ends = time.monotonic() + _GRACE_S
                 self._next_look = 0.0
+
+    def _answer_part(self) -> bytes:
+        """What the test's process is told that has ended one of its tests."""
+        program = self._program
+        if program.ended or self._test.run.stop.reason is not None:
+            return self._dialogue.refuse_part()
+        watchdog = program.run.watchdog
+        before_s, cpu_before_s = self._parts_s
+        wall_s, cpu_s = time.monotonic() - watchdog.began, watchdog.cpu_s()
+        cpu_s = max(cpu_s, cpu_before_s)  # of a process that has just gone, none is known
+        self._parts_s = wall_s, cpu_s
+        return self._dialogue.begin_part(wall_s - before_s, cpu_s - cpu_before_s)
 
     def _pass_on(self, end: "_End", data: bytes) -> None:
         if not data:
@@ -241,6 +260,7 @@ class Pair:
             dialogue.fault,
             dialogue.why,
             let_go,
+            parts=tuple(dialogue.parts),
         )
         return result
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from ..result import Result
-from .dialogue import Fault, LastWord
+from .dialogue import Fault, LastWord, Part
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -13,6 +13,9 @@ class Record:
     test: the result of the test's run. The others are those of the `Dialogue`; let_go: the program
     was there to the test's end, and ended because the host then said so (its result is then "ok").
     lost: who has brought down the jail, twice; nothing else is known then.
+    parts: where several tests share a process, those that have ended before another was begun; the
+    rest is about the one behind these. So are the result of the program's run and that of the
+    test's, but for what counts: time, memory and output are those of all.
     """
 
     test: Result
@@ -24,3 +27,4 @@ class Record:
     why: str = ""
     let_go: bool = False
     lost: Fault | None = None
+    parts: tuple[Part, ...] = ()

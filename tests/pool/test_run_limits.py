@@ -96,13 +96,16 @@ def test_a_memory_error_can_be_caught(pool):
 
 
 def test_memory_shared_and_mapped_counts(pool):
-    """Memory got round RLIMIT_DATA, by a shared map, ends the run as `memory` all the same."""
+    """A map that is asked for as shared ends the run at the limit: as `memory` where a cgroup counts
+    it; elsewhere it is private, and can't be had.
+    """
     code = (
         "import mmap, time\nm = mmap.mmap(-1, 200 << 20)\n"
         "for n in range(0, len(m), 4096): m[n] = 1\ntime.sleep(5)\nprint('survived')"
     )
     result = pool.run(code, limits=Limits(memory_bytes=64 << 20))
-    assert result.reason == "memory", result
+    refused = result.exception is not None and "Cannot allocate memory" in result.exception.message
+    assert result.reason == "memory" or refused, result
 
 
 def test_most_of_the_memory_can_be_used(pool):

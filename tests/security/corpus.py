@@ -210,6 +210,11 @@ ROWS: dict[str, Row] = {
         _both("a session that we end for a limit is lost by its program's doing, and says so"),
         no_control="outside there are no sessions; sessions that are lost by our failure say so",
     ),
+    "W13": Row(
+        "spoil or answer for the tests behind one in the same process, or put the blame on another",
+        _both("the test's process alone says which test has ended; a bad end is run again alone"),
+        no_control="there is no other judge of several tests in two processes; right ones pass",
+    ),
     "C1": Row(
         "have the host compute: text in which code is looked for",
         _both("linear, with a budget of lines that are looked at in vain"),

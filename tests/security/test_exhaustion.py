@@ -127,11 +127,14 @@ libc.pthread_exit(0)
 
 @pytest.mark.parametrize("code", [AT_ONCE, APPEND, SWALLOW, SHARED, FROM_A_THREAD])
 def test_r2_memory_is_capped(attack, outside, pool, code):
-    """R2: memory taken at once, bit by bit, past every MemoryError, or shared ends the run."""
+    """R2: memory taken at once, bit by bit, past every MemoryError, or shared ends the run. Where no
+    cgroup counts it, none is shared, and a map can't be had.
+    """
     replaced = pool.stats().replaced
     result = attack(code, limits=SMALL, args=[str(1 << 20)])
     expected = ("memory", "wall_timeout") if code is SWALLOW else ("memory",)
-    assert result.reason in expected, result
+    refused = code in (SHARED, FROM_A_THREAD) and "Cannot allocate memory" in result.stderr
+    assert result.reason in expected or refused, result
     assert result.peak_memory_bytes is None or result.peak_memory_bytes <= 96 << 20
     assert pool.stats().replaced == replaced
     assert outside(code, args=("100",)).stdout.strip() in (b"100", b"104857600")

@@ -15,13 +15,16 @@ import pytest
 from conftest import TIERS, wait_until
 
 from interpreter_pool import Limits, PolicyError, SessionLost
+from interpreter_pool.sandbox.session import patience
 
 from . import test_between_runs
 from .conftest import GRACE_S
 from .syscalls import REFUSED, program
 
-FORK_S = 2.5
-"""A state that does not do what it is asked is given up by then."""
+FORK_S = patience.LONGEST_S + 0.5
+"""A state that does not do what it is asked is given up by then: after two seconds of its own where
+it has a CPU, and later where it has to wait for one.
+"""
 
 
 class Parties:

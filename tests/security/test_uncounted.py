@@ -1,4 +1,6 @@
-"""W10, W11: programs that want to be left out of the count, or to equal what they are not."""
+"""W10, W11, W13: programs that want to be left out of the count, to equal what they are not, or to
+have one test answer for another.
+"""
 
 import math
 
@@ -16,7 +18,7 @@ except ValueError as e:
 assert str(error) == 'negative'
 """
 CAUGHT = "try: r = f(1)\nexcept Exception as e: r = e\nassert f(r) == 2"
-DEEP = "(" * 40 + "1," + ",)" * 39
+DEEP = "(" * 40 + "1" + ",)" * 40
 
 LED_ASTRAY = {
     # a test, and what a program does to lead it to where it fails
@@ -85,6 +87,77 @@ def test_w10_no_program_can_choose_not_to_be_counted(pool):
     found = dict(zip(LED_ASTRAY, pool.judge_many(items, limits=LIMITS), strict=True))
     assert {name: each for name, each in found.items() if not each.conclusive} == {}
     assert {name: each for name, each in found.items() if each.score} == {}
+
+
+SPEAK = """
+import builtins, os, struct, sys, threading, time
+def say(kind, body=b""): os.write(3, struct.pack("<IB", len(body), kind) + body)
+def value(n): say(7, b"i\\x01\\0\\0\\0" + bytes((n,)))
+def later(act, *args, after=0.0):
+    def work():
+        time.sleep(after)
+        try: act(*args)
+        except OSError: pass
+    threading.Thread(target=work, daemon=True).start()
+"""
+
+AMONG_OTHERS = {
+    # what is done in the first call, with which the first test passes; nothing else is right
+    "answers twice at once": "value(2)",
+    "answers twice": "later(value, 4)",
+    "answers all the time": "[later(value, 4, after=n * 2e-4) for n in range(40)]",
+    "says that it was done": "say(5)",
+    "says that it failed": "say(6)",
+    "says that a test has ended": "say(9)",
+    "says later that a test has ended": "[later(say, 9, after=n * 2e-4) for n in range(40)]",
+    "begins the next test": "later(say, 10)",
+    "calls back": "later(say, 1, b'x')",
+    "leaves": "later(os._exit, 0)",
+    "leaves in between": "later(os._exit, 0, after=1e-3)",
+    "replaces builtins": (
+        "builtins.compile = builtins.exec = builtins.isinstance = lambda *a, **k: True; "
+        "builtins.AssertionError = builtins.Exception; sys.modules.clear()"
+    ),
+    "stops reading": "later(os.read, 3, 1)",
+    "closes the stream": "later(os.close, 3)",
+    "floods the stream": "later(os.write, 3, bytes(1 << 22))",
+}
+
+
+@pytest.mark.parametrize("what", AMONG_OTHERS)
+def test_w13_no_test_is_answered_for_by_another(pool, what):
+    """W13: what a program does in one test passes none behind it, and leaves none uncounted."""
+    source = SPEAK + (
+        "def f(x):\n"
+        f"    if x == 1:\n        {AMONG_OTHERS[what]}\n        return 2\n"
+        "    time.sleep(0.01)\n    return 0"
+    )
+    tests = [
+        "assert f(1) == 2",
+        "assert f(2) == 5",
+        "assert f(3) == 6\nassert f(4) == 8",
+        "f(5)[0]",
+    ]
+    cases = [Asserts(test, "f") for test in tests]
+    verdict = pool.judge(source, cases, limits=LIMITS)
+    assert verdict.conclusive, verdict.cases
+    assert not any(case.passed for case in verdict.cases[1:]), verdict.cases
+    assert pool.judge("def f(x): return 2 * x if x != 5 else 'x'", cases[2:]).passed
+
+
+def test_w13_what_leads_a_test_astray_leads_it_astray_among_others(pool):
+    """W13: its verdict is 0, and those beside it are what they are."""
+    guard = "assert f('guard') == 'right'"
+    slow = ("answers that come slowly", "no answer, and its stream closed")
+    astray = {name: each for name, each in LED_ASTRAY.items() if name not in slow}
+    items = []
+    for test, source in astray.values():
+        guarded = f"{source}\nled = f\ndef f(x, *a): return 'right' if x == 'guard' else led(x, *a)"
+        items.append((guarded, [Asserts(each, "f") for each in (guard, test, guard)]))
+    found = dict(zip(astray, pool.judge_many(items, limits=LIMITS), strict=True))
+    assert {name: each for name, each in found.items() if not each.conclusive} == {}
+    passed = {name: [case.passed for case in each.cases] for name, each in found.items()}
+    assert passed == {name: [True, False, True] for name in astray}
 
 
 def fussy(got, expected):

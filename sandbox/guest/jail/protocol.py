@@ -80,7 +80,7 @@ class Extras(NamedTuple):
     env: Mapping[str, str] | None = None
     seed: int | None = None
     call: bytes | None = None
-    role: tuple[str, str, str] | None = None
+    role: tuple[str, str, str, tuple[bytes, ...], bool] | None = None
     filename: str | None = None
 
 

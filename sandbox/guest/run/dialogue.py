@@ -10,16 +10,22 @@ test -> host       CALL       (args, kwargs) of the entry point, as wire data; i
                    GARBLED    the answer can't be read, and why
                    WELL       the end of the test
                    FAILED     the end of the test, by an exception
+                   PART       one of several tests has ended, well (no body) or by an ordinary
+                              exception (a `Claim`, as wire data): is there to be another?
+host -> test       NEXT       yes: run the next one
+                   LAST       no: end, as if there were no other
 program -> host    VALUE      what it returned, as wire data; is passed on
                    RAISED     (type, args) of a built-in exception, as wire data; is passed on
                    UNFIT      it returned what can't cross, and why
 =================  =========  ======================================================================
 
 What the program's process says is its word, and only data: it can return what it likes, and so fail
-or pass a test, but end none. The test's process runs no code of the program's.
+or pass a test, but end none. The test's process runs no code of the program's, and it alone says
+which of its tests has ended; the host counts them.
 """
 
 import _thread
+import atexit
 import builtins
 import linecache
 import os
@@ -29,17 +35,20 @@ from typing import Any, NoReturn
 
 from ..jail import wire
 from . import furnishing as furnishing
+from . import uncaught
 
 FD = 3
 """Where a process has its end of the stream."""
 
 HEADER = struct.Struct("<IB")
 
-CALL, UNFIT, TOO_LARGE, GARBLED, WELL, FAILED, VALUE, RAISED = range(1, 9)
+CALL, UNFIT, TOO_LARGE, GARBLED, WELL, FAILED, VALUE, RAISED, PART, NEXT, LAST = range(1, 12)
 
 MAX_CALL = 16 << 20
 MAX_ANSWER, MAX_ANSWER_DEPTH, MAX_ANSWER_NODES = 8 << 20, 48, 500_000
 """Less than what a call may hold: a test can hand back what it was given."""
+MAX_TRACEBACK = 8 << 10
+"""Characters of the traceback of a test that is not the last."""
 
 TEST, PROGRAM = "test", "program"
 """The two roles."""
@@ -47,8 +56,10 @@ TEST, PROGRAM = "test", "program"
 CHECK = "check"
 PRELUDE_FILE = "<prelude>"
 
-Role = tuple[str, str, str]
-"""TEST or PROGRAM, the name of the entry point, and a test's prelude."""
+Role = tuple[str, str, str, tuple[bytes, ...], bool]
+"""TEST or PROGRAM, the name of the entry point, a test's prelude, the tests that come after the
+first, which is the job's source, and whether one that fails is the last.
+"""
 
 EXCEPTIONS: dict[str, type[Exception]] = {
     name: kind
@@ -75,7 +86,7 @@ class Test:
     """The test's end: a stand-in for the program's entry point, and how the test went."""
 
     def __init__(self, role: Role, namespace: dict[str, Any]) -> None:
-        _, self._name, self._prelude = role
+        _, self._name, self._prelude, _, self._stops = role
         self._namespace = namespace
         self._turn = _thread.allocate_lock()  # tests may have threads
         self._checks: object = None
@@ -105,6 +116,27 @@ class Test:
         """Say how the test has ended."""
         with self._turn:
             _send(WELL if error is None else FAILED)
+
+    def goes_on(self, exit_code: int, error: BaseException | None) -> bool:
+        """Whether this process is to run another test: where this one has left nothing behind that
+        would be the next one's, and the host agrees.
+        """
+        if _thread._count() or atexit._ncallbacks():
+            return False
+        if error is None:
+            if exit_code:
+                return False
+            body = b""
+        else:
+            claim = uncaught.describe(error)
+            # Of what is no ordinary exception, the result of the process says more.
+            ordinary = isinstance(error, Exception) and not isinstance(error, ImportError)
+            if self._stops or not ordinary or claim.memory_error:
+                return False
+            body = wire.encode(claim.shortened(MAX_TRACEBACK).exception)
+        with self._turn:
+            _send(PART, body)
+            return _receive()[0] == NEXT
 
     def _stand_in(self) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:

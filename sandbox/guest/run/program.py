@@ -10,6 +10,7 @@ import builtins
 import functools
 import importlib.machinery
 import io
+import linecache
 import os
 import signal
 import sys
@@ -161,21 +162,23 @@ class Program:
         sys.argv = [self._name, *argv]
         sys.orig_argv = ["python", self._name, *argv]
         namespace = self.main.__dict__
-        first: Callable[[], object] | None = None
         then: Callable[[], object] | None = None
         test = None
         if call is not None:
             then = functools.partial(self._make, namespace, call)
         elif role is not None and role[0] == dialogue.TEST:
             test = dialogue.Test(role, namespace)
-            first, then = test.before, test.after
         elif role is not None:
             then = functools.partial(dialogue.serve, role[1], namespace)
-        if then is not None and test is None:
+        if then is not None:
             namespace["__name__"] = MODULE
             sys.modules[MODULE] = self.main
         leader = _own_id()
-        exit_code, error = _execute(source, self.path, namespace, then, first)
+        if test is None:
+            exit_code, error = _execute(source, self.path, namespace, then)
+        else:
+            assert role is not None
+            exit_code, error, test = self._run_tests((source, *role[3]), role, test)
         try:
             sys.settrace(None)  # the program's own: from here on it would trace us
         except BaseException:  # an audit hook's opinion
@@ -184,7 +187,7 @@ class Program:
         interrupted = type(error) is KeyboardInterrupt  # of a subclass, Python does not die
         if test is None:
             # What we hold is no longer to be what keeps the program's objects alive.
-            del namespace, first, then, error
+            del namespace, then, error
         exit_code = ending.finish(exit_code, self._release_main, frozen=self.keeps_main)
         if _own_id() != leader:  # a process that the program has forked
             _leave(exit_code & 0xFF)
@@ -197,6 +200,28 @@ class Program:
             os.kill(os.getpid(), signal.SIGINT)
         _leave(exit_code & 0xFF)
 
+    def _run_tests(
+        self, sources: tuple[bytes, ...], role: dialogue.Role, test: dialogue.Test
+    ) -> tuple[int, BaseException | None, dialogue.Test]:
+        """Run tests one after the other, each as the file of a `__main__` of its own; return how
+        the last of those that were run has ended, and that test. They share what is imported, and
+        their files.
+        """
+        recursion_limit = sys.getrecursionlimit()
+        streams: Any = sys.stdin, sys.stdout, sys.stderr
+        for number, source in enumerate(sources, 1):
+            if number > 1:
+                self._renew_main()
+                sys.setrecursionlimit(recursion_limit)
+                sys.stdin, sys.stdout, sys.stderr = streams
+                _rewrite(self.path, source)
+                test = dialogue.Test(role, self.main.__dict__)
+            ended = _execute(source, self.path, self.main.__dict__, test.after, test.before)
+            closed = any(stream.closed for stream in streams)
+            if number == len(sources) or closed or not test.goes_on(*ended):
+                break
+        return *ended, test
+
     def _release_main(self) -> list[types.ModuleType]:
         """Let go of `__main__`: what is returned has the only reference of ours."""
         main, self.main = self.main, self._earlier
@@ -207,6 +232,20 @@ class Program:
 
     def _make(self, namespace: dict[str, Any], call: bytes) -> None:
         self.report.write_value(furnishing.call(namespace, call))
+
+
+def _rewrite(path: str, source: bytes) -> None:
+    """Put another source into the program's file, in place of which a test may have put anything:
+    tracebacks show its lines.
+    """
+    linecache.cache.pop(path, None)
+    try:
+        os.unlink(path)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(file, source)
+        os.close(file)
+    except OSError:  # a test has filled the disk, say: the lines are for people only
+        pass
 
 
 def moved(path: str, old: str, new: str) -> str:

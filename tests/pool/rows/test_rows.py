@@ -160,7 +160,7 @@ def test_whole_numbers_that_json_made_texts_of_are_numbers_again():
 def test_contests_compare_with_a_tolerance_unless_told_otherwise():
     row = {"inputs": ["1"], "outputs": ["0.5"]}
     (case,) = read_row(row).cases
-    assert case == Stdio("1", "0.5", compare="floats")
+    assert case == Stdio("1", "0.5", compare="judge")
     (case,) = read_row(row, compare="lines").cases
     assert case == Stdio("1", "0.5")
 
@@ -202,7 +202,7 @@ def test_limits_of_a_row_apply_at_most_the_pools(pool):
     codes = ["while True: pass", "x = bytearray(100 << 20)"]
     judged = judge_readings(pool, [(code, read_row(row)) for code in codes], limits=most)
     reasons = [each.verdict.cases[0].reason for each in judged]
-    assert reasons == ["cpu_timeout", "memory"]
+    assert reasons in (["cpu_timeout", "memory"], ["wall_timeout", "memory"])  # on a busy machine
 
 
 # ---- which function is tested
@@ -357,7 +357,7 @@ def test_a_column_of_solutions_can_be_named():
 
 def test_a_value_is_read_like_a_cell():
     """As a scorer gets it: a ground truth by itself."""
-    assert read_value(json.dumps(PAIRS)).cases[0] == Stdio("1\n", "2\n", compare="floats")
+    assert read_value(json.dumps(PAIRS)).cases[0] == Stdio("1\n", "2\n", compare="judge")
     (call,) = read_value({"fn_name": "f", "inputs": ["1\n2"], "outputs": ["3"]}).cases
     assert isinstance(call, Call) and call.args == [1, 2]
     assert read_value(None).is_gap

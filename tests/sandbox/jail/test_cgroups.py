@@ -362,7 +362,7 @@ def test_a_group_that_does_not_go_is_given_up(fake):
 def group_files_closed(group) -> None:
     """Give back the descriptors of a faked group, whose folder a rmdir can't remove."""
     for file in vars(group).values():
-        if isinstance(file, (cgroups._File, cgroups._Idle)):
+        if isinstance(file, cgroups._File):
             file.close()
 
 

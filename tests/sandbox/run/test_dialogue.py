@@ -6,19 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from interpreter_pool.sandbox.guest.jail import wire
 from interpreter_pool.sandbox.guest.run.dialogue import (
     CALL,
     FAILED,
     GARBLED,
+    LAST,
     MAX_ANSWER,
     MAX_CALL,
+    NEXT,
+    PART,
     RAISED,
     TOO_LARGE,
     UNFIT,
     VALUE,
     WELL,
 )
-from interpreter_pool.sandbox.run.dialogue import Dialogue, Fault, LastWord
+from interpreter_pool.sandbox.result import GuestException
+from interpreter_pool.sandbox.run.dialogue import Dialogue, Fault, LastWord, Part
 
 
 def frame(kind: int, body: bytes = b"body") -> bytes:
@@ -117,6 +122,82 @@ def test_the_first_fault_counts():
     assert dialogue.fault is Fault.PROGRAM
 
 
+ERROR = ("AssertionError", "no", "a traceback")
+
+
+def test_tests_that_share_a_process_are_counted_here():
+    """With the calls and answers of each; the test's process asks before it begins another."""
+    dialogue = Dialogue(3)
+    for turn in range(2):
+        for _ in range(turn + 1):
+            dialogue.test_said(frame(CALL))
+            dialogue.program_said(frame(VALUE))
+        body = b"" if turn else wire.encode(ERROR)
+        assert dialogue.test_said(frame(PART, body)) == b""
+        assert dialogue.has_ended_part
+        assert dialogue.begin_part(0.5, 0.25) == frame(NEXT, b"")
+        assert not dialogue.has_ended_part
+    error = GuestException(*ERROR)
+    assert dialogue.parts == [Part(1, 1, error, 0.5, 0.25), Part(2, 2, None, 0.5, 0.25)]
+    assert (dialogue.calls, dialogue.answers, dialogue.fault) == (0, 0, None)
+    dialogue.test_said(frame(WELL, b""))
+    assert dialogue.last_word is LastWord.WELL
+
+
+def test_a_test_that_is_told_to_be_the_last_is_not_counted_yet():
+    """It has an end of its own to come to."""
+    dialogue = Dialogue(2)
+    dialogue.test_said(frame(CALL))
+    dialogue.program_said(frame(VALUE))
+    dialogue.test_said(frame(PART, b""))
+    assert dialogue.refuse_part() == frame(LAST, b"")
+    dialogue.test_said(frame(FAILED, b""))
+    assert (dialogue.parts, dialogue.calls, dialogue.last_word) == ([], 1, LastWord.FAILED)
+
+
+@pytest.mark.parametrize(
+    "tests, said",
+    [
+        (1, frame(PART, b"")),
+        (2, frame(PART, b"x")),
+        (2, frame(PART, wire.encode(("a", "b")))),
+        (2, frame(PART, wire.encode((1, "b", "c")))),
+        (2, frame(PART, wire.encode(("x" * (1 << 20), "b", "c")))),
+        (2, frame(PART, b"") * 2),
+        (2, frame(NEXT, b"")),
+        (2, frame(LAST, b"")),
+    ],
+)
+def test_no_test_more_than_there_are_can_end(tests, said):
+    """Nor one with an exception that can't be read."""
+    dialogue = Dialogue(tests)
+    dialogue.test_said(said)
+    assert (dialogue.fault, dialogue.has_ended_part, dialogue.parts) == (Fault.TEST, False, [])
+
+
+@pytest.mark.parametrize("kind", [PART, NEXT, LAST, WELL, FAILED])
+def test_a_program_ends_no_test(kind):
+    """Its process has no word in it, whether it owes an answer or not."""
+    for asked in (True, False):
+        dialogue = Dialogue(3)
+        if asked:
+            dialogue.test_said(frame(CALL))
+        assert dialogue.program_said(frame(kind, b"")) == b""
+        assert (dialogue.fault, dialogue.parts) == (Fault.PROGRAM, [])
+        assert not dialogue.has_ended_part
+
+
+def test_an_answer_between_two_tests_is_a_fault():
+    """Whichever it is meant for: nobody has asked."""
+    dialogue = Dialogue(2)
+    dialogue.test_said(frame(CALL))
+    dialogue.program_said(frame(VALUE))
+    dialogue.test_said(frame(PART, b""))
+    dialogue.begin_part(0.0, 0.0)
+    dialogue.program_said(frame(VALUE))
+    assert (dialogue.fault, len(dialogue.parts), dialogue.calls) == (Fault.PROGRAM, 1, 0)
+
+
 pieces = st.lists(
     st.tuples(
         st.booleans(),
@@ -126,10 +207,12 @@ pieces = st.lists(
 )
 
 
-@given(pieces)
-def test_whatever_is_said_no_frame_is_made_up(said):
-    """Only whole frames are passed on; at most one call is open; a program never blames a test."""
-    dialogue = Dialogue()
+@given(pieces, st.integers(1, 3))
+def test_whatever_is_said_no_frame_is_made_up(said, tests):
+    """Only whole frames are passed on; at most one call is open; a program never blames a test, and
+    never ends one.
+    """
+    dialogue = Dialogue(tests)
     for by_test, data in said:
         was_clean, fault_before = dialogue.fault is None, dialogue.fault
         if by_test:
@@ -137,9 +220,14 @@ def test_whatever_is_said_no_frame_is_made_up(said):
             assert not passed or passed[4] == CALL
         else:
             passed = dialogue.program_said(data)
+            assert not dialogue.has_ended_part
             assert not passed or passed[4] in (VALUE, RAISED)
             assert dialogue.fault is not Fault.TEST or fault_before is Fault.TEST
         if passed:
             assert struct.unpack_from("<I", passed)[0] == len(passed) - 5
         assert dialogue.calls - dialogue.answers in (0, 1)
         assert was_clean or dialogue.fault is fault_before
+        if dialogue.has_ended_part:
+            assert by_test
+            dialogue.begin_part(0.0, 0.0)
+        assert len(dialogue.parts) < tests
