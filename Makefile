@@ -67,9 +67,11 @@ bench: $(TESTS_STAMP)
 	$(VENV)/bin/python -m bench.sessions
 	$(VENV)/bin/python -m bench.fuzz
 
-# TorchRL's own tests against this package: `make peers TORCHRL_SRC=` a checkout of it.
+# TorchRL's own tests against this package: `make peers TORCHRL_SRC=` a checkout of it. And the rows of
+# data sets, in plain Python and here: `make peers DATASETS=` a folder of their files.
 peers: $(TESTS_STAMP)
-	$(VENV)/bin/python tests/peers/run_torchrl.py "$(TORCHRL_SRC)"
+	$(if $(DATASETS),$(VENV)/bin/python tests/peers/run_datasets.py "$(DATASETS)")
+	$(if $(TORCHRL_SRC)$(if $(DATASETS),,x),$(VENV)/bin/python tests/peers/run_torchrl.py "$(TORCHRL_SRC)")
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

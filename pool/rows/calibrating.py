@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any
 
 from ..checks import require_count
+from ..judge.cases import Call
 from ..judge.plan import judging_limits
 from ..judge.verdict import CaseResult, Verdict
 from .batch import Judge, Judged, attempt, judge_readings
@@ -152,7 +153,13 @@ class _Row:
             if self._of_cheats is None:
                 codes += self._cheats.values()
         self._sent = len(codes)
-        return [(code, attempt(functools.partial(self._read, code))) for code in codes]
+        return [(code, self._reading_for(code)) for code in codes]
+
+    def _reading_for(self, code: str) -> Reading | Unreadable:
+        """What the row asks of this program, which matters where a function may be a method."""
+        if code == self.solutions[0] or not any(isinstance(c, Call) for c in self.reading.cases):
+            return self.reading
+        return attempt(functools.partial(self._read, code))
 
     def take(self, judged: Iterator[Judged]) -> None:
         """Take what became of those."""
@@ -160,13 +167,14 @@ class _Row:
         if not found:
             return
         self._next += 1
-        if not self._judged or not self._has_passed():
-            self._judged = found[: self._repeats]
+        before, self._judged = self._judged, found[: self._repeats]
+        if before and not self._has_passed():
+            self._judged = before  # what is said is said of the first
         if self._of_cheats is None:
             self._of_cheats = dict(zip(self._cheats, found[self._repeats :], strict=True))
 
     def _has_passed(self) -> bool:
-        """Whether the last solution passes, if only at times."""
+        """Whether a solution passes, if only at times."""
         return any(each.verdict is not None and each.verdict.passed for each in self._judged)
 
     def report(self, most_cpu_s: float | None) -> RowReport:

@@ -52,17 +52,19 @@ def test_a_row_is_kept_if_its_solution_passes_and_nothing_that_solves_nothing_do
         {"nothing": 1},
         {"test": "def check(candidate):\n    raise KeyError(1)", "entry_point": "f", "code": TWICE},
         {"test_list": TEST, "code": [THRICE, TWICE]},
+        {"test_list": TEST, "code": [THRICE, "1/0", "x"]},
     ]
     seen = []
     found = calibrate(pool, rows, timeout=5, on_row=seen.append)
     assert kinds(found) == [
         *("kept", "wrong", "weak", "not_offered", "no_solution", "no_solution"),
-        *("unjudged", "unreadable", "harness_error", "kept"),
+        *("unjudged", "unreadable", "harness_error", "kept", "wrong"),
     ]
     assert seen == list(found.rows) and found.keep == [0, 9]
-    assert [report.row for report in found.left_out] == [1, 2, 3, 4, 5, 6, 7, 8]
-    assert found.counts["kept"] == 2 and "2 kept, 1 wrong, 1 weak" in repr(found)
+    assert [report.row for report in found.left_out] == [1, 2, 3, 4, 5, 6, 7, 8, 10]
+    assert found.counts["kept"] == 2 and "2 kept, 2 wrong, 1 weak" in repr(found)
     assert "0 of 2 pass; case 0: assertion" in found.rows[1].why
+    assert found.rows[1].why == found.rows[10].why
     assert found.rows[2].why == "an empty program scores 0.5"
     assert found.rows[2].cheats["empty"] == 0.5
     assert "numpy" in found.rows[3].why
