@@ -13,6 +13,7 @@ from ..pool.judge.plan import RECURSION_LIMIT
 from ..pool.judge.verdict import CHECKER
 from ..pool.wording import lacking
 from ..sandbox import Limits
+from .answers import answer_code
 from .cases import FUNCTION_IMPORTS, cases_from_row, with_imports
 from .extract import extract_code
 from .tool import PythonEnvironment
@@ -27,7 +28,7 @@ _NO_COLUMNS = ("prompts", "trainer_state", "log_extra", "log_metric", "environme
 
 def last_block(text: str) -> str | None:
     """Return the last block of Python in `text`; if there is none, the last unlabelled one; else
-    None.
+    None. Blocks only; `answer_code` reads answers that are written otherwise, too.
     """
     for unlabelled in (False, True):
         blocks = extract_code(text, which="last", unlabelled=unlabelled)
@@ -47,8 +48,8 @@ class CodeRewardFunction:
     pool: who closes it is who made it.
     cases: called with a row (its columns but `prompts`, by name) and the code; returns the cases,
         or None. The default knows what `cases_from_row` says.
-    extract: called with the text of a completion; returns the code, or None. Of a conversation,
-        the text is that of the last message of the assistant.
+    extract: called with the text of a completion; returns the code, or None (see `answer_code`). Of
+        a conversation, the text is that of the last message of the assistant.
     timeout, limits, recursion_limit, stop_at_first_failure: as for `Pool.judge`.
     function_imports: put before programs of which a case calls a function; a pool that preloads
         `transforms.cases.MODULES` has them at once. "": nothing.
@@ -69,7 +70,7 @@ class CodeRewardFunction:
         pool: Pool,
         *,
         cases: Cases = cases_from_row,
-        extract: Extract = last_block,
+        extract: Extract = answer_code,
         timeout: float | None = None,
         limits: Limits | None = None,
         recursion_limit: int | None = RECURSION_LIMIT,

@@ -33,8 +33,9 @@ from ..pool.judge import Case
 from ..pool.judge.plan import RECURSION_LIMIT
 from ..pool.program import limits_from_dict
 from ..sandbox import Limits
+from .answers import answer_code
 from .cases import FUNCTION_IMPORTS, MODULES, cases_from_ground_truth, with_imports
-from .rewards import Extract, last_block, warn_of_packages
+from .rewards import Extract, warn_of_packages
 
 
 class Inconclusive(PoolError):
@@ -65,7 +66,7 @@ class Scorer:
         timeout: float | None = None,
         recursion_limit: int | None = RECURSION_LIMIT,
         compare: str = "lines",
-        extract: Extract = last_block,
+        extract: Extract = answer_code,
         function_imports: str = FUNCTION_IMPORTS,
         all_or_nothing: bool = False,
         on_inconclusive: float | None = None,
