@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .._lazy import by_name, exports
 
 if TYPE_CHECKING:
+    from .answers import answer_code
     from .code_reward import CodeReward
     from .extract import CodeBlock, extract_code
     from .interpreter import PythonInterpreter
@@ -25,6 +26,7 @@ __all__ = [
     "PythonEnvironment",
     "PythonInterpreter",
     "PythonTool",
+    "answer_code",
     "extract_code",
     "render_result",
 ]
@@ -33,6 +35,7 @@ _get = exports(
     __name__,
     by_name(
         {
+            ".answers": "answer_code",
             ".code_reward": "CodeReward",
             ".extract": "CodeBlock extract_code",
             ".interpreter": "PythonInterpreter",

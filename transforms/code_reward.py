@@ -13,8 +13,9 @@ from ..pool import Pool
 from ..pool.judge.plan import RECURSION_LIMIT
 from ..pool.rows import read_value
 from ..sandbox import Limits
+from .answers import answer_code
 from .executors import PerProcess
-from .rewards import CodeRewardFunction, Extract, last_block
+from .rewards import CodeRewardFunction, Extract
 
 
 class CodeReward(Transform):
@@ -41,7 +42,7 @@ class CodeReward(Transform):
         reward_key: NestedKey = "reward",
         infra_error_key: NestedKey = "infra_error",
         inconclusive: float = math.nan,
-        extract: Extract = last_block,
+        extract: Extract = answer_code,
         timeout: float | None = None,
         limits: Limits | None = None,
         recursion_limit: int | None = RECURSION_LIMIT,

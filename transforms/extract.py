@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from typing import Literal
 
 from . import fences
@@ -57,13 +58,21 @@ def extract_code(
         raise TypeError(f"text must be a str, not {text!r}")
     if which not in _WHICH:
         raise ValueError(f"which={which!r}: must be one of {', '.join(map(repr, _WHICH))}")
-    end = _end_without_special_tokens(text)
-    starts = [0, *(found.end() for found in _LINE_END.finditer(text, 0, end))]
-    found = fences.find(_LINE_END.sub("\n", text[:end]))
-    blocks = [_block(text, fence, starts, end) for fence in found if _is_wanted(fence, unlabelled)]
+    found = fenced(text)
+    blocks = [block for fence, block in found if _is_wanted(fence, unlabelled)]
     if which == "all":
         return blocks
     return blocks[:1] if which == "first" else blocks[-1:]
+
+
+def fenced(
+    text: str, parses: Callable[[str], bool] | None = None
+) -> list[tuple[fences.Fence, CodeBlock]]:
+    """Return the fences of any language in `text`, and their blocks. parses: see `fences.find`."""
+    end = end_without_special_tokens(text)
+    starts = [0, *(found.end() for found in _LINE_END.finditer(text, 0, end))]
+    found = fences.find(_LINE_END.sub("\n", text[:end]), parses)
+    return [(fence, _block(text, fence, starts, end)) for fence in found]
 
 
 def _is_wanted(fence: fences.Fence, unlabelled: bool) -> bool:
@@ -94,7 +103,7 @@ def _without(text: str, markup: str) -> str:
     return text.rstrip().rstrip(markup[0])
 
 
-def _end_without_special_tokens(text: str) -> int:
+def end_without_special_tokens(text: str) -> int:
     """Where `text` ends without the tokens that ended its generation."""
     end = len(text)
     while True:

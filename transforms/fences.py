@@ -9,12 +9,13 @@ Its rule for fences is replaced by one that knows how models depart from CommonM
 - A line in a block of Python that begins with the fence's characters ends it, whatever follows:
   no line of Python begins so.
 - In a block that is not Python, a fence of Python is one of its own.
+- On request, a fence within a triple-quoted string of Python is part of the code.
 - The code of a list item may be indented less than the item, that of a quote be unquoted. Code
   that is indented less than its fence keeps its shape.
 
 Everything here is linear in the length of the text. What could be otherwise has a budget: lines
-that are looked at in vain, beyond the end of a quote or list item. In text that was made to have it
-spent, what follows is read as if there were no quotes and lists.
+that are looked at in vain, beyond the end of a quote or list item, or for that of a string. In text
+that was made to have it spent, what follows is read as if there were no quotes, lists and strings.
 """
 
 import dataclasses
@@ -26,6 +27,8 @@ from markdown_it import MarkdownIt
 from markdown_it.parser_block import ParserBlock
 from markdown_it.rules_block import StateBlock, blockquote, list_block
 from markdown_it.token import Token
+
+from .syntax import open_string
 
 _MOST_LEVELS = 30
 """Quotes (one level) and lists (two) within each other; deeper ones are text. Each level reads its
@@ -39,6 +42,7 @@ _LANGUAGE_ALONE = re.compile(r"(?:\{\s*)?[.\w][^\s<>]*")
 _LONGEST_INFO = 1000
 
 _LOOKS = "looks"
+_PARSES = "parses"
 _LOOKS_FOR_EACH_LINE, _LOOKS_AT_LEAST = 4, 1000
 """The budget: for each line of the text, and in any case. Models' answers have few such blocks."""
 
@@ -85,14 +89,18 @@ def is_python(info: str) -> bool:
     return _PYTHON.fullmatch(language(info)) is not None
 
 
-def find(text: str) -> list[Fence]:
-    """Return the fenced blocks of `text`, whose lines end in "\\n" alone, as they begin."""
+def find(text: str, parses: Callable[[str], bool] | None = None) -> list[Fence]:
+    """Return the fenced blocks of `text`, whose lines end in "\\n" alone, as they begin.
+
+    parses: whether code is Python. If given, a fence that stands in a string of the code does not
+    end it, provided that the code up to the first one that does not is Python.
+    """
     tokens: list[Token] = []
     parser = _parser()
     # A last line of white space without an end is none to markdown-it, in part: it fails there.
     text = text if text.endswith("\n") else text + "\n"
     looks = _LOOKS_AT_LEAST + _LOOKS_FOR_EACH_LINE * text.count("\n")
-    parser.block.parse(text, parser, {_LOOKS: looks}, tokens)
+    parser.block.parse(text, parser, {_LOOKS: looks, _PARSES: parses}, tokens)
     fences = [token.meta["fence"] for token in tokens if token.type == "fence"]
     return sorted(fences, key=lambda fence: fence.first_line)
 
@@ -201,6 +209,10 @@ def _take(state: StateBlock, opening: _Opening | None, line: int, end: int, sile
 def _take_python(state: StateBlock, opening: _Opening, line: int, end: int) -> int:
     """Add the block of Python that is opened by `line`; return the line after it."""
     first = line + 1
+    longer = _end_behind_strings(state, opening, first, end)
+    if longer is not None:
+        _add(state, opening, first, longer, closed=longer < end)
+        return min(longer + 1, end)
     last_line = len(state.bMarks) - 1  # the marks end in one that is no line
     outside: int | None = None  # the first line that is not in the list or quote
     if first >= end:
@@ -230,6 +242,36 @@ def _take_python(state: StateBlock, opening: _Opening, line: int, end: int) -> i
     content_end = line if outside is None else outside
     _add(state, opening, first, content_end, closed=False)
     return content_end
+
+
+def _end_behind_strings(state: StateBlock, opening: _Opening, first: int, end: int) -> int | None:
+    """The line of the fence that ends the block, or `end`, where one or more before it stand in
+    strings.
+
+    No line of Python begins with a fence but in a string, so that no other end can give Python.
+    """
+    parses = state.env[_PARSES]
+    if parses is None or state.env[_LOOKS] < 0:
+        return None
+    quotes = ""
+    begun = False  # there was a fence in a string
+    for line in range(first, end):
+        if not state.isEmpty(line) and state.sCount[line] < state.blkIndent:
+            return None  # the list item that it is in has ended
+        if begun:
+            state.env[_LOOKS] -= 1
+            if state.env[_LOOKS] < 0:
+                return None
+        run = _run(state, line)
+        if len(run) >= len(opening.markup) and _closes(state, opening, run, line):
+            if not quotes:
+                break
+            begun = True
+        quotes = open_string(state.src[_start(state, line) : state.eMarks[line]], quotes)
+    else:
+        line = end
+    found = begun and not quotes and parses(_content(state, opening, first, line))
+    return line if found else None
 
 
 def _take_other(state: StateBlock, opening: _Opening, line: int, end: int) -> int:
@@ -272,12 +314,16 @@ def _add(
     holds: bool = False,
 ) -> None:
     token = state.push("fence", "code", 0)
-    # Of code that stands further left than its fence, every line loses the same.
-    lefts = [state.sCount[line] for line in range(first, end) if not state.isEmpty(line)]
-    content = state.getLines(first, end, max(0, min([opening.indent, *lefts])), True)
+    content = _content(state, opening, first, end)
     token.meta["fence"] = Fence(
         opening.info, content, first, max(first, end), closed, holds, opening.markup
     )
+
+
+def _content(state: StateBlock, opening: _Opening, first: int, end: int) -> str:
+    # Of code that stands further left than its fence, every line loses the same.
+    lefts = [state.sCount[line] for line in range(first, end) if not state.isEmpty(line)]
+    return state.getLines(first, end, max(0, min([opening.indent, *lefts])), True)
 
 
 def _start(state: StateBlock, line: int) -> int:

@@ -18,6 +18,7 @@ from ..pool.rows.read import require_comparison
 from ..pool.rows.reading import LEFT_OUT, NO_TESTS
 from ..pool.wording import lacking
 from ..sandbox import Limits
+from .answers import answer_code
 from .extract import extract_code
 from .tool import PythonEnvironment
 
@@ -34,7 +35,7 @@ _NO_COLUMNS = ("prompts", "trainer_state", "log_extra", "log_metric", "environme
 
 def last_block(text: str) -> str | None:
     """Return the last block of Python in `text`; if there is none, the last unlabelled one; else
-    None.
+    None. Blocks only; `answer_code` reads answers that are written otherwise, too.
     """
     for unlabelled in (False, True):
         blocks = extract_code(text, which="last", unlabelled=unlabelled)
@@ -55,8 +56,8 @@ class CodeRewardFunction:
     pool: who closes it is who made it.
     cases: called with a row (its columns but `prompts`, by name) and the code; returns the cases,
         or what `read_row` returns, or None. The default is `read_row`.
-    extract: called with the text of a completion; returns the code, or None. Of a conversation,
-        the text is that of the last message of the assistant.
+    extract: called with the text of a completion; returns the code, or None (see `answer_code`). Of
+        a conversation, the text is that of the last message of the assistant.
     compare: as for `Stdio`, of standard output; None: as contests have it.
     timeout, limits, recursion_limit, stop_at_first_failure: as for `Pool.judge`. The limits of a
         row count where they are less.
@@ -83,7 +84,7 @@ class CodeRewardFunction:
         pool: Pool,
         *,
         cases: Cases | None = None,
-        extract: Extract = last_block,
+        extract: Extract = answer_code,
         compare: str | None = None,
         timeout: float | None = None,
         limits: Limits | None = None,

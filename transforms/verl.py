@@ -35,7 +35,8 @@ from ..pool.rows import FUNCTION_IMPORTS, MODULES, Reading, Unreadable, read_val
 from ..pool.rows.batch import Judged, attempt, judge_readings
 from ..pool.rows.read import require_comparison
 from ..sandbox import Limits
-from .rewards import Extract, last_block, warn_of_packages, warn_of_rows
+from .answers import answer_code
+from .rewards import Extract, warn_of_packages, warn_of_rows
 
 
 class Inconclusive(PoolError):
@@ -71,7 +72,7 @@ class Scorer:
         timeout: float | None = None,
         recursion_limit: int | None = RECURSION_LIMIT,
         compare: str | None = None,
-        extract: Extract = last_block,
+        extract: Extract = answer_code,
         function_imports: str = FUNCTION_IMPORTS,
         all_or_nothing: bool = False,
         stop_at_first_timeout: bool = True,
