@@ -48,7 +48,7 @@ def calibrate(
     repeats: how many times a solution is judged. slow: the share of a case's CPU time that it may
         take. on_row: called with each `RowReport` as it comes.
     judging: as for `CodeRewardFunction`: compare, timeout, limits, recursion_limit,
-        function_imports. Rows must be judged as they will be in training.
+        function_imports, stop_at_first_timeout. Rows must be judged as they will be in training.
 
     Raises ValueError for arguments that make no sense, and where no row has the column `solution`.
     """
@@ -86,6 +86,7 @@ def calibrating(
         raise ValueError(f"solution={solution!r:.80}: no row has this column")
     if function_imports is not None:
         judging["imports"] = function_imports
+    judging.setdefault("stop_at_first_timeout", True)  # as trainers have it
     most = judging_limits(pool.limits, judging.get("limits"), judging.get("timeout"))
     answers = Answers()
     numbered = iter(enumerate(rows))
