@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _MOST_ENVIRONMENT_BYTES = 1 << 20
 
+RECURSION_LIMIT = 50_000
+"""How deep judged programs, and tests, may recurse: the graders of LiveCodeBench and others call
+sys.setrecursionlimit(50000)."""
+
 _LEAST_RECURSION = 100
 """With much less, a program can't even import what it needs."""
 

@@ -10,7 +10,7 @@ from torchrl.data import Binary, Composite, TensorSpec, Unbounded
 from torchrl.envs import Transform
 
 from ..pool import Pool
-from ..pool.judge.plan import RECURSION_LIMIT
+from ..pool.program import RECURSION_LIMIT
 from ..pool.rows import read_value
 from ..sandbox import Limits
 from .answers import answer_code

@@ -10,8 +10,8 @@ from typing import Any
 from ..pool import Pool, Verdict
 from ..pool.awaited import in_own_thread
 from ..pool.judge import Case
-from ..pool.judge.plan import RECURSION_LIMIT
 from ..pool.judge.verdict import CHECKER
+from ..pool.program import RECURSION_LIMIT
 from ..pool.rows import FUNCTION_IMPORTS, Calibration, Reading, Unreadable, read_row
 from ..pool.rows.batch import Judged, judge_readings, none_can_be_read
 from ..pool.rows.read import require_comparison

@@ -29,8 +29,7 @@ from typing import Any
 
 from ..pool import Pool, PoolError, Verdict
 from ..pool.awaited import in_own_thread
-from ..pool.judge.plan import RECURSION_LIMIT
-from ..pool.program import limits_from_dict
+from ..pool.program import RECURSION_LIMIT, limits_from_dict
 from ..pool.rows import FUNCTION_IMPORTS, MODULES, Reading, Unreadable, read_value
 from ..pool.rows.batch import Judged, attempt, judge_readings
 from ..pool.rows.read import require_comparison

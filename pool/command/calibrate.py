@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..judge.plan import RECURSION_LIMIT
 from ..rows.calibrating import calibrating
 from ..rows.calibration import Calibration, Kind, RowReport, head, line, parse
 from ..rows.tables import renamed
@@ -22,7 +21,6 @@ from .ends import INTERRUPTED, Ended, Interrupted, interrupt, printing
 from .progress import Progressing
 from .render import one_line, print_table, whole_lines
 from .rows import read_rows
-from .sizes import parse_recursion_limit
 
 HELP = """Find out which rows of a data set to train on.
 
@@ -64,16 +62,7 @@ _MOST_ROWS = 30
     default=0.5,
     help="Of its CPU time, what a solution may take.",
 )
-@click.option("--workers", metavar="N", type=int, help="Cases at once; as many as CPUs.")
-@click.option("--cpu-time", metavar="S", default="10", help="CPU seconds of each case, or 'none'.")
-@click.option("--timeout", metavar="S", help="Wall-clock seconds; 6 times as many.")
-@options.memory
-@click.option(
-    "--recursion-limit",
-    metavar="N",
-    default=str(RECURSION_LIMIT),
-    help="How deep calls may go; 'none': Python's own 1000.",
-)
+@options.of_judging
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @options.of_jails
 def calibrate(
@@ -84,26 +73,25 @@ def calibrate(
     overwrite: bool,
     repeats: int,
     slow: float,
-    workers: int | None,
-    cpu_time: str,
-    timeout: str | None,
-    memory: str,
-    recursion_limit: str,
     as_json: bool,
+    judging: options.Judging,
     jails: options.Jails,
 ) -> None:
     if overwrite and out is None:
         raise ValueError("--overwrite needs --out")
-    limits = options.judging_limits(timeout, cpu_time, memory)
+    limits = judging.limits
     columns = columns_of(column)
     rows = [renamed(row, columns) for row in read_rows(data)]
-    judging: dict[str, Any] = {"repeats": repeats, "slow": slow}
-    judging["recursion_limit"] = parse_recursion_limit(recursion_limit)
+    how: dict[str, Any] = {
+        "repeats": repeats,
+        "slow": slow,
+        "recursion_limit": judging.recursion_limit,
+    }
     with contextlib.ExitStack() as opened:
-        pool = opened.enter_context(jails.pool(workers, limits))
+        pool = opened.enter_context(jails.pool(judging.workers, limits))
         opened.enter_context(printing())
         settings = {
-            **judging,
+            **how,
             "solution": solution,
             "columns": columns,
             "limits": {
@@ -118,7 +106,7 @@ def calibrate(
         file = ReportsFile(out, settings, overwrite=overwrite)
         opened.enter_context(contextlib.closing(file))
         known = {(row.row, row.digest): row for row in file.reports if row.kind != Kind.INFRA_ERROR}
-        reports = calibrating(pool, rows, solution=solution, known=known, limits=limits, **judging)
+        reports = calibrating(pool, rows, solution=solution, known=known, limits=limits, **how)
         stopped = _follow(reports, file, len(rows), known)
         found = Calibration((row for row in file.reports if row.row < len(rows)), settings)
         if as_json:

@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..judge import Case, CaseResult, Verdict, case_from_dict
 from ..judge.humaneval import Problem, problems, read_samples
-from ..judge.plan import RECURSION_LIMIT
 from ..pool import Pool
 from . import live, options
 from .ends import OWN_FAILURE, Ended, printing
@@ -24,7 +23,6 @@ from .rows import Rows
 from .rows import exit_code as exit_code_of_rows
 from .rows import report as rows_report
 from .rows import show as show_rows
-from .sizes import parse_recursion_limit
 from .verdicts import report, show
 
 HELP = """Judge an untrusted program by cases, or programs by the problems of HumanEval.
@@ -59,16 +57,7 @@ _Judged = tuple[str, str | bytes, Sequence[Case]]
 @click.option("--rows", metavar="DATA", help="Judge by the rows of a data set.")
 @click.option("--program", metavar="COLUMN", help="Where DATA has programs.")
 @click.option("--stop", is_flag=True, help="Leave out what comes after the first failure.")
-@click.option("--workers", metavar="N", type=int, help="Cases at once; as many as CPUs.")
-@click.option("--cpu-time", metavar="S", default="10", help="CPU seconds of each case, or 'none'.")
-@click.option("--timeout", metavar="S", help="Wall-clock seconds; 6 times as many.")
-@options.memory
-@click.option(
-    "--recursion-limit",
-    metavar="N",
-    default=str(RECURSION_LIMIT),
-    help="How deep calls may go; 'none': Python's own 1000.",
-)
+@options.of_judging
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @options.of_jails
 def judge(
@@ -79,12 +68,8 @@ def judge(
     rows: str | None,
     program: str | None,
     stop: bool,
-    workers: int | None,
-    cpu_time: str,
-    timeout: str | None,
-    memory: str,
-    recursion_limit: str,
     as_json: bool,
+    judging: options.Judging,
     jails: options.Jails,
 ) -> None:
     if [file is not None or cases is not None, humaneval, rows is not None].count(True) != 1 or (
@@ -95,21 +80,15 @@ def judge(
         raise ValueError("--samples needs --humaneval")
     if program is not None and rows is None:
         raise ValueError("--program needs --rows")
-    limits = options.judging_limits(timeout, cpu_time, memory)
-    judging = {
-        "limits": limits,
-        "recursion_limit": parse_recursion_limit(recursion_limit),
-        "stop_at_first_failure": stop,
-    }
     if rows is not None:
-        _judge_rows(Rows(rows, program), jails, workers, as_json, judging)
+        _judge_rows(Rows(rows, program), judging, jails, stop, as_json)
     if humaneval:
         judged = _humaneval(samples)
     else:
         assert file is not None and cases is not None
         judged = [(_name_of(file), options.read(file), _read_cases(cases))]
-    with jails.pool(workers, limits) as pool:
-        verdicts = _verdicts(pool, judged, **judging)
+    with jails.pool(judging.workers, judging.limits) as pool:
+        verdicts = _verdicts(pool, judged, **_options(judging, stop))
     names = [name for name, _, _ in judged]
     lacked = Counter(name for verdict in verdicts for name in verdict.not_offered)
     with printing():
@@ -122,11 +101,19 @@ def judge(
     raise Ended(_exit_code(verdicts))
 
 
+def _options(judging: options.Judging, stop: bool) -> dict[str, Any]:
+    return {
+        "limits": judging.limits,
+        "recursion_limit": judging.recursion_limit,
+        "stop_at_first_failure": stop,
+    }
+
+
 def _judge_rows(
-    rows: Rows, jails: options.Jails, workers: int | None, as_json: bool, judging: dict[str, Any]
+    rows: Rows, judging: options.Judging, jails: options.Jails, stop: bool, as_json: bool
 ) -> NoReturn:
-    with jails.pool(workers, judging["limits"]) as pool:
-        judged = rows.judge(pool, **judging)
+    with jails.pool(judging.workers, judging.limits) as pool:
+        judged = rows.judge(pool, **_options(judging, stop))
     lacked = Counter(
         name for each in judged if each.verdict is not None for name in each.verdict.not_offered
     )

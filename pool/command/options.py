@@ -6,12 +6,14 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 
 from ...sandbox.limits import Limits
 from ..pool import Pool
-from .sizes import parse_seconds, parse_size
+from ..program import RECURSION_LIMIT
+from .sizes import parse_recursion_limit, parse_seconds, parse_size
 
 MOST_BYTES = 256 << 20
 """Of a file that is read whole, and of a line: there is no end of some, such as /dev/zero."""
@@ -99,9 +101,60 @@ def of_jails(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         command(jails=Jails(names(with_), names(preload), python, tier, require), **others)
 
-    for option in reversed(_OF_JAILS):
-        collected = option(collected)
-    return collected
+    return _with_options(collected, _OF_JAILS)
+
+
+_OF_JUDGING = (
+    click.option("--workers", metavar="N", type=int, help="Cases at once; as many as CPUs."),
+    click.option(
+        "--cpu-time", metavar="S", default="10", help="CPU seconds of each case, or 'none'."
+    ),
+    click.option("--timeout", metavar="S", help="Wall-clock seconds; 6 times as many."),
+    memory,
+    click.option(
+        "--recursion-limit",
+        metavar="N",
+        default=str(RECURSION_LIMIT),
+        help="How deep calls may go; 'none': Python's own 1000.",
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judging:
+    """What a command's options say of how programs are judged."""
+
+    workers: int | None
+    limits: Limits
+    recursion_limit: int | None
+
+
+def of_judging(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` these options; it gets them as one argument, `judging`."""
+
+    @functools.wraps(command)
+    def collected(
+        *,
+        workers: int | None,
+        cpu_time: str,
+        timeout: str | None,
+        memory: str,
+        recursion_limit: str,
+        **others: object,
+    ) -> None:
+        limits = judging_limits(timeout, cpu_time, memory)
+        depth = parse_recursion_limit(recursion_limit)
+        command(judging=Judging(workers, limits, depth), **others)
+
+    return _with_options(collected, _OF_JUDGING)
+
+
+def _with_options(
+    command: Callable[..., None], options: Sequence[Callable[..., Any]]
+) -> Callable[..., None]:
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def limits(timeout: str, cpu_time: str, memory: str, processes: int = 1) -> Limits:

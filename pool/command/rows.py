@@ -14,10 +14,10 @@ from ..pool import Pool
 from ..rows import Reading, Unreadable, read_row, solutions_of
 from ..rows.batch import Judged, attempt, judge_readings
 from ..rows.tables import name_of, read_folder, read_table
-from ..wording import counted, escape
+from ..wording import counted
 from . import options
 from .ends import OWN_FAILURE
-from .render import print_table, whole_lines
+from .render import one_line, print_table, whole_lines
 
 _MOST_ROWS = 30
 """Of a table of what did not pass."""
@@ -86,7 +86,7 @@ def show(names: Sequence[str], judged: Sequence[Judged]) -> None:
         for column in ("row", "shape", "outcome", "detail"):
             table.add_column(column)
         for name, each in failed[:_MOST_ROWS]:
-            table.add_row(*(Text(_plain(text)) for text in (name, each.shape, *_outcome(each))))
+            table.add_row(*map(one_line, (name, each.shape, *_outcome(each))))
         print_table(console, table)
         if len(failed) > _MOST_ROWS:
             console.print(Text(f"... and {len(failed) - _MOST_ROWS} others that did not pass"))
@@ -137,8 +137,3 @@ def _outcome(judged: Judged) -> tuple[str, str]:
     case = next(case for case in judged.verdict.cases if not case.passed)
     detail = "; ".join(text for text in (case.detail, case.diff) if text)
     return str(case.outcome), f"case {case.index}: {case.reason}: {detail}"
-
-
-def _plain(text: str) -> str:
-    """One line without marks that a terminal would obey."""
-    return escape(text).replace("\n", " ")

@@ -10,11 +10,11 @@ from typing import TypedDict
 from ...sandbox.limits import Limits
 from ..checks import each_of, naming, pair_of
 from ..engine.flights import Flights
-from ..program import Program, require_recursion_limit
+from ..program import RECURSION_LIMIT, Program, require_recursion_limit
 from ..runner import Runner
 from .cases import Case
 from .findings import find_all
-from .plan import RECURSION_LIMIT, Item, judging_limits
+from .plan import Item, judging_limits
 from .verdict import CaseResult, Verdict
 
 OnResult = Callable[[CaseResult], None]

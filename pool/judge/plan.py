@@ -13,7 +13,7 @@ from ...sandbox.limits import MAX_SECONDS, Limits, require_limit
 from ...sandbox.reasons import ExitReason
 from ...sandbox.run.job import Job
 from ..checks import each_of
-from ..program import Program
+from ..program import RECURSION_LIMIT, Program
 from .cases import KINDS, Asserts, Call, Case, Stdio
 from .text import least_bytes, to_bytes
 from .verdict import CaseResult, Outcome, Verdict
@@ -21,10 +21,6 @@ from .verdict import CaseResult, Outcome, Verdict
 WALL_FACTOR = 6
 """How many times its CPU time a judged program may take by the clock on the wall: enough that a
 loaded machine fails no right program, little enough that one that sleeps is ended."""
-
-RECURSION_LIMIT = 50_000
-"""How deep judged programs, and tests, may recurse: the graders of LiveCodeBench and others call
-sys.setrecursionlimit(50000)."""
 
 
 def judging_limits(pool: Limits, given: Limits | None, timeout: float | None) -> Limits:
@@ -114,7 +110,7 @@ class Item:
         else:
             program = source
         self._limits = limits if program.limits is None else program.limits
-        self._require_possible()
+        require_possible(self.cases, self._limits)
         self.refused = ""
         """Why nothing of the program can be run, and all cases fail: who wrote it is to blame."""
         size, most = len(to_bytes(program.code)), self._limits.source_bytes
@@ -166,7 +162,7 @@ class Item:
         """What is to be run for the case `index`, and for those that share its processes."""
         case = self.cases[index]
         if isinstance(case, Stdio):
-            limits = self._limits_for(case)
+            limits = _limits_for(case, self._limits)
             return Work(dataclasses.replace(self._job, stdin=to_bytes(case.input), limits=limits))
         if isinstance(case, Call):
             return Work(dataclasses.replace(self._job, call=case.request))
@@ -224,37 +220,38 @@ class Item:
         kind = self.kinds[index]
         return CaseResult(index=index, kind=kind, outcome=outcome, reason=reason, detail=detail)
 
-    def _limits_for(self, case: Stdio) -> Limits:
-        """The limits, with room for an output as large as is expected, unless somebody has chosen
-        how large it may be.
-        """
-        most, expected = self._limits.output_bytes, case.expected
-        if most is None or most != _DEFAULT_OUTPUT_BYTES or not isinstance(expected, (str, bytes)):
-            return self._limits
-        room = min(2 * len(to_bytes(expected)) + _SPARE_OUTPUT_BYTES, MAX_OUTPUT_BYTES)
-        return self._limits if room <= most else self._limits.replace(output_bytes=room)
 
-    def _require_possible(self) -> None:
-        """Raise ValueError for a case that no program could pass under these limits."""
-        limits = self._limits
-        for number, case in enumerate(self.cases):
-            if isinstance(case, Asserts):
-                size = len(case.test_source) + len(case.prelude)
-                what, limit, most = "the test", "source_bytes", limits.source_bytes
-            elif case.checker is not None:
-                continue
-            elif isinstance(case, Stdio):
-                size = least_bytes(to_bytes(case.expected), case.compare)
-                most = self._limits_for(case).output_bytes
-                what, limit = "the expected output", "output_bytes"
-            else:
-                size = case.least_bytes
-                what, limit, most = "the expected value", "memory_bytes", limits.memory_bytes
-            if most is not None and size > most:
-                raise ValueError(
-                    f"cases[{number}]: {what} has {size} bytes, more than limits.{limit}={most}: "
-                    "no program could pass; raise the limit, or leave the case out"
-                )
+def require_possible(cases: Iterable[Case], limits: Limits) -> None:
+    """Raise ValueError for a case that no program could pass under these limits."""
+    for number, case in enumerate(cases):
+        if isinstance(case, Asserts):
+            size = len(case.test_source) + len(case.prelude)
+            what, limit, most = "the test", "source_bytes", limits.source_bytes
+        elif case.checker is not None:
+            continue
+        elif isinstance(case, Stdio):
+            size = least_bytes(to_bytes(case.expected), case.compare)
+            most = _limits_for(case, limits).output_bytes
+            what, limit = "the expected output", "output_bytes"
+        else:
+            size = case.least_bytes
+            what, limit, most = "the expected value", "memory_bytes", limits.memory_bytes
+        if most is not None and size > most:
+            raise ValueError(
+                f"cases[{number}]: {what} has {size} bytes, more than limits.{limit}={most}: "
+                "no program could pass; raise the limit, or leave the case out"
+            )
+
+
+def _limits_for(case: Stdio, limits: Limits) -> Limits:
+    """The limits, with room for an output as large as is expected, unless somebody has chosen how
+    large it may be.
+    """
+    most, expected = limits.output_bytes, case.expected
+    if most is None or most != _DEFAULT_OUTPUT_BYTES or not isinstance(expected, (str, bytes)):
+        return limits
+    room = min(2 * len(to_bytes(expected)) + _SPARE_OUTPUT_BYTES, MAX_OUTPUT_BYTES)
+    return limits if room <= most else limits.replace(output_bytes=room)
 
 
 def _shared_bytes(case: Case) -> int | None:

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from ...sandbox.limits import Limits
 from ..judge.cases import Case
-from ..judge.plan import RECURSION_LIMIT, Item, judging_limits
+from ..judge.plan import judging_limits, require_possible
 from ..judge.verdict import Verdict
-from ..program import Program
+from ..program import RECURSION_LIMIT, Program
 from .imports import FUNCTION_IMPORTS
 from .reading import Reading, Unreadable
 
@@ -76,7 +76,7 @@ def judge_readings(
     wanted: list[int] = []
     items: list[tuple[Program, tuple[Case, ...]]] = []
     for code, reading in pairs:
-        judged, item = _prepared(code or "", reading, most, imports, recursion_limit)
+        judged, item = _prepared(code or "", reading, most, imports)
         if item is not None and code is not None:
             wanted.append(len(found))
             items.append(item)
@@ -95,26 +95,18 @@ def _prepared(
     reading: Reading | Unreadable,
     most: Limits,
     imports: str,
-    recursion_limit: int | None,
 ) -> tuple[Judged, tuple[Program, tuple[Case, ...]] | None]:
     if isinstance(reading, Unreadable):
         return Judged(why=str(reading), error=reading), None
     if reading.why:
         return Judged(shape=reading.shape, why=reading.why, is_gap=reading.is_gap), None
     try:
-        item = reading.item(code, most, imports=imports)
-        # What a case can't be under these limits is the row's, too.
-        Item(
-            *item,
-            limits=most,
-            shuffle=False,
-            stop_at_first_failure=False,
-            recursion_limit=recursion_limit,
-        )
+        program, cases = reading.item(code, most, imports=imports)
+        require_possible(cases, program.limits or most)
     except (TypeError, ValueError) as error:
         kind = f"{reading.shape}: under these limits"
         return Judged(shape=reading.shape, why=str(error), error=Unreadable(str(error), kind)), None
-    return Judged(shape=reading.shape), item
+    return Judged(shape=reading.shape), (program, cases)
 
 
 def none_can_be_read(judged: Sequence[Judged]) -> Unreadable | None:

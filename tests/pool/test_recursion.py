@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from interpreter_pool import Asserts, Call, Limits, Program, Stdio
-from interpreter_pool.pool.judge.plan import RECURSION_LIMIT
+from interpreter_pool.pool.program import RECURSION_LIMIT
 
 LIMITS_C = sys.version_info >= (3, 12)
 """Whether this Python has a limit of its own for calls through C (docs/library.md)."""
