@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..sandbox.guest.jail import proc
 from ..sandbox.session.group import SPARE_BYTES
+from .errors import SessionLost
 from .mailbox import Mailbox
 
 if TYPE_CHECKING:  # what only sessions need is not imported by those who run programs
@@ -203,6 +204,13 @@ class SessionProcesses:
         """Take away what it holds, when the call under way has ended."""
         with self.turns.turn():
             self.drop(why)
+
+    def lose(self, why: str) -> SessionLost:
+        """End its processes for a failure of ours, and return the error that says so. Whoever calls
+        has the turn.
+        """
+        self.drop(why)
+        return SessionLost(f"this session is gone: {why}; `reset` begins anew")
 
     def drop(self, why: str, *, by_program: bool = False) -> None:
         """End its processes. Whoever calls has the turn. by_program: it is its program's doing."""

@@ -10,16 +10,13 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, TypedDict, Unpack, overload
 
-from ..sandbox.details import states_held_too_much
 from ..sandbox.errors import PolicyError
 from ..sandbox.jail import descriptors
 from ..sandbox.jail.messages import JailLost
 from ..sandbox.limits import Limits, require_limit
-from ..sandbox.reasons import ExitReason
 from ..sandbox.result import Result
 from ..sandbox.run.files import check_name as check_file_name
 from ..sandbox.run.files import most_bytes
-from ..sandbox.session.call import Call
 from ..sandbox.session.family import Family
 from ..sandbox.session.files import folder_of, names_in, read, write
 from ..sandbox.session.state import NotForkable, State, StateLost
@@ -28,16 +25,13 @@ from .engine.engine import Engine
 from .engine.task import OnOutput, RunFuture, Task
 from .errors import PoolClosed, PoolError, SessionLost
 from .function import check_name, pack_call, value_of
-from .processes import Checkpoint, SessionProcesses
+from .processes import SessionProcesses
 from .program import Program
+from .session_calls import Calls, how_many
 from .session_files import CallFiles, checked_content
 
 _OF_A_CALL = ("wall_s", "cpu_s", "output_bytes")
 """Limits that each call can have its own of; the others are the session's, from its beginning."""
-
-
-_NOT_ITS_DOING = (None, ExitReason.CANCELLED, ExitReason.INTERNAL)
-"""Ends of a call by which a session may be lost for no fault of its program's."""
 
 
 class CallOptions(TypedDict, total=False):
@@ -98,6 +92,7 @@ class Session:
         self._history = history
         self._keeps = rollback
         self._numeric_threads = numeric_threads
+        self._calls = Calls(held, self.limits, history=history, keeps=rollback)
         self._closed = False
         self.current: RunFuture | None = None  # of the call whose turn it is, or was
 
@@ -251,12 +246,12 @@ class Session:
                 if isinstance(error, NotForkable):
                     raise error.as_policy() from None
                 if isinstance(error, StateLost):
-                    undone = self._set_back(error)
+                    undone = self._calls.set_back(error)
                     raise PolicyError(
-                        f"this state can't be forked: {error}; {_undone(undone)}"
+                        f"this state can't be forked: {error}; {how_many(undone)}"
                     ) from None
                 if isinstance(error, JailLost):
-                    raise self._lose(str(error)) from None
+                    raise self.held.lose(str(error)) from None
                 raise
         return branches[0] if n is None else branches
 
@@ -383,124 +378,11 @@ class Session:
     def _call(self, task: Task, *, files: CallFiles, end: "_Once") -> Result:
         """In a worker's thread: make one call, with its files, and end its turn."""
         try:
-            return files.around(self.held, lambda: self._make(task))
+            return files.around(self.held, lambda: self._calls.make(self._require_head(), task))
         except JailLost as lost:
-            raise self._lose(str(lost)) from None
+            raise self.held.lose(str(lost)) from None
         finally:
             end()
-
-    def _make(self, task: Task) -> Result:
-        """Make one call; a fork of the state is kept, if one is wanted and can be had."""
-        head = self._require_head()
-        descriptors.require()
-        why_not = ""  # there is no checkpoint, though one is wanted
-        checkpoint = None
-        try:
-            if self._keeps:
-                try:
-                    checkpoint = Checkpoint(
-                        self._family.fork(head), self.held.calls, self.held.head_bytes
-                    )
-                except NotForkable as error:
-                    why_not = str(error)
-            call = Call(
-                self._family,
-                head,
-                task.job,
-                task.stop,
-                checkpointed=checkpoint is not None,
-                on_output=task.on_output,
-            )
-            result = call.drive(task.queue_s())
-        except StateLost as error:
-            return self._refuse(task, error)
-        except BaseException as error:
-            if checkpoint is not None:
-                checkpoint.state.close()
-            why = str(error) or f"{type(error).__name__}: {error}"
-            if isinstance(error, JailLost) and task.stop.reason not in _NOT_ITS_DOING:
-                return self._taken_along(task, why)
-            lost = self._lose(why)
-            if isinstance(error, JailLost):
-                raise lost from None
-            raise
-        # One that ends itself between its answer and its stop would be lost as by our failure.
-        past = self.held.past
-        if checkpoint is not None:
-            past.append(checkpoint)
-        if call.lost:
-            self.held.drop(f"its last call ended with {result.reason}: {call.lost}")
-            return _explained(result, f"the session is lost: {call.lost}")
-        if call.survived and (not self._keeps or head.is_at_rest()):
-            self.held.calls += 1
-            most = self.limits.memory_bytes
-            held = self.held.settle(most, keeps=self._keeps)
-            if most is None or not held:
-                self._trim(head)
-                return _explained(result, why_not and f"no checkpoint was made: {why_not}")
-            self.held.calls -= 1
-            detail = states_held_too_much(held, most)
-            result = dataclasses.replace(
-                result,
-                reason=ExitReason.MEMORY,
-                exit_code=None,
-                value=None,
-                returned=None,
-                detail=detail,
-            )
-        elif call.survived or result.reason is ExitReason.INTERNAL:  # what it said made no sense
-            detail = "its process answered, and was not at rest, or with what is no result"
-            result = dataclasses.replace(result, reason=ExitReason.DENIED, detail=detail)
-        # An ordinary user can't have the kernel spare them, where it has ended the call for memory.
-        while past and past[-1].state.process.has_ended():
-            past.pop().state.close()
-        if not past:
-            self.held.drop(
-                f"its last call ended with {result.reason}, and no earlier state was kept",
-                by_program=result.reason not in _NOT_ITS_DOING,
-            )
-            return result
-        undone = 1 + self.held.go_back(past.pop())
-        result = dataclasses.replace(result, rolled_back=undone)
-        return _explained(result, f"{why_not}; {_undone(undone)}" if why_not else "")
-
-    def _trim(self, head: State) -> None:
-        """Give up checkpoints over the limit; the last one stays, if the next call may get none."""
-        past = self.held.past
-        most = self._history
-        if not most and past and head.has_threads():
-            most = 1
-        while len(past) > most:
-            past.popleft().state.close()
-
-    def _refuse(self, task: Task, error: StateLost) -> Result:
-        """The result of a call that is not made: the last one has left an interpreter that can't be
-        forked. That is its doing, and no failure of ours.
-        """
-        undone = self._set_back(error)
-        result = Result.refused(
-            f"the session could not be kept as it was: {error}; {_undone(undone)}",
-            tier=self._family.fork_server.plan.tier,
-            queue_s=task.queue_s(),
-            id=task.job.id,
-        )
-        return dataclasses.replace(result, rolled_back=undone)
-
-    def _taken_along(self, task: Task, why: str) -> Result:
-        """The result of a call that a limit ended, and its session with it: so much was to be taken
-        down that it was given up. That is its doing, and no failure of ours.
-        """
-        reason = task.stop.reason
-        assert reason is not None
-        undone = self.held.calls + 1
-        self.held.drop(f"its last call ended with {reason}: {why}", by_program=True)
-        result = Result.refused(
-            f"the session ended with this call ({reason}): {why}",
-            tier=self._family.fork_server.plan.tier,
-            queue_s=task.queue_s(),
-            id=task.job.id,
-        )
-        return dataclasses.replace(result, reason=reason, rolled_back=undone)
 
     # ---- what it holds
 
@@ -515,19 +397,9 @@ class Session:
                 with folder_of(self._family, head) as folder:
                     yield self._family, head, folder
             except JailLost as lost:
-                raise self._lose(str(lost)) from None
+                raise self.held.lose(str(lost)) from None
             finally:
                 self.held.used_at = time.monotonic()
-
-    def _set_back(self, error: StateLost) -> int:
-        """Go on from the last checkpoint; where there is none, not at all. Return how many calls
-        that undoes.
-        """
-        past = self.held.past
-        if not past:
-            self.held.drop(f"{error}, and no earlier state was kept", by_program=True)
-            return self.held.calls
-        return self.held.go_back(past.pop())
 
     def _branch(
         self,
@@ -563,23 +435,6 @@ class Session:
                 by_program=self.held.lost_by_program,
             )
         return self._head
-
-    def _lose(self, why: str) -> SessionLost:
-        self.held.drop(why)
-        return SessionLost(f"this session is gone: {why}; `reset` begins anew")
-
-
-def _undone(calls: int) -> str:
-    """How many of the last calls are undone, as a clause."""
-    return "its last call is undone" if calls == 1 else f"its last {calls} calls are undone"
-
-
-def _explained(result: Result, more: str) -> Result:
-    """The result, with `more` at the end of its detail."""
-    if not more:
-        return result
-    detail = f"{result.detail}; {more}" if result.detail else more
-    return dataclasses.replace(result, detail=detail)
 
 
 class _Once:

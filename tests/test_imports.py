@@ -98,6 +98,7 @@ LEVELS = (
     {
         "processes",
         "session",
+        "session_calls",
         "session_files",
         "sessions",
         "snapshot",

@@ -129,8 +129,9 @@ def test_r11_what_can_t_be_brought_back_ends_the_session(pool, control):
         if pool.tier == "landlock":
             assert (result.reason, result.infra_error) == ("denied", False), result
             assert "the session is lost" in result.detail and "deeper" in result.detail, result
-            with pytest.raises(SessionLost, match="deeper"):
+            with pytest.raises(SessionLost, match="deeper") as lost:
                 session.run("x")
+            assert lost.value.by_program
             session.reset()
         else:
             assert result.reason == "exception", result  # no inodes are left
