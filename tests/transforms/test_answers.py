@@ -1,10 +1,10 @@
 """A program is found in an answer however models write it, and text costs the host its length."""
 
-import sys
 import threading
 import warnings
 
 import pytest
+from growth import steps
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -225,23 +225,6 @@ PIECES += ("</think>\n", "<think>", "print(1)\n", "x = (\n", "text\n", "\n", "> 
 pieces = st.lists(st.sampled_from(PIECES), min_size=1, max_size=5).map("".join)
 
 
-def steps(text: str) -> int:
-    """How many calls are made and ended for a text."""
-    count = 0
-
-    def note(*_):
-        nonlocal count
-        count += 1
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        answer_code(text)
-    finally:
-        sys.setprofile(before)
-    return count
-
-
 @settings(max_examples=30, deadline=None)
 @given(pieces, pieces)
 @example("", f"{TICKS}python\n'''\n{TICKS}\n")
@@ -251,7 +234,7 @@ def steps(text: str) -> int:
 @example("", f"{TICKS}\nprint(1\n{TICKS}\n")
 def test_steps_grow_as_answers_do(head, unit):
     """Whatever is repeated, four times as often takes about four times the steps, not sixteen."""
-    once, more = (steps(head + unit * times) for times in (50, 200))
+    once, more = (steps(answer_code, head + unit * times) for times in (50, 200))
     assert more < 5 * once + 50_000
 
 

@@ -1,10 +1,10 @@
 """Code is found in the text of a language model, where people would see it."""
 
 import re
-import sys
 import time
 
 import pytest
+from growth import steps
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -268,23 +268,6 @@ BEFORE = ("", "> ", "- ", "  ", "    ", "1. ", "> > ", "> - ", "- > ", "- - ", "
 lines = st.builds(lambda before, line: f"{before}{line}\n", *map(st.sampled_from, (BEFORE, LINES)))
 
 
-def steps(text: str) -> int:
-    """How many calls are made and ended for a text."""
-    count = 0
-
-    def note(*_):
-        nonlocal count
-        count += 1
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        extract_code(text, unlabelled=True)
-    finally:
-        sys.setprofile(before)
-    return count
-
-
 @settings(max_examples=60)
 @given(
     *(st.lists(lines, min_size=least, max_size=most) for least, most in ((0, 2), (1, 4), (0, 1)))
@@ -295,7 +278,10 @@ def steps(text: str) -> int:
 @example(["- ```python\n", "    1.\n"], ["    a\n", "> x ```python\n"], ["> -   \n"])
 def test_steps_grow_as_the_text_does(head, unit, tail):
     """C1: whatever is repeated, twice as often takes about twice the steps, and not four times."""
-    once, twice = (steps("".join([*head, *unit * times, *tail])) for times in (100, 200))
+    once, twice = (
+        steps(extract_code, "".join([*head, *unit * times, *tail]), unlabelled=True)
+        for times in (100, 200)
+    )
     assert twice < 2.5 * once + 200 * 200
 
 
