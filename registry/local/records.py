@@ -242,24 +242,30 @@ def _private_folders(base: str, prefix: str) -> list[str]:
 
 
 def _is_private(path: str) -> bool:
-    """Whether a folder is this user's, and nobody else can enter it."""
+    """Whether a folder is there, is this user's, and nobody else can enter it."""
     try:
-        found = os.lstat(path)
+        return _shows_privacy(os.lstat(path))
     except FileNotFoundError:
         return False
+
+
+def _shows_privacy(found: os.stat_result) -> bool:
     private = stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
     return private and found.st_uid == os.geteuid()
 
 
 def require_private(path: str) -> None:
     """Make the folder, or be sure that it is this user's and nobody else can enter it."""
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o700)
-    if not _is_private(path):
-        raise PermissionError(
-            f"{path} must be a folder of user {os.geteuid()} that nobody else can enter; remove "
-            f"it, or name another with folder="
-        )
+    while True:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        with contextlib.suppress(FileNotFoundError):  # the last one in it has just removed it
+            if _shows_privacy(os.lstat(path)):
+                return
+            raise PermissionError(
+                f"{path} must be a folder of user {os.geteuid()} that nobody else can enter; "
+                f"remove it, or name another with folder="
+            )
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

@@ -422,6 +422,25 @@ def test_nothing_is_left_in_the_folder(services, folder):
     assert os.listdir(folder) == []
 
 
+def test_a_folder_that_goes_just_when_it_has_been_found_is_made_again(folder, monkeypatch):
+    make = os.mkdir
+    found = []
+
+    def make_late(path, mode):
+        try:
+            make(path, mode)
+        except FileExistsError:
+            found.append(path)
+            os.rmdir(path)  # by the last one who used it
+            raise
+
+    make(folder, 0o700)
+    monkeypatch.setattr(os, "mkdir", make_late)
+    require_private(folder)
+    assert found == [folder]
+    assert os.path.isdir(folder)
+
+
 def test_a_namespace_that_comes_and_goes_is_one_at_a_time(folder):
     """Its folder goes with the last name in it, while others are just coming: a name that is taken
     is never given to another, and nobody fails.
