@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
     from .function import Function
     from .fuzzing import Answer, Difference
-    from .judge import Asserts, Call, CaseResult, Stdio, Verdict
+    from .judge import Asserts, Call, CaseResult, Stdio, TestModule, Verdict
     from .persistent import PersistentPythonProcess
     from .pool import Pool
     from .program import Program
@@ -57,6 +57,7 @@ __all__ = [
     "Snapshot",
     "Stats",
     "Stdio",
+    "TestModule",
     "Unreadable",
     "Verdict",
     "calibrate",
@@ -72,7 +73,7 @@ _MODULES = by_name(
         """,
         ".function": "Function",
         ".fuzzing": "Answer Difference",
-        ".judge": "Asserts Call CaseResult Stdio Verdict",
+        ".judge": "Asserts Call CaseResult Stdio TestModule Verdict",
         ".persistent": "PersistentPythonProcess",
         ".pool": "Pool",
         ".program": "Program",

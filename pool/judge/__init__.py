@@ -1,6 +1,6 @@
 """Judging programs: expected values, checkers and comparison stay in the trusted process."""
 
-from .cases import Asserts, Call, Case, Stdio, case_from_dict
+from .cases import Asserts, Call, Case, Stdio, TestModule, case_from_dict
 from .verdict import CaseResult, Outcome, Verdict
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "CaseResult",
     "Outcome",
     "Stdio",
+    "TestModule",
     "Verdict",
     "case_from_dict",
 ]

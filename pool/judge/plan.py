@@ -8,15 +8,16 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ...sandbox.errors import PolicyError
-from ...sandbox.guest.run.dialogue import PROGRAM, TEST
+from ...sandbox.guest.run.dialogue import PROGRAM, TEST, Role
 from ...sandbox.limits import MAX_SECONDS, Limits, require_limit
 from ...sandbox.reasons import ExitReason
 from ...sandbox.run.job import Job
 from ..checks import each_of
 from ..program import RECURSION_LIMIT, Program
-from .cases import KINDS, Asserts, Call, Case, Stdio
+from .cases import KINDS, Asserts, Call, Case, Stdio, TestModule
 from .text import least_bytes, to_bytes
 from .verdict import CaseResult, Outcome, Verdict
+from .wanted import classes_in, imports_module, looks_at_output
 
 WALL_FACTOR = 6
 """How many times its CPU time a judged program may take by the clock on the wall: enough that a
@@ -98,8 +99,10 @@ class Item:
     ) -> None:
         self.cases: Sequence[Case] = tuple(each_of("cases", cases, "cases"))
         for number, case in enumerate(self.cases):
-            if not isinstance(case, (Stdio, Call, Asserts)):
-                raise TypeError(f"cases[{number}] must be Stdio, Call or Asserts, not {case!r:.80}")
+            if not isinstance(case, Case):
+                raise TypeError(
+                    f"cases[{number}] must be Stdio, Call, Asserts or TestModule, not {case!r:.80}"
+                )
         if not self.cases:
             raise ValueError("cases: none; without a case there is nothing to judge")
         self.kinds = tuple(_kind_of(case) for case in self.cases)
@@ -152,10 +155,10 @@ class Item:
             size = _MOST_BYTES if its_size is None else size + its_size
         yield tuple(group)
 
-    def asserts(self, index: int) -> Asserts:
-        """The case `index`, which must be asserts."""
+    def tested(self, index: int) -> Asserts | TestModule:
+        """The case `index`, which must be a test."""
         case = self.cases[index]
-        assert isinstance(case, Asserts)
+        assert isinstance(case, (Asserts, TestModule))
         return case
 
     def work(self, index: int, *more: int) -> Work:
@@ -166,11 +169,11 @@ class Item:
             return Work(dataclasses.replace(self._job, stdin=to_bytes(case.input), limits=limits))
         if isinstance(case, Call):
             return Work(dataclasses.replace(self._job, call=case.request))
-        program = (PROGRAM, case.entry_point, "", (), False)
-        source, *others = [to_bytes(self.asserts(each).test_source) for each in (index, *more)]
-        test = (TEST, case.entry_point, case.prelude, tuple(others), self._stop)
+        role = _role_for(case)
+        source, *others = [to_bytes(self.tested(each).test_source) for each in (index, *more)]
+        test = role._replace(kind=TEST, prelude=case.prelude, tests=tuple(others), stops=self._stop)
         return Work(
-            dataclasses.replace(self._job, role=program, collect=()),
+            dataclasses.replace(self._job, role=role, collect=()),
             Job(
                 source,
                 (),
@@ -224,7 +227,7 @@ class Item:
 def require_possible(cases: Iterable[Case], limits: Limits) -> None:
     """Raise ValueError for a case that no program could pass under these limits."""
     for number, case in enumerate(cases):
-        if isinstance(case, Asserts):
+        if isinstance(case, (Asserts, TestModule)):
             size = len(case.test_source) + len(case.prelude)
             what, limit, most = "the test", "source_bytes", limits.source_bytes
         elif case.checker is not None:
@@ -254,6 +257,16 @@ def _limits_for(case: Stdio, limits: Limits) -> Limits:
     return limits if room <= most else limits.replace(output_bytes=room)
 
 
+def _role_for(case: Asserts | TestModule) -> Role:
+    """What the program's process is to a test, as far as both are told the same."""
+    module, runs = "", isinstance(case, TestModule)
+    if isinstance(case, TestModule) and imports_module(case.test_source, case.module):
+        module = case.module
+    prints = looks_at_output(case.test_source)
+    records = classes_in(case.prelude)
+    return Role(PROGRAM, case.names, records, module, case.mutates, prints, runs)
+
+
 def _shared_bytes(case: Case) -> int | None:
     """How large the test of a case is, where it may share a process with others; else None."""
     if not isinstance(case, Asserts):
@@ -267,7 +280,8 @@ def _share(case: Case, other: Case) -> bool:
     return (
         isinstance(case, Asserts)
         and isinstance(other, Asserts)
-        and (case.entry_point, case.prelude) == (other.entry_point, other.prelude)
+        and (case.names, case.prelude, case.mutates) == (other.names, other.prelude, other.mutates)
+        and looks_at_output(case.test_source) is looks_at_output(other.test_source)
     )
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..judge.cases import Asserts, Case, Stdio
+from ..judge.cases import Asserts, Case, Stdio, TestModule
 from .reading import Reading
 
 FORMAT = 1
@@ -201,8 +201,9 @@ def digest_of(cases: Iterable[Case]) -> str:
 
 
 def _asked(case: Case) -> tuple[Any, ...]:
-    if isinstance(case, Asserts):
-        return "asserts", case.test_source, case.entry_point.rpartition(".")[2]
+    if isinstance(case, (Asserts, TestModule)):
+        names = [name.rpartition(".")[2] for name, _ in case.names]
+        return "asserts", case.test_source, names[0] if len(names) == 1 else names
     if isinstance(case, Stdio):
         return "stdio", case.input, case.expected
     name = case.function.rpartition(".")[2]

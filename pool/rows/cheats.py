@@ -4,7 +4,9 @@ import ast
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..judge.cases import Asserts, Call, Case, Stdio
+from ...sandbox.guest.run.dialogue import CLASS, CONSTANT, ERROR, FUNCTION, HOLDER
+from ..judge.cases import Asserts, Call, Case, Stdio, TestModule
+from ..judge.wanted import Wanted
 from .reading import Reading
 
 EMPTY = "empty"
@@ -93,12 +95,12 @@ def cheats_for(reading: Reading, answers: Answers) -> Mapping[str, str]:
 
     Where a function is tested, it cheats when it is called; else the program does.
     """
-    names = {_entry(case) for case in reading.cases}
-    name = names.pop() if len(names) == 1 else None
+    names = {name: kind for case in reading.cases for name, kind in _names(case)}
     found = {EMPTY: "pass\n"}
     for cheat, (before, value) in _BODIES.items():
-        if name is not None:
-            found[cheat] = _defining(name, before, value)
+        if names:
+            parts = [_defining(name, "", value, kind) for name, kind in names.items()]
+            found[cheat] = "\n".join([before, *parts])
         else:
             shown = "print(Equal())" if cheat == ALWAYS_EQUAL else value
             found[cheat] = f"{before}\n{shown}\n"
@@ -108,14 +110,22 @@ def cheats_for(reading: Reading, answers: Answers) -> Mapping[str, str]:
     return found
 
 
-def _entry(case: Case) -> str | None:
-    if isinstance(case, Asserts):
-        return case.entry_point
-    return case.function if isinstance(case, Call) else None
+def _names(case: Case) -> Wanted:
+    if isinstance(case, (Asserts, TestModule)):
+        return case.names
+    return ((case.function, FUNCTION),) if isinstance(case, Call) else ()
 
 
-def _defining(name: str, before: str, value: str) -> str:
-    """A program that has a function of this name, which returns the value of an expression."""
+def _defining(name: str, before: str, value: str, kind: str = FUNCTION) -> str:
+    """A program that has something of this name, which gives the value of an expression."""
+    if kind == ERROR:
+        return f"{before}\nclass {name}(Exception): pass\n"
+    if kind == CONSTANT:
+        return f"{before}\n{name} = {value}\n"
+    if kind in (CLASS, HOLDER):
+        if value == "Equal()":
+            return f"{before}\nclass {name}(Equal):\n    def __init__(*args, **kwargs): pass\n"
+        return f"{before}\nclass {name}:\n    def __init__(*args, **kwargs): {value}\n"
     head, _, method = name.rpartition(".")
     if not head:
         return f"{before}\ndef {name}(*args, **kwargs): return {value}\n"

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Snapshot,
         Stats,
         Stdio,
+        TestModule,
         Verdict,
     )
     from .registry import (
@@ -91,6 +92,7 @@ __all__ = [
     "StartTimeout",
     "Stats",
     "Stdio",
+    "TestModule",
     "Verdict",
     "get_services",
 ]
@@ -101,7 +103,7 @@ _MODULES = by_name(
             Answer Asserts Call CaseResult Difference Function LimitExceeded
             PersistentPythonProcess Pool PoolClosed PoolError PoolFull PoolTimeout Program
             ProgramError PythonExecutorService RunFuture Session SessionLost Snapshot Stats Stdio
-            Verdict
+            TestModule Verdict
         """,
         ".registry": "Infeasible ServiceDied ServiceError StartTimeout get_services",
         ".sandbox": "ExitReason GuestException Limits PolicyError Result SandboxError SetupError",
