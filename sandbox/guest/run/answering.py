@@ -134,11 +134,11 @@ class Answering:
         if type(error) is not base:
             text = ("" + str(error))[:_MAX_MESSAGE]
             origin = type(error).__module__, type(error).__qualname__
-            attributes = dict(vars(error)) if places else {}
+            attributes = dict(vars(error))
         printed = self._printed()
         plain = {name: each for name, each in attributes.items() if type(each) in wire.PLAIN}
         tries: tuple[tuple[Any, dict[str, Any]], ...] = (
-            (tuple(error.args), attributes),
+            (tuple(error.args), attributes if places else plain),
             (tuple(error.args), plain),
             (tuple(error.args), {}),
         )

@@ -158,13 +158,13 @@ class Asking:
         if module:
             kind = self._type_of(kind, places, module, name)
         error = _made(kind, args)
-        if places:
+        if kind is not EXCEPTIONS[base]:
+            if text and str(error) != text:
+                told_as = {"__module__": kind.__module__, "__str__": lambda self: text}
+                error = _made(type(kind.__name__, (kind,), told_as), args)
             vars(error).update(
                 {key: each for key, each in attributes.items() if not key.startswith("__")}
             )
-        if text and type(error) is not EXCEPTIONS[base] and str(error) != text:
-            told_as = {"__module__": kind.__module__, "__str__": lambda self: text}
-            error = _made(type(kind.__name__, (kind,), told_as), args)
         return error
 
     def _type_of(
