@@ -61,4 +61,5 @@ def _like(new: Exception, old: BaseException) -> Exception:
 
 def _arguments(error: BaseException) -> str:
     arguments: Any = error.args
-    return repr(arguments) if all(type(each) in (int, str) for each in arguments) else ""
+    plain = all(type(each) in (int, str) for each in arguments)
+    return f"({', '.join(map(repr, arguments))})" if plain else ""
