@@ -55,7 +55,7 @@ def _dtype(spec: Any) -> Any:
 
 
 def _pack_array(item: Any, hold: Hold) -> Packed:
-    if is_vast(item.shape):
+    if is_vast((*item.shape, item.itemsize)):
         raise NoLeaf
     return "ndarray", _spec(item.dtype), item.shape, item.tobytes()
 
@@ -113,7 +113,11 @@ def _pack_tensor(item: Any, hold: Hold) -> Packed:
     torch = sys.modules["torch"]
     strided = item.layout is torch.strided and item.device.type == "cpu"
     shape = tuple(item.shape)
-    if not strided or _torch_name(item.dtype) not in _TENSORS or is_vast(shape):
+    if (
+        not strided
+        or _torch_name(item.dtype) not in _TENSORS
+        or is_vast((*shape, item.element_size()))
+    ):
         raise NoLeaf
     flat = item.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
     data = flat.view(torch.uint8).numpy().tobytes() if len(flat) else b""

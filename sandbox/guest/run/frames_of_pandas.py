@@ -115,13 +115,14 @@ def _intervals(left: Any, right: Any, closed: str) -> Any:
 
 
 def _pack_index(item: Any, hold: Hold) -> Packed:
-    freq = getattr(item, "freq", None) if hasattr(item, "inferred_freq") else None
+    name = type(item).__name__
+    freq = item.freq if name in ("DatetimeIndex", "TimedeltaIndex") else None
     if freq is not None:
         to_offset = sys.modules["pandas"].tseries.frequencies.to_offset
         if to_offset(freq.freqstr) != freq:
             raise NoLeaf  # of holidays, say
         freq = freq.freqstr
-    return type(item).__name__, _column(item, hold), hold(item.name), freq
+    return name, _column(item, hold), hold(item.name), freq
 
 
 def _index_of(kind: str) -> Kind:

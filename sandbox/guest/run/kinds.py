@@ -31,7 +31,9 @@ Kind = tuple[tuple[object, ...], Callable[..., object]]
 """The types of the parts, and the builder. It may raise anything."""
 
 MOST_WITHOUT_DATA = 1 << 24
-"""Rows, or rows of rows, for which no byte was sent: as many as an answer of booleans can have."""
+"""Of rows for which no byte was sent: as many as a call that is full of booleans can have; and of
+an empty array's lengths and its item's bytes, multiplied.
+"""
 
 
 class NoLeaf(Exception):
@@ -57,12 +59,12 @@ def sized(shape: tuple[int, ...], item_bytes: int, data: bytes) -> tuple[int, ..
     insist(len(shape) <= 64 and all(type(length) is int for length in shape), "no shape")
     insist(all(0 <= length < 1 << 63 for length in shape), "no shape")
     insist(math.prod(shape) * item_bytes == len(data), "not as many bytes as the shape says")
-    insist(not is_vast(shape), "too many rows without a value")
+    insist(not is_vast((*shape, item_bytes)), "too many rows without a value")
     return shape
 
 
 def is_vast(shape: tuple[int, ...]) -> bool:
-    """Whether an empty array has more rows than anybody should go through."""
+    """Whether something empty is larger than anybody should go through."""
     return 0 in shape and math.prod(length or 1 for length in shape) > MOST_WITHOUT_DATA
 
 
