@@ -21,13 +21,17 @@ _INDEXES = (
 
 def _column(values: Any, hold: Hold) -> Any:
     """What a Series or an Index holds."""
-    array = values.array
-    if type(array) is not sys.modules["pandas"].arrays.NumpyExtensionArray:
-        return hold(array)
-    array = array.to_numpy()
-    if array.dtype != object:
-        return hold(array)
-    return "objects", [hold(each) for each in array.tolist()]
+    dtype = values.dtype
+    if not isinstance(dtype, sys.modules["numpy"].dtype) or dtype.kind in "Mm":
+        return hold(values.array)
+    if dtype.kind != "O":
+        return hold(values.to_numpy())
+    return "objects", [hold(each) for each in values.to_numpy().tolist()]
+
+
+def _zone(zone: Any, hold: Hold) -> Any:
+    """A time zone; pandas itself finds pytz' by their names."""
+    return "" + zone.zone if type(zone).__module__.startswith("pytz") else hold(zone)
 
 
 def _objects(values: list[Any]) -> Any:
@@ -50,7 +54,7 @@ def _pack_array(item: Any, hold: Hold) -> Packed:
     if kind is pandas.IntervalDtype:
         return "intervals", hold(item.left), hold(item.right), item.closed
     if kind is pandas.DatetimeTZDtype:
-        return "times", hold(item.tz_convert(None).to_numpy()), hold(item.tz)
+        return "times", hold(item.tz_convert(None).to_numpy()), _zone(item.tz, hold)
     if kind is pandas.StringDtype:
         missing = getattr(dtype, "na_value", pandas.NA) is pandas.NA
         texts = item.to_numpy(dtype=object, na_value=None).tolist()
@@ -68,7 +72,7 @@ def _pack_array(item: Any, hold: Hold) -> Packed:
 
 
 def _pack_dtype(item: Any, hold: Hold) -> Packed:
-    return "pandas.dtype", hold(sys.modules["pandas"].array([], dtype=item))
+    return "pandas.dtype", hold(sys.modules["pandas"].Series([], dtype=item).array)
 
 
 def _dtype(array: Any) -> Any:
@@ -78,7 +82,7 @@ def _dtype(array: Any) -> Any:
 
 def _times(values: Any, zone: Any) -> Any:
     insist(_is_column(values) and values.dtype.kind in "Mm", "no times")
-    array = need("pandas").array(values, dtype=values.dtype)
+    array = need("pandas").Series(values, dtype=values.dtype).array
     return array if zone is None else array.tz_localize("UTC").tz_convert(zone)
 
 
@@ -200,7 +204,7 @@ PACKERS: Packers = {
         **dict.fromkeys(_INDEXES, _pack_index),
         "RangeIndex": _pack_range,
         "MultiIndex": _pack_multi,
-        "Timestamp": lambda item, hold: ("Timestamp", hold(item.asm8), hold(item.tz)),
+        "Timestamp": lambda item, hold: ("Timestamp", hold(item.asm8), _zone(item.tz, hold)),
         "Timedelta": lambda item, hold: ("Timedelta", hold(item.asm8)),
         "Period": lambda item, hold: ("Period", item.ordinal, item.freqstr),
         "Interval": lambda item, hold: (

@@ -116,7 +116,12 @@ containers = st.one_of(
 )
 
 # What a library's own comparison can compare.
-cells = atoms | st.decimals() | st.dates() | st.lists(st.integers() | st.fractions(), max_size=2)
+cells = (
+    atoms
+    | st.decimals(allow_nan=False)
+    | st.dates()
+    | st.lists(st.integers() | st.fractions(), max_size=2)
+)
 stamps = st.integers(-(10**9), 10**9) | st.none()
 
 
@@ -311,7 +316,7 @@ def test_a_frame_crosses_unchanged(frame):
 @given(st.integers(0, 4).flatmap(columns_of))
 def test_arrays_and_dtypes_of_pandas_cross_unchanged(column):
     """A column without its frame."""
-    if type(column.array) is pd.arrays.NumpyExtensionArray:
+    if column.dtype.kind in "biufcO" and isinstance(column.dtype, np.dtype):
         assert leaves.pack(column.array) is None
     else:
         assert same(column.array, crossed(column.array))
