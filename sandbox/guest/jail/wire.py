@@ -330,6 +330,22 @@ class _Effort:
                 raise WireError("keys that were made to collide")
 
 
+def distinct(keys: list[Value]) -> dict[Value, None]:
+    """The keys, hashed in bounded time; `WireError` for one that is there twice or has no hash, and
+    for such as were made to collide. It is for values that are built from plain data.
+    """
+    effort = _Effort()
+    effort.compare(0, _OF_A_BUILT_KEY * len(keys))
+    built: dict[Value, None] = {}
+    try:
+        effort.fill(lambda a, b: built.update(dict.fromkeys(keys[a:b])), keys)
+    except TypeError as error:
+        raise WireError(f"unhashable: {error}") from None
+    if len(built) != len(keys):
+        raise WireError("a key twice")
+    return built
+
+
 _CUT = "the bytes end inside a value"
 
 _MOST_COMPARED = 32 << 20
@@ -344,6 +360,10 @@ _LONGEST_STEP_S = 0.02
 _MOST_FILLING_S, _OF_A_WEIGHT_S, _OF_A_COMPARISON_S = 0.1, 0.5e-6, 20e-9
 """What filling sets and dicts may take: in any case, for each value that was read (honest whole
 numbers take 0.05 µs), and for each comparison of those of one hash."""
+
+_OF_A_BUILT_KEY = 16
+"""Values that it may take as long to read as to hash one that was built from plain data: 8 µs (a
+Fraction takes 1, a datetime 2)."""
 
 _PRIME = (1 << 61) - 1
 _SECRET = int.from_bytes(os.urandom(7), "little") + 2
