@@ -4,7 +4,6 @@ is run.
 
 import dataclasses
 import random
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ...sandbox.errors import PolicyError
@@ -17,7 +16,14 @@ from ..program import RECURSION_LIMIT, Program
 from .cases import KINDS, Asserts, Call, Case, Stdio, TestModule
 from .text import least_bytes, to_bytes
 from .verdict import CaseResult, Outcome, Verdict
-from .wanted import classes_in, imports_module, looks_at_output
+from .wanted import (
+    RUNS_CODE,
+    RUNS_FILES,
+    classes_in,
+    imports_module,
+    looks_at_files,
+    looks_at_output,
+)
 
 WALL_FACTOR = 6
 """How many times its CPU time a judged program may take by the clock on the wall: enough that a
@@ -57,14 +63,6 @@ _MOST_TESTS = 16
 _MOST_BYTES = 32 << 10
 """Tests that share a process: so many, of so much text. The more, the longer does a row that takes
 long keep one worker busy while others have nothing to do."""
-
-_RUNS_CODE = re.compile(
-    r"(?<!\bre\.)\b(?:eval|exec|compile|__import__|import_module|importlib|runpy|sympify|query|"
-    r"parse_expr|c?[pP]ickle|dill|cloudpickle|joblib|marshal|shelve|allow_pickle|read_pickle|yaml|"
-    r"ctypes|timeit|gc|_thread|builtins|__builtins__|setattr|delattr|open|pathlib|os|subprocess)\b"
-)
-"""A test with one of these words may do what a program's answer says, and then nothing that comes
-behind it in its process could be relied on: it has one of its own."""
 
 _TIMEOUTS = (str(ExitReason.WALL_TIMEOUT), str(ExitReason.CPU_TIMEOUT))
 
@@ -263,15 +261,17 @@ def _role_for(case: Asserts | TestModule) -> Role:
     if isinstance(case, TestModule) and imports_module(case.test_source, case.module):
         module = case.module
     prints = looks_at_output(case.test_source)
+    # What a program writes into a file may not be executed by a test.
+    shares = looks_at_files(case.test_source) and not RUNS_FILES.search(case.test_source)
     records = classes_in(case.prelude)
-    return Role(PROGRAM, case.names, records, module, case.mutates, prints, runs)
+    return Role(PROGRAM, case.names, records, module, case.mutates, prints, shares, runs)
 
 
 def _shared_bytes(case: Case) -> int | None:
     """How large the test of a case is, where it may share a process with others; else None."""
     if not isinstance(case, Asserts):
         return None
-    if _RUNS_CODE.search(case.test_source) or _RUNS_CODE.search(case.prelude):
+    if RUNS_CODE.search(case.test_source) or RUNS_CODE.search(case.prelude):
         return None
     return len(case.test_source)
 

@@ -35,6 +35,23 @@ _CAMEL = re.compile(r"_*[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*")
 _PRINTS = re.compile(
     r"\b(?:capsys|capfd|redirect_stdout|redirect_stderr|StringIO|sys\.std(?:out|err))\b"
 )
+_FILES = re.compile(
+    r"\b(?:open|os|Path|pathlib|tempfile|tmp_path|tmpdir|shutil|glob|sqlite3|zipfile|tarfile|csv"
+    r"|to_csv|read_csv|h5py|openpyxl|isfile|savefig|ZipFile)\b"
+)
+RUNS_CODE = re.compile(
+    r"(?<!\bre\.)\b(?:eval|exec|compile|__import__|import_module|importlib|runpy|sympify|query|"
+    r"parse_expr|c?[pP]ickle|dill|cloudpickle|joblib|marshal|shelve|allow_pickle|read_pickle|yaml|"
+    r"ctypes|timeit|gc|_thread|builtins|__builtins__|setattr|delattr|open|pathlib|os|subprocess)\b"
+)
+"""A test with one of these words may do what a program's answer says, and then nothing that comes
+behind it in its process could be relied on: it has one of its own."""
+RUNS_FILES = re.compile(
+    r"(?<!\bre\.)\b(?:eval|exec|compile|__import__|import_module|importlib|runpy|sys\.path|"
+    r"c?[pP]ickle|dill|cloudpickle|joblib|marshal|shelve|allow_pickle|read_pickle|yaml\.load|"
+    r"yaml\.unsafe_load|ctypes|torch\.load|subprocess|Popen)\b"
+)
+"""A test with one of these words may execute what is in a file."""
 
 LONGEST = 2 << 20
 """Characters of a test that are parsed: a second's work."""
@@ -148,6 +165,11 @@ def classes_in(source: str) -> tuple[str, ...]:
 def looks_at_output(test: str) -> bool:
     """Whether a test may look at what a call prints."""
     return _PRINTS.search(test) is not None
+
+
+def looks_at_files(test: str) -> bool:
+    """Whether a test may look at files that a program makes, or make some for it."""
+    return _FILES.search(test) is not None
 
 
 def imports_module(test: str, module: str) -> bool:

@@ -9,6 +9,7 @@ import builtins
 import copy
 import io
 import operator
+import os
 import types
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -30,6 +31,7 @@ from .dialogue import (
     receive,
     send,
 )
+from .sharing import Files
 
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 """As in `program.py`: a program that takes away its own builtins keeps these."""
@@ -83,13 +85,17 @@ class Answering:
         self._crossing = Crossing(role.records, namespace, self._entry_of, self._object_of)
         self._things: list[object] = []  # what the test has handles of, by number
         self._numbers: dict[int, int] = {}  # by id()
+        self._files = Files(os.getcwd()) if role.shares else None
         for name, _ in role.names:
             furnishing.require(namespace, name)
 
     def answer(self, request: bytes) -> tuple[int, bytes]:
         """Do what is asked; return the kind and the body of the answer."""
         asked, objects = self._crossing.unpack(request, MAX_CALL)
-        operation, place, target, args, kwargs = asked
+        operation, place, target, args, kwargs, news = asked
+        if self._files is not None:
+            self._files.take(news)
+            args, kwargs = self._files.inward(args), self._files.inward(kwargs)
         for each in self._recorders:
             each.take()
         try:
@@ -102,12 +108,14 @@ class Answering:
             value = self._got(value)
         whole = value
         origins: dict[int, int] = {}
-        if self._role.tells_more:
-            # The records that came along are all told, for they may no longer lead to each other.
-            afterwards = (args, kwargs, self._crossing.records_in(objects))
-            whole = (value, self._printed(), afterwards if self._role.mutates else None)
-            origins = {id(each): number for number, each in enumerate(objects)}
         try:
+            if self._role.tells_more:
+                # Records that came along are all told: they may no longer lead to each other.
+                afterwards = (args, kwargs, self._crossing.records_in(objects))
+                whole = (value, afterwards if self._role.mutates else None, *self._more())
+                origins = {id(each): number for number, each in enumerate(objects)}
+                if self._files is not None:
+                    whole = (self._files.outward(value), *whole[1:])
             return VALUE, self._crossing.pack(whole, MAX_ANSWER, origins)[0]
         except wire.WireError as error:
             return UNFIT, str(error).encode("utf-8", "replace")
@@ -118,8 +126,12 @@ class Answering:
         is_method = callable(value) and not known
         return is_method, None if is_method else value
 
-    def _printed(self) -> tuple[str, ...]:
-        return tuple(each.take() for each in self._recorders)
+    def _more(self) -> tuple[Any, Any]:
+        """What was printed, and what has become of the files."""
+        printed = tuple(each.take() for each in self._recorders)
+        if self._files is None:
+            return printed, None
+        return self._files.outward(printed), self._files.news()
 
     def _raised(self, error: Exception) -> bytes:
         """An exception as the nearest built-in type that it is of, and whatever else of it may
@@ -130,27 +142,33 @@ class Answering:
         if not isinstance(error, (StopIteration, StopAsyncIteration)):
             base = next(kind for kind in mro if EXCEPTIONS.get(kind.__name__) is kind)
         places = self._places(mro, (ERROR,))
+        its = tuple(error.args)
+        if isinstance(error, OSError) and len(its) == 2 and type(error.filename) is str:
+            its += (error.filename,)  # which args leave out
         text, origin, attributes = "", ("", ""), {}
         if type(error) is not base:
             text = ("" + str(error))[:_MAX_MESSAGE]
             origin = type(error).__module__, type(error).__qualname__
             attributes = dict(vars(error))
-        printed = self._printed()
+        try:
+            more = self._more()
+        except wire.WireError:
+            more = ((), None)
         plain = {name: each for name, each in attributes.items() if type(each) in wire.PLAIN}
         tries: tuple[tuple[Any, dict[str, Any]], ...] = (
-            (tuple(error.args), attributes if places else plain),
-            (tuple(error.args), plain),
-            (tuple(error.args), {}),
+            (its, attributes if places else plain),
+            (its, plain),
+            (its, {}),
         )
         for args, said in tries:
             try:
-                whole = (base.__name__, args, places, origin, text, said, printed)
+                whole = (base.__name__, args, places, origin, text, said, *more)
                 return self._crossing.pack(whole, MAX_ANSWER)[0]
             except wire.WireError:
                 pass
         args = ("" + str(error)[:_MAX_MESSAGE],)
         return self._crossing.pack(
-            (base.__name__, args, places, origin, text, {}, printed), MAX_ANSWER
+            (base.__name__, args, places, origin, text, {}, *more), MAX_ANSWER
         )[0]
 
     # ---- what the test has handles of

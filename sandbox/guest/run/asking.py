@@ -5,6 +5,7 @@ One thread at a time asks; the program is asked for one thing at a time.
 
 import _thread
 import builtins
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -27,6 +28,7 @@ from .dialogue import (
     receive,
     send,
 )
+from .sharing import Files
 
 _OWN_WORD = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "contains", "bool", "subclass"})
 """Operations whose answer only says what the program says of itself."""
@@ -52,6 +54,7 @@ class Asking:
         self._crossing = Crossing(role.records, {}, tell, self._object_of)
         self._errors: dict[tuple[Any, ...], type[Exception]] = {}
         self._for_object = False
+        self._files = Files(os.getcwd()) if role.shares else None
         self.has_data = self.has_own_word = False
         self.errors = {
             place: type(
@@ -96,9 +99,13 @@ class Asking:
         place: of a name, or -1: of `target`. for_object: where an object comes of it, the test has
         asked for one.
         """
-        question = (operation, place, target, args, dict(kwargs or {}))
+        keywords = dict(kwargs or {})
         with self._turn:
             try:
+                question = (operation, place, target, args, keywords, None)
+                if self._files is not None:
+                    moved, news = self._files.outward((args, keywords)), self._files.news()
+                    question = (operation, place, target, *moved, news)
                 request, objects = self._crossing.pack(question, MAX_CALL)
             except wire.WireError as error:
                 name = "the program" if place < 0 else self.role.names[place][0]
@@ -114,10 +121,12 @@ class Asking:
                 if kind == RAISED:
                     answer = self._exception(answer)
                 elif self.role.tells_more:
-                    answer, printed, afterwards = answer
-                    _print(printed)
+                    answer, afterwards, printed, news = answer
+                    self._take(printed, news)
+                    if self._files is not None:
+                        answer = self._files.inward(answer)
                     if afterwards is not None:
-                        _write_back([((args, question[4]), tuple(afterwards[:2]))])
+                        _write_back([((args, keywords), tuple(afterwards[:2]))])
             except (wire.WireError, TypeError, ValueError) as error:
                 _give_up(GARBLED, str(error))
             finally:
@@ -136,6 +145,16 @@ class Asking:
             return not is_method and self._tell(answer) is None
         return answer is not None and self._tell(answer) is None
 
+    def _take(self, printed: Any, news: Any) -> None:
+        """Have what the program has printed and done to files be done here."""
+        if self._files is not None:
+            printed = self._files.inward(printed)
+            if news is not None:
+                self._files.take(news)
+        for stream, text in zip((sys.stdout, sys.stderr), printed, strict=False):
+            if text:
+                stream.write(text)
+
     def _object_of(self, entry: Entry) -> object:
         return self._make(entry, self._for_object)
 
@@ -149,11 +168,14 @@ class Asking:
                 str(text),
                 dict(attributes),
                 printed,
+                news,
             ) if base in EXCEPTIONS:
                 pass
             case _:
                 raise wire.WireError("it names no exception")
-        _print(printed)
+        self._take(printed, news)
+        if self._files is not None:
+            args, text = self._files.inward(args), self._files.inward(text)
         kind: type[Exception] = EXCEPTIONS[base]
         if module:
             kind = self._type_of(kind, places, module, name)
@@ -207,13 +229,6 @@ def _made(kind: type[Exception], args: tuple[Any, ...]) -> Exception:
         error = Exception()
     error.args = args
     return error
-
-
-def _print(printed: Any) -> None:
-    """Write what the program has printed as if the test had."""
-    for stream, text in zip((sys.stdout, sys.stderr), printed, strict=False):
-        if text:
-            stream.write(text)
 
 
 def _write_back(pairs: list[tuple[Any, Any]]) -> None:

@@ -22,11 +22,12 @@ program -> host    VALUE      the answer; is passed on
 
 The bodies of CALL, VALUE and RAISED are values as `crossing` writes them:
 
-CALL    (operation, place, target, args, kwargs): one of `answering.OPERATIONS`; of the name at this
-        place of the role, or of the target where that is -1
-VALUE   the value; of a role that `tells_more`, (value, what was printed, arguments afterwards)
+CALL    (operation, place, target, args, kwargs, files): one of `answering.OPERATIONS`; of the name
+        at this place of the role, or of the target where that is -1
+VALUE   the value; of a role that `tells_more`, (value, arguments afterwards, what was printed,
+        files)
 RAISED  (built-in type, args, places of the role's names that are classes of it, (module, name) of
-        its type, its text, its attributes, what was printed)
+        its type, its text, its attributes, what was printed, files)
 
 What the program's process says is its word, and only data: it can return what it likes, and so fail
 or pass a test, but end none. The test's process runs no code of the program's, and it alone says
@@ -69,6 +70,7 @@ class Role(NamedTuple):
     records: the names of classes that both define. module: of which the test imports the names; "":
     it finds them among its own. mutates: changes that the program makes to arguments are made to
     the test's. prints: the test is handed what the program writes to sys.stdout and sys.stderr.
+    shares: files of either side are also the other's (`sharing`).
     The rest is for the test only. runs: it is a module of tests that are to be found and run.
     prelude: is run before it. tests: the sources of those that come after the first, which is the
     job's. stops: one that fails is the last.
@@ -80,6 +82,7 @@ class Role(NamedTuple):
     module: str = ""
     mutates: bool = False
     prints: bool = False
+    shares: bool = False
     runs: bool = False
     prelude: str = ""
     tests: tuple[bytes, ...] = ()
@@ -87,7 +90,7 @@ class Role(NamedTuple):
 
     @property
     def tells_more(self) -> bool:
-        return self.mutates or self.prints
+        return self.mutates or self.prints or self.shares
 
 
 EXCEPTIONS: dict[str, type[Exception]] = {

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..jail import wire
+from . import sharing
 from .answering import ARITHMETIC, ORDERING
 from .asking import Asking
 from .crossing import AWAITABLE, HANDLE, ITERATOR, NAME, Entry
@@ -255,6 +256,8 @@ class StandIns:
         global _ask
         self.asking = Asking(role, self._make, self._tell)
         _ask = self.asking.ask
+        if role.shares:
+            sharing.refuse_code()
         self._role = role
         self._handles: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
         self._places: dict[int, int] = {}  # of functions and classes, by id()
