@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..judge.cases import Asserts, Case, Stdio
+from ..judge.cases import Asserts, Case, Interactive, Stdio
+from ..judge.checker import CheckerProgram
 from .reading import Reading
 
 FORMAT = 1
@@ -203,7 +204,11 @@ def digest_of(cases: Iterable[Case]) -> str:
 def _asked(case: Case) -> tuple[Any, ...]:
     if isinstance(case, Asserts):
         return "asserts", case.test_source, case.entry_point.rpartition(".")[2]
+    if isinstance(case, Interactive):
+        return "interactive", case.interactor, case.input, case.expected
     if isinstance(case, Stdio):
+        if isinstance(case.checker, CheckerProgram):
+            return "stdio", case.input, case.expected, case.checker.source
         return "stdio", case.input, case.expected
     name = case.function.rpartition(".")[2]
     return "call", name, list(case.args), dict(case.kwargs or {}), case.expected
