@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     )
     from .function import Function
     from .fuzzing import Answer, Difference
-    from .judge import Asserts, Call, CaseResult, Stdio, Verdict
+    from .judge import (
+        Asserts,
+        Call,
+        CaseResult,
+        CheckerProgram,
+        Interactive,
+        Stdio,
+        Verdict,
+    )
     from .persistent import PersistentPythonProcess
     from .pool import Pool
     from .program import Program
@@ -38,8 +46,10 @@ __all__ = [
     "Calibration",
     "Call",
     "CaseResult",
+    "CheckerProgram",
     "Difference",
     "Function",
+    "Interactive",
     "LimitExceeded",
     "PersistentPythonProcess",
     "Pool",
@@ -72,7 +82,7 @@ _MODULES = by_name(
         """,
         ".function": "Function",
         ".fuzzing": "Answer Difference",
-        ".judge": "Asserts Call CaseResult Stdio Verdict",
+        ".judge": "Asserts Call CaseResult CheckerProgram Interactive Stdio Verdict",
         ".persistent": "PersistentPythonProcess",
         ".pool": "Pool",
         ".program": "Program",

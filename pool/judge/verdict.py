@@ -34,7 +34,8 @@ class CaseResult:
     reason: "ok"; or what it failed for: "wrong_output", "wrong_value", "assertion", "incomplete",
         "checker" (it raised, or gave no score), "interactor" (the same), "skipped_timeout" (an
         earlier case ran out of time), or the reason for which the program's run ended
-        (`ExitReason`); of errors that are not the program's, "harness" or "internal"; "skipped", "missing", "duplicate".
+        (`ExitReason`); of errors that are not the program's, "harness" or "internal"; "skipped",
+        "missing", "duplicate".
     detail: the same for people. diff: where what came out differs from what was expected, first.
         Both are short; they hold parts of what was expected, and are not for the program's author.
     score: 1 or 0, or what a checker gave.

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         Asserts,
         Call,
         CaseResult,
+        CheckerProgram,
         Difference,
         Function,
+        Interactive,
         LimitExceeded,
         PersistentPythonProcess,
         Pool,
@@ -62,11 +64,13 @@ __all__ = [
     "Asserts",
     "Call",
     "CaseResult",
+    "CheckerProgram",
     "Difference",
     "ExitReason",
     "Function",
     "GuestException",
     "Infeasible",
+    "Interactive",
     "LimitExceeded",
     "Limits",
     "PersistentPythonProcess",
@@ -98,10 +102,10 @@ __all__ = [
 _MODULES = by_name(
     {
         ".pool": """
-            Answer Asserts Call CaseResult Difference Function LimitExceeded
-            PersistentPythonProcess Pool PoolClosed PoolError PoolFull PoolTimeout Program
-            ProgramError PythonExecutorService RunFuture Session SessionLost Snapshot Stats Stdio
-            Verdict
+            Answer Asserts Call CaseResult CheckerProgram Difference Function Interactive
+            LimitExceeded PersistentPythonProcess Pool PoolClosed PoolError PoolFull PoolTimeout
+            Program ProgramError PythonExecutorService RunFuture Session SessionLost Snapshot Stats
+            Stdio Verdict
         """,
         ".registry": "Infeasible ServiceDied ServiceError StartTimeout get_services",
         ".sandbox": "ExitReason GuestException Limits PolicyError Result SandboxError SetupError",
