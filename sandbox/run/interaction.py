@@ -37,6 +37,11 @@ _GRACE_S = 1.0
 _SHORTEST_WAIT_S = 0.001
 
 
+_FOR_TIME = (ExitReason.CANCELLED, ExitReason.CPU_TIMEOUT, ExitReason.WALL_TIMEOUT)
+"""Why a program is ended that goes on when its interactor has ended: which of them comes first,
+says nothing about it."""
+
+
 class Interaction:
     """A program's job and an interactor's, on a prewarmed process each. `drive` does it all and
     returns the program's result; `record` then has the interactor's.
@@ -56,7 +61,7 @@ class Interaction:
         self._sides = (self._program, self._interactor)
         self._program.other, self._interactor.other = self._interactor, self._program
         self._grace_ends = math.inf
-        self._let_go = False
+        self._is_over = False  # the interactor has ended, and the program had not
         self.record: Record | None = None
         self.lost: Fault | None = None
 
@@ -102,7 +107,6 @@ class Interaction:
         now = time.monotonic()
         if now >= self._grace_ends and not self._program.ended:
             self._grace_ends = math.inf
-            self._let_go = True
             self._stop(self._program)
             wait_s = 0.0
         return min(wait_s, self._grace_ends - now)
@@ -116,6 +120,7 @@ class Interaction:
         if side.run.jail_lost or side.run.stop.reason is ExitReason.CANCELLED:
             self._stop(side.other)
         elif side is self._interactor:
+            self._is_over = not self._program.ended
             self._grace_ends = time.monotonic() + _GRACE_S
 
     # ---- the end
@@ -131,8 +136,7 @@ class Interaction:
         self.lost = Fault.PROGRAM
         result = program.result(queue_s)
         self.lost = None
-        let_go = self._let_go and result.reason is ExitReason.CANCELLED
-        let_go = let_go and self._outer.reason is None
+        let_go = self._is_over and self._outer.reason is None and result.reason in _FOR_TIME
         if let_go:  # which is a good end
             result = dataclasses.replace(result, reason=ExitReason.OK, detail="")
         self.record = Record(its, let_go=let_go, heard=interactor.inlet.heard)
