@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     )
     from .function import Function
     from .fuzzing import Answer, Difference
-    from .judge import Asserts, Call, CaseResult, Stdio, TestModule, Verdict
+    from .judge import (
+        Asserts,
+        Call,
+        CaseResult,
+        CheckerProgram,
+        Interactive,
+        Stdio,
+        TestModule,
+        Verdict,
+    )
     from .persistent import PersistentPythonProcess
     from .pool import Pool
     from .program import Program
@@ -38,8 +47,10 @@ __all__ = [
     "Calibration",
     "Call",
     "CaseResult",
+    "CheckerProgram",
     "Difference",
     "Function",
+    "Interactive",
     "LimitExceeded",
     "PersistentPythonProcess",
     "Pool",
@@ -73,7 +84,9 @@ _MODULES = by_name(
         """,
         ".function": "Function",
         ".fuzzing": "Answer Difference",
-        ".judge": "Asserts Call CaseResult Stdio TestModule Verdict",
+        ".judge": """
+            Asserts Call CaseResult CheckerProgram Interactive Stdio TestModule Verdict
+        """,
         ".persistent": "PersistentPythonProcess",
         ".pool": "Pool",
         ".program": "Program",

@@ -337,7 +337,8 @@ class Pool:
         cases: "Iterable[Case]",
         **options: "Unpack[JudgeOptions]",
     ) -> "Verdict":
-        """Return the verdict on an untrusted program, by its cases: `Stdio`, `Call`, `Asserts`.
+        """Return the verdict on an untrusted program, by its cases: `Stdio`, `Call`, `Asserts`,
+        `Interactive`.
 
         Every case has a fresh process; asserts that follow each other, with the same entry point
         and prelude, share one, as they share one in other graders. Expected values, tests, checkers

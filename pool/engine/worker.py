@@ -31,6 +31,7 @@ from .task import ForCaller, Task
 
 if TYPE_CHECKING:
     from ...sandbox.run.dialogue import Fault
+    from ...sandbox.run.interaction import Interaction
     from ...sandbox.run.pair import Pair
     from ...sandbox.run.record import Record
 
@@ -198,7 +199,7 @@ class Worker:
     def _run(self, task: Task, own: RunJail) -> None:
         """Make one run, or a pair of them; raise `JailLost` where this worker's jail was lost."""
         used: list[RunJail] = []
-        run: Run | Pair | None = None
+        run: Run | Pair | Interaction | None = None
         lost: str | None = None
         try:
             run = self._prepare(task, own, used)
@@ -229,12 +230,14 @@ class Worker:
         if lost is not None and own in used:
             raise JailLost(lost)
 
-    def _prepare(self, task: Task, own: RunJail, used: list[RunJail]) -> "Run | Pair":
-        """What is to be driven for a task: a run, or, where a test calls it, a pair of them. The
-        jails that it takes place in are added to `used`.
+    def _prepare(self, task: Task, own: RunJail, used: list[RunJail]) -> "Run | Pair | Interaction":
+        """What is to be driven for a task: a run, or, where a test calls it or an interactor talks
+        to it, a pair of them. The jails that it takes place in are added to `used`.
         """
         if task.test is not None:
-            from ...sandbox.run.pair import Pair  # not needed by those who only run programs
+            # Not needed by those who only run programs.
+            from ...sandbox.run.interaction import Interaction
+            from ...sandbox.run.pair import Pair
 
             # First: to make the second jail may take a while, and fail.
             second = self._lease(self._jails.own, task.test, used)
@@ -245,7 +248,8 @@ class Worker:
             except BaseException:
                 theirs.close()
                 raise
-            return Pair((own, prewarmed, task.job), (second, theirs, task.test), task.stop)
+            two = Interaction if task.test.role is None else Pair
+            return two((own, prewarmed, task.job), (second, theirs, task.test), task.stop)
         if task.source is None:
             jail = own
             used.append(own)

@@ -1,6 +1,7 @@
 """Judging programs: expected values, checkers and comparison stay in the trusted process."""
 
-from .cases import Asserts, Call, Case, Stdio, TestModule, case_from_dict
+from .cases import Asserts, Call, Case, Interactive, Stdio, TestModule, case_from_dict
+from .checker import CheckerProgram
 from .verdict import CaseResult, Outcome, Verdict
 
 __all__ = [
@@ -8,6 +9,8 @@ __all__ = [
     "Call",
     "Case",
     "CaseResult",
+    "CheckerProgram",
+    "Interactive",
     "Outcome",
     "Stdio",
     "TestModule",

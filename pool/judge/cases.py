@@ -7,11 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...sandbox.guest.jail import wire
+from ...sandbox.guest.jail.confine import PROGRAM_FILE
 from ...sandbox.guest.jail.report import MAX_VALUE
 from ...sandbox.guest.run.dialogue import FUNCTION
+from ...sandbox.run.files import check_name
 from ..checks import require_count
-from ..function import check_name, pack_call
+from ..function import check_name as check_function
+from ..function import pack_call
 from ..program import bytes_from_json
+from .checker import CheckerProgram, require_usable
 from .text import COMPARISONS, TOLERANT
 from .values import Rule, most_nodes
 from .wanted import Wanted, wanted
@@ -44,7 +48,12 @@ class Stdio:
             however long, numbers that are expected with a point or an exponent may be `abs_tol` or
             `rel_tol` apart (1e-6 each); all others, "YES" among them, as they are written.
     checker: decides instead; see `Checker`. It is given text, with invalid UTF-8 replaced.
-        `expected` is then anything that it wants to know.
+        `expected` is then anything that it wants to know. A `CheckerProgram` is run in a jail of
+        its own; `expected` is then text, or left out.
+    input_file: a name in the program's working directory; `input` is there, and standard input is
+        empty.
+    output_file: a name in the program's working directory; the output is what is there at the end,
+        and not what was written to standard output.
     """
 
     input: str | bytes
@@ -53,13 +62,21 @@ class Stdio:
     compare: str = "lines"
     abs_tol: float | None = None
     rel_tol: float | None = None
-    checker: Checker | None = None
+    checker: Checker | CheckerProgram | None = None
+    input_file: str | None = None
+    output_file: str | None = None
 
     def __post_init__(self) -> None:
         _require_text("input", self.input)
         _settle_expected(self)
-        if self.checker is None:
+        by_program = isinstance(self.checker, CheckerProgram) and self.expected is not None
+        if self.checker is None or by_program:
             _require_text("expected", self.expected)
+        for name in ("input_file", "output_file"):
+            if getattr(self, name) is not None:
+                _require_file(name, getattr(self, name))
+        if self.input_file is not None and self.input_file == self.output_file:
+            raise ValueError(f"input_file and output_file are both {self.input_file!r}")
         if self.compare not in COMPARISONS:
             raise ValueError(f"compare={self.compare!r}: there are {', '.join(COMPARISONS)}")
         for name in ("abs_tol", "rel_tol"):
@@ -74,12 +91,44 @@ class Stdio:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Stdio":
-        """Return a case from JSON data: its fields by name, bytes as {"base64": "..."}."""
-        fields = _fields(cls, data)
-        for name in ("input", "expected"):
-            if name in fields:
-                fields[name] = bytes_from_json(name, fields[name])
+        """Return a case from JSON data: its fields by name, bytes as {"base64": "..."}, a checker
+        as {"source": "...", "protocol": "..."}.
+        """
+        fields = _with_bytes(_fields(cls, data))
+        if fields.get("checker") is not None:
+            fields["checker"] = CheckerProgram.from_dict(fields["checker"])
         return cls(**fields)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Interactive:
+    """The program talks to an interactor, which decides whether it was right.
+
+    Both run in a confined process each; what one writes to its standard output, the other reads
+    from its standard input. The interactor, a Python program, is run as testlib has it:
+    `interactor.py input.txt output.txt correct_output.txt`. The first file holds `input`, the last
+    `expected` (empty where there is none), and the second is its own to write. It ends with status
+    0 for a right program, and with 1, 2, 4 or 8 for a wrong one. With any other end, an exception
+    or a limit among them, it fails the program if it has read anything by then; if not, the case
+    itself is at fault.
+
+    Raises ValueError for an interactor that evaluates or unpickles, as `CheckerProgram`.
+    """
+
+    interactor: str
+    _: dataclasses.KW_ONLY
+    input: str | bytes = ""
+    expected: str | bytes = ""
+
+    def __post_init__(self) -> None:
+        require_usable("the interactor", self.interactor)
+        _require_text("input", self.input)
+        _require_text("expected", self.expected)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Interactive":
+        """Return a case from JSON data: its fields by name, bytes as {"base64": "..."}."""
+        return cls(**_with_bytes(_fields(cls, data)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -288,19 +337,19 @@ class TestModule:
         return cls(**_fields(cls, data))
 
 
-Case = Stdio | Call | Asserts | TestModule
+Case = Stdio | Call | Asserts | TestModule | Interactive
 
 KINDS: dict[str, type[Case]] = {
     "stdio": Stdio,
     "call": Call,
     "asserts": Asserts,
     "module": TestModule,
+    "interactive": Interactive,
 }
 
 
 def case_from_dict(data: object) -> Case:
-    """Return a case from JSON data: {"kind": "stdio", "call", "asserts" or "module", and its
-    fields}.
+    """Return a case from JSON data: {"kind": a name in `KINDS`, and its fields}.
 
     >>> case_from_dict({"kind": "stdio", "input": "1", "expected": "2"}).expected
     '2'
@@ -317,7 +366,8 @@ def case_from_dict(data: object) -> Case:
 def _fields(cls: type[Case], data: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that JSON may give, all of which must be known."""
     known = [field.name for field in dataclasses.fields(cls) if field.init]
-    known = [name for name in known if name != "checker"]
+    if cls is Call:
+        known.remove("checker")  # which only code can give
     unknown = data.keys() - set(known)
     if unknown:
         raise ValueError(
@@ -334,8 +384,16 @@ def _fields(cls: type[Case], data: Mapping[str, Any]) -> dict[str, Any]:
     return dict(data)
 
 
+def _with_bytes(fields: dict[str, Any]) -> dict[str, Any]:
+    for name in ("input", "expected"):
+        if name in fields:
+            fields[name] = bytes_from_json(name, fields[name])
+    return fields
+
+
 def _settle_expected(case: Stdio | Call) -> None:
-    if case.checker is not None:
+    by_program = isinstance(case, Stdio) and isinstance(case.checker, CheckerProgram)
+    if case.checker is not None and not by_program:
         _require_checker(case.checker)
     if case.expected is _MISSING:
         if case.checker is None:
@@ -395,6 +453,15 @@ def _subject(names: Wanted) -> str:
     return ", ".join(told[:3]) + (", ..." if len(told) > 3 else "")
 
 
+def _require_file(name: str, value: object) -> None:
+    """Raise TypeError or ValueError for what is no name of a file beside the program's."""
+    check_name(name, value)
+    if set("*?[") & set(str(value)):
+        raise ValueError(f"{name}={value!r}: a plain name is needed, without wildcards")
+    if value == PROGRAM_FILE:
+        raise ValueError(f"{name}={value!r} is the program's own; take another name")
+
+
 def _require_text(name: str, value: object) -> None:
     if not isinstance(value, (str, bytes)):
         raise TypeError(f"{name} must be str or bytes, not {value!r:.80}")
@@ -409,6 +476,6 @@ def _require_tolerance(name: str, value: object) -> None:
 
 def _checked_name(field: str, name: object) -> None:
     try:
-        check_name(name)  # type: ignore[arg-type]
+        check_function(name)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise type(error)(f"{field}: {error}") from None

@@ -10,9 +10,10 @@ from ...sandbox.result import Result
 from ...sandbox.run.record import Record
 from ..errors import LimitExceeded, PoolError, ProgramError
 from ..function import value_of
-from . import asserts, text, values
-from .cases import Asserts, Call, Checker, Stdio, TestModule
-from .excerpt import shorten
+from . import asserts, interactive, text, values
+from .cases import Asserts, Call, Checker, Interactive, Stdio, TestModule
+from .checker import CheckerProgram, Said
+from .excerpt import line, shorten
 from .finding import PASSED, Finding, ending
 from .plan import Item
 from .verdict import CHECKER, CaseResult, Outcome
@@ -53,11 +54,13 @@ def find(item: Item, index: int, result: Result, record: Record | None = None) -
     case = item.cases[index]
     if isinstance(case, (Asserts, TestModule)):
         found = asserts.judge(case.subject, result, record)
+    elif isinstance(case, Interactive):
+        found = interactive.judge(result, record)
     elif result.reason in (ExitReason.INTERNAL, ExitReason.CANCELLED):
         # Cancelled by somebody else: the pool is closing.
         found = Finding(Outcome.INFRA_ERROR, "internal", result.detail or str(result.reason))
     elif isinstance(case, Stdio):
-        found = _of_stdio(case, result)
+        found = _of_stdio(item, case, result)
     else:
         found = _of_call(case, result)
     return _result(item, index, found, result, record)
@@ -79,15 +82,17 @@ def _result(
     )
 
 
-def _of_stdio(case: Stdio, result: Result) -> Finding:
-    if not result.ok:
-        return Finding(Outcome.FAIL, str(result.reason), ending(result))
-    if not result.completed:
-        return Finding(Outcome.FAIL, "incomplete", "left with status 0 before its end (os._exit)")
+def _of_stdio(item: Item, case: Stdio, result: Result) -> Finding:
+    output = output_of(item, case, result)
+    if isinstance(output, Finding):
+        return output
+    if isinstance(case.checker, CheckerProgram):
+        raise AssertionError("its checker is still to be run")
     if case.checker is not None:
-        return _checked(case.checker, result.stdout, case.expected, "wrong_output")
+        got = output.decode("utf-8", "replace")
+        return _checked(case.checker, got, case.expected, "wrong_output")
     diff = text.difference(
-        result.stdout_bytes,
+        output,
         text.to_bytes(case.expected),
         case.compare,
         case.abs_tol or 0.0,
@@ -96,6 +101,48 @@ def _of_stdio(case: Stdio, result: Result) -> Finding:
     if diff is None:
         return PASSED
     return Finding(Outcome.FAIL, "wrong_output", "the output is not what was expected", diff)
+
+
+def output_of(item: Item, case: Stdio, result: Result) -> bytes | Finding:
+    """Return what a program has written, which has come to a good end; else what is found."""
+    if result.reason in (ExitReason.INTERNAL, ExitReason.CANCELLED):
+        # Cancelled by somebody else: the pool is closing.
+        return Finding(Outcome.INFRA_ERROR, "internal", result.detail or str(result.reason))
+    if not result.ok:
+        return Finding(Outcome.FAIL, str(result.reason), ending(result))
+    if not result.completed:
+        return Finding(Outcome.FAIL, "incomplete", "left with status 0 before its end (os._exit)")
+    if case.output_file is None:
+        return result.stdout_bytes
+    output = result.files.get(case.output_file)
+    if output is None:
+        why = result.files_skipped.get(case.output_file, "there is none")
+        said = f"no output in the file {case.output_file}: {why}"
+        return Finding(Outcome.FAIL, "wrong_output", said)
+    most = item.most_output(case)
+    if most is not None and len(output) > most:
+        said = f"wrote {len(output)} bytes to {case.output_file}, more than {most}"
+        return Finding(Outcome.FAIL, str(ExitReason.OUTPUT), said)
+    return output
+
+
+def of_check(its: Said, result: Result) -> Finding:
+    """What a checker has said of an output; result: of the checker's run."""
+    if result.reason in (ExitReason.INTERNAL, ExitReason.CANCELLED):
+        said = f"the checker's run: {result.detail or result.reason}"
+        return Finding(Outcome.INFRA_ERROR, "internal", said)
+    if its.score is None:
+        return Finding(Outcome.FAIL, CHECKER, f"the checker {its.why}")
+    if its.score == 1:
+        return PASSED
+    words = line(result.stderr_bytes.strip()) if result.stderr_bytes.strip() else ""
+    said = f"the checker gave {its.score:g}"
+    return Finding(Outcome.FAIL, "wrong_output", said, words, its.score)
+
+
+def with_finding(item: Item, index: int, result: Result, found: Finding) -> CaseResult:
+    """Return the result of the case `index`, of a program whose run ended with `result`."""
+    return _result(item, index, found, result, None)
 
 
 def _of_call(case: Call, result: Result) -> Finding:

@@ -1,6 +1,7 @@
 """Judging: many cases of many items, under way at once, and what became of them."""
 
 import contextlib
+import dataclasses
 import functools
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -8,19 +9,39 @@ from concurrent.futures import CancelledError
 from typing import TypedDict
 
 from ...sandbox.limits import Limits
+from ...sandbox.result import Result
+from ...sandbox.run.record import Record
 from ..checks import each_of, naming, pair_of
 from ..engine.flights import Flights
 from ..program import RECURSION_LIMIT, Program, require_recursion_limit
 from ..runner import Runner
-from .cases import Case
-from .findings import find_all
+from .cases import Case, Stdio
+from .checker import CheckerProgram
+from .checking import Check, Checks, Found
+from .finding import Finding
+from .findings import find_all, output_of
 from .plan import Item, judging_limits
-from .verdict import CaseResult, Verdict
+from .verdict import CaseResult, Outcome, Verdict
 
 OnResult = Callable[[CaseResult], None]
 
 _Places = tuple[int, ...]
 """Of cases in an item's order, which are judged together."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Step:
+    """What is to be run next for some cases of an item: their program, or the checker of one."""
+
+    item: Item
+    places: _Places
+    check: Check | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody waits for it; of a case's checker on what is expected, others may."""
+        for_all = self.check is not None and self.check.program is None
+        return for_all or self.item.wants(self.places[0])
 
 
 class JudgeOptions(TypedDict, total=False):
@@ -48,8 +69,9 @@ class Judging:
         self._on_result = on_result
         self._runner = runner
         self._items = items
-        self._flights: Flights[tuple[Item, _Places]] = Flights(runner.ahead, runner.when_room)
-        self._waiting: deque[tuple[Item, _Places]] = deque()
+        self._flights: Flights[_Step] = Flights(runner.ahead, runner.when_room)
+        self._waiting: deque[_Step] = deque()
+        self._checks = Checks()
 
     def run(self) -> list[Verdict]:
         """Return a verdict for each item, in their order."""
@@ -57,8 +79,7 @@ class Judging:
         try:
             while self._waiting or self._flights:
                 while self._waiting and not self._flights.is_full:
-                    item, places = self._waiting[0]
-                    if not self._launch(item, tuple(each for each in places if item.wants(each))):
+                    if not self._launch(self._waiting[0]):
                         break
                     self._waiting.popleft()
                 else:
@@ -72,7 +93,7 @@ class Judging:
     def cancel(self) -> None:
         self._flights.cancel()
 
-    def _planned(self) -> list[tuple[Item, _Places]]:
+    def _planned(self) -> list[_Step]:
         """All that is to be run, the first of every item's first where the others may not have to
         be waited for.
         """
@@ -83,42 +104,98 @@ class Judging:
             for number, places in enumerate(item.groups())
         ]
         groups.sort(key=lambda each: each[0])
-        return [(item, places) for _, item, places in groups]
+        return [_Step(item, places) for _, item, places in groups]
 
-    def _launch(self, item: Item, places: _Places) -> bool:
-        """Queue cases, if there are any; False where the queue is full."""
+    def _launch(self, step: _Step) -> bool:
+        """Queue what a step has run, if it is wanted; False where the queue is full."""
+        if step.check is not None:
+            if not step.is_wanted:
+                return True
+            return self._flights.launch(
+                functools.partial(self._runner.submit, step.check.job()), step
+            )
+        item = step.item
+        places = tuple(each for each in step.places if item.wants(each))
         if not places:
             return True
         work = item.work(*(item.order[place] for place in places))
         submit = functools.partial(self._runner.submit, work.job, test=work.test)
-        return self._flights.launch(submit, (item, places))
+        return self._flights.launch(submit, _Step(item, places))
 
     def _land(self) -> None:
-        """Wait for cases to end, and settle them; or for room."""
+        """Wait for runs to end, and settle their cases; or for room."""
         landed = self._flights.land()
         if landed is None:
             return
-        future, (item, places) = landed
+        future, step = landed
+        item, places = step.item, step.places
         try:
             result = future.result()
         except CancelledError:
             return  # no longer wanted
-        if not item.wants(places[0]):
+        if not step.is_wanted:
             return
-        found = find_all(item, [item.order[place] for place in places], result, future.record)
+        case = item.cases[item.order[places[0]]]
+        if step.check is not None:
+            self._take_check(step, step.check, result)
+        elif isinstance(case, Stdio) and isinstance(case.checker, CheckerProgram):
+            output = output_of(item, case, result)
+            if isinstance(output, Finding):
+                self._settle_if_sound(case, Found(item, places[0], result, output))
+            else:
+                self._do_next(_Step(item, places, Check(item, case, output, result)))
+        else:
+            self._settle_all(step, result, future.record)
+
+    def _settle_all(self, step: _Step, result: Result, record: Record | None) -> None:
+        """Settle cases whose runs tell all."""
+        item, places = step.item, step.places
+        found = find_all(item, [item.order[place] for place in places], result, record)
         if found is None:
-            self._waiting.extendleft((item, (place,)) for place in reversed(places))
+            self._waiting.extendleft(_Step(item, (place,)) for place in reversed(places))
             return
         for place, its in zip(places, found, strict=False):
-            if item.wants(place):
-                item.settle(place, its)
-                if self._on_result is not None:
-                    self._on_result(its)
+            self._settle(item, place, its)
         if rest := places[len(found) :]:
-            self._waiting.appendleft((item, rest))
-        for other, (whose, at) in self._flights:
-            if whose is item and not item.wants(at[0]):
+            self._do_next(_Step(item, rest))
+
+    def _settle(self, item: Item, place: int, result: CaseResult) -> None:
+        """Take the result of a case, and cancel what it makes needless."""
+        if not item.wants(place):
+            return
+        item.settle(place, result)
+        if self._on_result is not None:
+            self._on_result(result)
+        for other, step in self._flights:
+            if step.item is item and not step.is_wanted:
                 other.cancel()
+
+    def _do_next(self, step: _Step) -> None:
+        self._waiting.appendleft(step)
+
+    def _take_check(self, step: _Step, check: Check, result: Result) -> None:
+        """Settle the case whose checker has been run, and those that have waited for it."""
+        finding, waiting = self._checks.take(check, result)
+        if check.program is not None:
+            found = Found(check.item, step.places[0], check.program, finding)
+            self._settle_if_sound(check.case, found)
+        lost = finding if finding.outcome is Outcome.INFRA_ERROR else None
+        for each in waiting:
+            self._settle(
+                each.item, each.place, each.result(lost or self._checks.trouble(check.case))
+            )
+
+    def _settle_if_sound(self, case: Stdio, found: Found) -> None:
+        """Settle a case with what was found of its program, unless the case itself is at fault:
+        this is asked first where it is not known.
+        """
+        if found.finding.outcome is Outcome.INFRA_ERROR or self._checks.is_known(case):
+            trouble = None
+            if found.finding.outcome is not Outcome.INFRA_ERROR:
+                trouble = self._checks.trouble(case)
+            self._settle(found.item, found.place, found.result(trouble))
+        elif (check := self._checks.wait(case, found)) is not None:
+            self._do_next(_Step(found.item, (found.place,), check))
 
 
 def plan(

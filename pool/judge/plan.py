@@ -10,10 +10,12 @@ from ...sandbox.errors import PolicyError
 from ...sandbox.guest.run.dialogue import PROGRAM, TEST, Role
 from ...sandbox.limits import MAX_SECONDS, Limits, require_limit
 from ...sandbox.reasons import ExitReason
+from ...sandbox.run.files import Pattern, check_files, in_pages
 from ...sandbox.run.job import Job
 from ..checks import each_of
 from ..program import RECURSION_LIMIT, Program
-from .cases import KINDS, Asserts, Call, Case, Stdio, TestModule
+from .cases import KINDS, Asserts, Call, Case, Interactive, Stdio, TestModule
+from .checker import EXPECTED, INPUT, CheckerProgram, with_room
 from .text import least_bytes, to_bytes
 from .verdict import CaseResult, Outcome, Verdict
 from .wanted import (
@@ -70,7 +72,7 @@ _TIMEOUTS = (str(ExitReason.WALL_TIMEOUT), str(ExitReason.CPU_TIMEOUT))
 @dataclasses.dataclass(frozen=True, slots=True)
 class Work:
     """The runs of a case: a program's job, and, of asserts, that of the test which calls it, or of
-    several tests, one after the other.
+    several tests, one after the other; or that of the interactor which talks to it.
     """
 
     job: Job
@@ -99,7 +101,8 @@ class Item:
         for number, case in enumerate(self.cases):
             if not isinstance(case, Case):
                 raise TypeError(
-                    f"cases[{number}] must be Stdio, Call, Asserts or TestModule, not {case!r:.80}"
+                    f"cases[{number}] must be Stdio, Call, Asserts, TestModule or Interactive, "
+                    f"not {case!r:.80}"
                 )
         if not self.cases:
             raise ValueError("cases: none; without a case there is nothing to judge")
@@ -111,6 +114,8 @@ class Item:
         else:
             program = source
         self._limits = limits if program.limits is None else program.limits
+        self._most = limits
+        self._recursion_limit = recursion_limit
         require_possible(self.cases, self._limits)
         self.refused = ""
         """Why nothing of the program can be run, and all cases fail: who wrote it is to blame."""
@@ -119,6 +124,12 @@ class Item:
             self.refused = f"the program has {size} bytes, more than limits.source_bytes={most}"
         else:
             self._job = program.job(self._limits)
+            for number, case in enumerate(self.cases):
+                if isinstance(case, Stdio) and case.input_file is not None:
+                    try:
+                        check_files(self._files(case), self._limits, self._job.filename)
+                    except ValueError as error:
+                        raise ValueError(f"cases[{number}]: {error}") from None
         self.order = list(range(len(self.cases)))
         if shuffle is not False:
             random.Random(None if shuffle is True else shuffle).shuffle(self.order)
@@ -163,10 +174,13 @@ class Item:
         """What is to be run for the case `index`, and for those that share its processes."""
         case = self.cases[index]
         if isinstance(case, Stdio):
-            limits = _limits_for(case, self._limits)
-            return Work(dataclasses.replace(self._job, stdin=to_bytes(case.input), limits=limits))
+            return Work(self._of_stdio(case))
         if isinstance(case, Call):
             return Work(dataclasses.replace(self._job, call=case.request))
+        if isinstance(case, Interactive):
+            return Work(
+                dataclasses.replace(self._job, stdin=b"", collect=()), self._interactor(case)
+            )
         role = _role_for(case)
         source, *others = [to_bytes(self.tested(each).test_source) for each in (index, *more)]
         test = role._replace(kind=TEST, prelude=case.prelude, tests=tuple(others), stops=self._stop)
@@ -181,6 +195,57 @@ class Item:
                 recursion_limit=self._job.recursion_limit,
             ),
         )
+
+    def _of_stdio(self, case: Stdio) -> Job:
+        job = dataclasses.replace(
+            self._job, stdin=to_bytes(case.input), limits=_limits_for(case, self._limits)
+        )
+        if case.input_file is not None:
+            job = dataclasses.replace(job, stdin=b"", files=self._files(case))
+        if case.output_file is not None:
+            job = dataclasses.replace(job, collect=(Pattern.parse(case.output_file),))
+        return job
+
+    def _files(self, case: Stdio) -> dict[str, bytes]:
+        """The files of the program, where its input is one."""
+        assert case.input_file is not None
+        return {**self._job.files, case.input_file: to_bytes(case.input)}
+
+    def _interactor(self, case: Interactive) -> Job:
+        """The run of an interactor. It may take as long as the program, and what judging allows
+        more: where both wait, it is the program whose time is over first.
+        """
+        files = {INPUT: to_bytes(case.input), EXPECTED: to_bytes(case.expected)}
+        limits = with_room(self._most, files.values())
+        if limits.wall_s is not None:
+            its_s = self._limits.wall_s
+            wall_s = None if its_s is None else min(limits.wall_s + its_s, MAX_SECONDS)
+            limits = limits.replace(wall_s=wall_s)
+        if limits.output_bytes is not None:
+            room = 2 * len(files[INPUT]) + _SPARE_OUTPUT_BYTES
+            if room > limits.output_bytes == _DEFAULT_OUTPUT_BYTES:
+                limits = limits.replace(output_bytes=min(room, MAX_OUTPUT_BYTES))
+        interactor = Program(
+            case.interactor,
+            args=[INPUT, "output.txt", EXPECTED],
+            files=files,
+            recursion_limit=self._recursion_limit,
+        )
+        return interactor.job(limits)
+
+    def checking(self, case: Stdio, output: bytes) -> Job:
+        """The run of a case's checker, which must be a program, on an output: under the limits of
+        judging, whatever the judged program's are.
+        """
+        assert isinstance(case.checker, CheckerProgram)
+        expected = b"" if case.expected is None else to_bytes(case.expected)
+        return case.checker.job(
+            to_bytes(case.input), expected, output, self._most, self._recursion_limit
+        )
+
+    def most_output(self, case: Stdio) -> int | None:
+        """How many bytes the program may write."""
+        return _limits_for(case, self._limits).output_bytes
 
     def wants(self, place: int) -> bool:
         """Whether the case at this place of the order is still to be judged."""
@@ -228,15 +293,28 @@ def require_possible(cases: Iterable[Case], limits: Limits) -> None:
         if isinstance(case, (Asserts, TestModule)):
             size = len(case.test_source) + len(case.prelude)
             what, limit, most = "the test", "source_bytes", limits.source_bytes
+        elif isinstance(case, Interactive):
+            size = len(to_bytes(case.interactor))
+            what, limit, most = "the interactor", "source_bytes", limits.source_bytes
+        elif isinstance(case.checker, CheckerProgram):
+            size = len(to_bytes(case.checker.source))
+            what, limit, most = "the checker", "source_bytes", limits.source_bytes
         elif case.checker is not None:
-            continue
+            size, what, limit, most = 0, "", "", None
         elif isinstance(case, Stdio):
             size = least_bytes(to_bytes(case.expected), case.compare)
             most = _limits_for(case, limits).output_bytes
             what, limit = "the expected output", "output_bytes"
+            disk = limits.disk_bytes
+            if case.output_file is not None and disk is not None and in_pages(size) > disk:
+                most, limit = disk, "disk_bytes"
         else:
             size = case.least_bytes
             what, limit, most = "the expected value", "memory_bytes", limits.memory_bytes
+        if isinstance(case, Stdio) and case.input_file is not None:
+            its, disk = len(to_bytes(case.input)), limits.disk_bytes
+            if disk is not None and in_pages(its) > disk:
+                what, size, limit, most = "the input", its, "disk_bytes", disk
         if most is not None and size > most:
             raise ValueError(
                 f"cases[{number}]: {what} has {size} bytes, more than limits.{limit}={most}: "

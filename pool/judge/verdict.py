@@ -9,6 +9,9 @@ from typing import Any
 CHECKER = "checker"
 """The reason of a case that failed because its checker did, on what the program gave."""
 
+INTERACTOR = "interactor"
+"""The reason of a case that failed because its interactor did, on what the program said."""
+
 
 class Outcome(enum.StrEnum):
     """What a case says about the program."""
@@ -27,11 +30,13 @@ class Outcome(enum.StrEnum):
 class CaseResult:
     """How one case went.
 
-    index: its place among the cases, from 0. kind: "stdio", "call", "asserts" or "module".
+    index: its place among the cases, from 0. kind: "stdio", "call", "asserts", "module" or
+        "interactive".
     reason: "ok"; or what it failed for: "wrong_output", "wrong_value", "assertion", "incomplete",
-        "checker" (it raised, or gave no score), "skipped_timeout" (an earlier case ran out of
-        time), or the reason for which the program's run ended (`ExitReason`); of errors that are
-        not the program's, "harness" or "internal"; "skipped", "missing", "duplicate".
+        "checker" (it raised, or gave no score), "interactor" (the same), "skipped_timeout" (an
+        earlier case ran out of time), or the reason for which the program's run ended
+        (`ExitReason`); of errors that are not the program's, "harness" or "internal"; "skipped",
+        "missing", "duplicate".
     detail: the same for people. diff: where what came out differs from what was expected, first.
         Both are short; they hold parts of what was expected, and are not for the program's author.
     score: 1 or 0, or what a checker gave.

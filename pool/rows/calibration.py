@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..judge.cases import Asserts, Case, Stdio, TestModule
+from ..judge.cases import Asserts, Case, Interactive, Stdio, TestModule
+from ..judge.checker import CheckerProgram
 from .reading import Reading
 
 FORMAT = 1
@@ -204,7 +205,11 @@ def _asked(case: Case) -> tuple[Any, ...]:
     if isinstance(case, (Asserts, TestModule)):
         names = [name.rpartition(".")[2] for name, _ in case.names]
         return "asserts", case.test_source, names[0] if len(names) == 1 else names
+    if isinstance(case, Interactive):
+        return "interactive", case.interactor, case.input, case.expected
     if isinstance(case, Stdio):
+        if isinstance(case.checker, CheckerProgram):
+            return "stdio", case.input, case.expected, case.checker.source
         return "stdio", case.input, case.expected
     name = case.function.rpartition(".")[2]
     return "call", name, list(case.args), dict(case.kwargs or {}), case.expected

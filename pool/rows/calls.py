@@ -21,9 +21,7 @@ _WHOLE = re.compile(r"-?(?:0|[1-9]\d{0,999})")
 _DISPLAY = re.compile(r"\s*[A-Za-z_]\w*\s*(?:\[\s*\]){0,3}\s*=\s*\S")
 
 DISPLAY = "the tests hold text as a web page shows it (n = 5), which no program can read"
-NO_CHECKERS = "problems with a checker of their own can't be judged yet"
-NO_INTERACTION = "interactive problems can't be judged yet"
-NO_FILES = "programs that read their input from a file, or write to one, can't be judged yet"
+NO_INTERACTOR = "interactive problems need an interactor, and the row has none"
 
 
 def read_pairs(

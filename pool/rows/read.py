@@ -21,6 +21,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     functions.evalplus,
     functions.mbppplus,
     functions.mbpp,
+    streams.code_contests_plus,
     functions.acecode,
     functions.prime_leetcode,
     functions.cruxeval,

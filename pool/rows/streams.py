@@ -1,9 +1,12 @@
 """Rows of inputs and outputs, in columns of their own."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from .calls import NO_CHECKERS, NO_FILES, NO_INTERACTION, halves, name_in_starter, read_pairs
+from ..judge.cases import Interactive, Stdio
+from ..judge.checker import CheckerProgram
+from .calls import NO_INTERACTOR, halves, name_in_starter, read_pairs
 from .cells import Row
 from .reading import NO_TESTS, Reading
 from .truth import NO_MODULES, read_truth
@@ -19,7 +22,7 @@ def apps(row: Row, code: str, compare: str) -> Reading | None:
     found = row.parsed("input_output")
     if isinstance(found, Mapping) and not found.get("inputs"):
         return Reading(shape=shape, why=NO_TESTS)
-    return read_truth(shape, found, code, compare=compare)
+    return _checked(read_truth(shape, found, code, compare=compare), row)
 
 
 def livecodebench(row: Row, code: str, compare: str) -> Reading | None:
@@ -80,8 +83,6 @@ def code_contests(row: Row, code: str, compare: str) -> Reading | None:
     """CodeContests: `public_tests`, `private_tests` and `generated_tests`."""
     if not row.has("public_tests"):
         return None
-    if row.get("input_file") or row.get("output_file"):
-        return Reading(shape="codecontests", why=NO_FILES)
     inputs: list[Any] = []
     outputs: list[Any] = []
     for column in ("public_tests", "private_tests", "generated_tests"):
@@ -91,28 +92,74 @@ def code_contests(row: Row, code: str, compare: str) -> Reading | None:
             outputs += out
     if not inputs:
         return Reading(shape="codecontests", why=NO_TESTS)
-    return read_pairs("codecontests", inputs, outputs, compare=compare)
+    reading = _checked(read_pairs("codecontests", inputs, outputs, compare=compare), row)
+    files = row.get("input_file") or None, row.get("output_file") or None
+    return _with_streams(reading, input_file=files[0], output_file=files[1])
+
+
+def code_contests_plus(row: Row, code: str, compare: str) -> Reading | None:
+    """CodeContests+: `test_cases`, with `checker`, as a rule in C++, and `generator`."""
+    if not row.has("test_cases", "checker", "generator"):
+        return None
+    shape = "codecontests-plus"
+    tests = row.parsed("test_cases")
+    if not tests:
+        return Reading(shape=shape, why=NO_TESTS)
+    return _checked(read_pairs(shape, *halves(tests), compare=compare), row)
 
 
 def codeforces(row: Row, code: str, compare: str) -> Reading | None:
-    """open-r1/codeforces: `official_tests`, where there is neither checker nor interactor."""
+    """open-r1/codeforces: `official_tests`, and perhaps `generated_checker`."""
     if not row.has("official_tests"):
         return None
-    why = ""
-    if row.get("interaction_format"):
-        why = NO_INTERACTION
-    elif row.get("generated_checker"):
-        why = NO_CHECKERS
-    elif row.get("input_mode") not in (None, "", "stdio"):
-        why = NO_FILES
-    elif not row.parsed("official_tests"):
-        why = NO_TESTS
-    if why:
-        return Reading(shape="codeforces", why=why)
+    shape = "codeforces"
+    if not row.parsed("official_tests"):
+        return Reading(shape=shape, why=NO_TESTS)
+    if row.get("interaction_format") and not row.get("interactor"):
+        return Reading(shape=shape, why=NO_INTERACTOR)
     inputs, outputs = halves(row.parsed("official_tests"))
-    return read_pairs(
-        "codeforces", list(map(_unix, inputs)), list(map(_unix, outputs)), compare=compare
+    inputs, outputs = [*map(_unix, inputs)], [*map(_unix, outputs)]
+    reading = read_pairs(shape, inputs, outputs, compare=compare)
+    if row.get("interaction_format"):
+        return _interactive(reading, row.text("interactor"))
+    reading = _checked(reading, row)
+    if row.get("input_mode") in (None, "", "stdio"):
+        return reading
+    return _with_streams(reading, input_file="input.txt", output_file="output.txt")
+
+
+def _checked(reading: Reading, row: Row) -> Reading:
+    """With the checker that the row has, if any; one that can't be used leaves no case."""
+    source = row.get("generated_checker") or row.get("checker")
+    if not source or not reading.cases:
+        return reading
+    try:
+        checker = CheckerProgram(source)
+    except ValueError as error:
+        return dataclasses.replace(reading, cases=(), why=str(error))
+    return _with_streams(reading, checker=checker)
+
+
+def _with_streams(reading: Reading, **changes: Any) -> Reading:
+    """With these fields in all cases of standard streams."""
+    cases = (
+        dataclasses.replace(case, **changes) if isinstance(case, Stdio) else case
+        for case in reading.cases
     )
+    return dataclasses.replace(reading, cases=tuple(cases))
+
+
+def _interactive(reading: Reading, interactor: str) -> Reading:
+    """With an interactor, which gets what the tests hold; one that can't be used leaves no case."""
+    try:
+        cases = tuple(
+            Interactive(interactor, input=case.input, expected=case.expected)
+            for case in reading.cases
+            if isinstance(case, Stdio)
+        )
+    except ValueError as error:
+        return dataclasses.replace(reading, cases=(), why=str(error))
+    return dataclasses.replace(reading, cases=cases)
 
 
 def _unix(text: Any) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..judge.cases import Asserts, Call, Stdio, case_from_dict
+from ..judge.cases import KINDS, case_from_dict
 from .asserts import read_asserts
 from .calls import CONTEST, read_pairs
 from .cells import parsed, plain
@@ -80,7 +80,7 @@ def _of_list(
         return read_truth(shape, tests[0], code, compare=compare, name=name, reference=reference)
     if all(isinstance(each, str) for each in tests):
         return read_asserts(shape, tests, name=name, reference=reference)
-    if all(isinstance(each, (Stdio, Call, Asserts)) for each in tests):
+    if all(isinstance(each, tuple(KINDS.values())) for each in tests):
         return Reading(shape=shape, cases=tuple(tests))
     if not all(isinstance(each, Mapping) for each in tests):
         raise TypeError(f"ground_truth: a list of asserts, or of dicts, not {tests!r:.80}")

@@ -31,12 +31,12 @@ class Capture:
         self.truncated = False
         self.was_full = False  # when it was looked at last: who writes to it may have been waiting
 
-    def drain(self) -> bool:
+    def drain(self, most_reads: int = _MOST_READS) -> bool:
         """Take what is there, of who goes on writing perhaps a part; tell whether more may come
         (False at end of file or when full).
         """
         self.was_full = False
-        for _ in range(_MOST_READS):
+        for _ in range(most_reads):
             piece = self._read()
             if piece is None:
                 return True

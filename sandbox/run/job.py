@@ -81,12 +81,16 @@ class Job:
         return protocol.pack_job(self.source, self.argv, limits, extras)
 
     @contextlib.contextmanager
-    def descriptors(self, stdout: int, stderr: int) -> Iterator[list[int]]:
-        """What goes along with the message: the standard three, and the files' contents, if any."""
+    def descriptors(
+        self, stdout: int, stderr: int, stdin: int | None = None
+    ) -> Iterator[list[int]]:
+        """What goes along with the message: the standard three, and the files' contents, if any.
+        stdin: to be read from in place of the job's own.
+        """
         with contextlib.ExitStack() as owned:
             if self.feed is not None:
                 stdin = self.feed.read_end
-            else:
+            elif stdin is None:
                 stdin = in_memory("stdin", [self.stdin])
                 owned.callback(os.close, stdin)
             found = [stdin, stdout, stderr]

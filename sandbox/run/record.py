@@ -16,6 +16,9 @@ class Record:
     parts: where several tests share a process, those that have ended before another was begun; the
     rest is about the one behind these. So are the result of the program's run and that of the
     test's, but for what counts: time, memory and output are those of all.
+
+    Of an interactor (`Interaction`), `test` is its result; heard: it has read something of the
+    program's, or may have found the end of that.
     """
 
     test: Result
@@ -29,3 +32,4 @@ class Record:
     weak: bool = False
     lost: Fault | None = None
     parts: tuple[Part, ...] = ()
+    heard: bool = False

@@ -29,6 +29,7 @@ from .watchdog import Watchdog
 
 if TYPE_CHECKING:  # what few runs need
     from .dialogue import Fault
+    from .inlet import Inlet
     from .record import Record
     from .refusals import Refusals
 
@@ -64,7 +65,9 @@ class Run:
     on_output: called from here with "stdout" or "stderr" and each piece of output as it comes; it
     must not raise.
     stream: of a job that has a role, its end of the stream to the host; the caller closes it.
-    record, lost: of a pair of runs (`Pair`), which has the same methods, more is known.
+    inlet: what its standard input is, in place of the job's own.
+    record, lost: of a pair of runs (`Pair`, `Interaction`), which has the same methods, more is
+    known.
     """
 
     record: "Record | None" = None
@@ -78,6 +81,7 @@ class Run:
         stop: Stop,
         on_output: Callable[[str, bytes], object] | None = None,
         stream: int | None = None,
+        inlet: "Inlet | None" = None,
     ) -> None:
         self.jail = jail
         self.prewarmed = prewarmed
@@ -85,6 +89,7 @@ class Run:
         self.stop = stop
         self.on_output = on_output
         self.stream = stream
+        self.inlet = inlet
         self.detail = ""
         self.jail_lost = False
         self._refusals: Refusals | None = None  # where they are watched
@@ -108,6 +113,9 @@ class Run:
         if self.job.feed is not None:
             owned.callback(self.job.feed.end)
             self.job.feed.begin()
+        if self.inlet is not None:
+            owned.callback(self.inlet.end)
+            self.inlet.begin()
         self._folder = self._hold(owned) if self.job.collect else None
         self._begin()
 
@@ -208,7 +216,8 @@ class Run:
             recursion_limit=self.job.recursion_limit,
         )
         data = memoryview(self.job.pack(limits))
-        with self.job.descriptors(self.out.write_end, self.err.write_end) as descriptors:
+        stdin = None if self.inlet is None else self.inlet.read_end
+        with self.job.descriptors(self.out.write_end, self.err.write_end, stdin) as descriptors:
             if self.stream is not None:
                 descriptors.append(self.stream)
             of_all = None if self.process_tree is None else self.process_tree.cpu_s

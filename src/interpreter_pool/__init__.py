@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         Asserts,
         Call,
         CaseResult,
+        CheckerProgram,
         Difference,
         Function,
+        Interactive,
         LimitExceeded,
         PersistentPythonProcess,
         Pool,
@@ -63,11 +65,13 @@ __all__ = [
     "Asserts",
     "Call",
     "CaseResult",
+    "CheckerProgram",
     "Difference",
     "ExitReason",
     "Function",
     "GuestException",
     "Infeasible",
+    "Interactive",
     "LimitExceeded",
     "Limits",
     "PersistentPythonProcess",
@@ -100,10 +104,10 @@ __all__ = [
 _MODULES = by_name(
     {
         ".pool": """
-            Answer Asserts Call CaseResult Difference Function LimitExceeded
-            PersistentPythonProcess Pool PoolClosed PoolError PoolFull PoolTimeout Program
-            ProgramError PythonExecutorService RunFuture Session SessionLost Snapshot Stats Stdio
-            TestModule Verdict
+            Answer Asserts Call CaseResult CheckerProgram Difference Function Interactive
+            LimitExceeded PersistentPythonProcess Pool PoolClosed PoolError PoolFull PoolTimeout
+            Program ProgramError PythonExecutorService RunFuture Session SessionLost Snapshot Stats
+            Stdio TestModule Verdict
         """,
         ".registry": "Infeasible ServiceDied ServiceError StartTimeout get_services",
         ".sandbox": "ExitReason GuestException Limits PolicyError Result SandboxError SetupError",

@@ -220,6 +220,22 @@ ROWS: dict[str, Row] = {
         _both("the test's process alone says which test has ended; a bad end is run again alone"),
         no_control="there is no other judge of several tests in two processes; right ones pass",
     ),
+    "J1": Row(
+        "make a checker say that it is right: by code, pickles, verdicts in the output",
+        _both("a checker that evaluates is refused; its verdict is one number, and nothing else"),
+    ),
+    "J2": Row(
+        "reach the files, the process or the verdict of a checker or an interactor",
+        _both("a jail of its own; the host reads its verdict from its run alone"),
+    ),
+    "J3": Row(
+        "not be counted: have a checker or an interactor fail, or wait",
+        _both("whether a case counts follows from its text; both have clocks and caps"),
+    ),
+    "J4": Row(
+        "go on talking to an interactor: daemons, streams that are closed or held",
+        _both("the wait status ends it; what it left is dead; its own end must be good"),
+    ),
     "C1": Row(
         "have the host compute: text in which code is looked for",
         _both("linear, with a budget of lines that are looked at in vain"),

@@ -26,7 +26,7 @@ FOLDERS = (
 )
 TIERS = ("namespaces", "landlock")
 
-_ID = r"[CFMNKPRHOWSL]\d+"
+_ID = r"[CFJMNKPRHOWSL]\d+"
 _BEGINNING = re.compile(rf"({_ID}(?:(?:, | to | and ){_ID})*)[ :]")
 _VARIANTS = {"ns": "namespaces", "ll": "landlock"}
 _WAYS = {"parties": "session", "session": "session", "judge": "judge", "answers": "judge"}
@@ -70,7 +70,10 @@ def ways_of(item: pytest.Item) -> set[str]:
     params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
     if "way" in params:
         return {params["way"]}
-    if any(part in item.nodeid for part in ("test_cheats", "test_uncounted", "/judge/")):
+    if any(
+        part in item.nodeid
+        for part in ("test_cheats", "test_checkers", "test_uncounted", "/judge/")
+    ):
         return {"judged"}
     fixtures = set(getattr(item, "fixturenames", ()))
     if "parties" in fixtures or "session" in item.name or "test_sessions" in item.nodeid:

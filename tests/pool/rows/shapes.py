@@ -37,6 +37,23 @@ SCRIPT = (
     "for i, (inp, exp) in enumerate(zip(inputs, results)):\n    same(twice(*inp), exp)\n"
 )
 
+SUM = (
+    "import sys\n"
+    "def main(given, expected, output):\n"
+    "    wanted, found = open(given).read(), open(output).read()\n"
+    "    print(1 if sum(map(int, found.split())) == int(wanted) else 0)\n"
+    "main(*sys.argv[1:])\n"
+)
+"""A checker of a problem with many answers."""
+
+INTERACTOR = (
+    "import sys\n"
+    "number = int(open(sys.argv[1]).read())\n"
+    "if input() != '?': sys.exit(2)\n"
+    "print(number, flush=True)\n"
+    "sys.exit(0 if int(input()) == 2 * number else 1)\n"
+)
+
 
 def packed(value) -> str:
     """As LiveCodeBench has its private tests."""
@@ -146,6 +163,57 @@ JUDGED = [
         },
         "import sys\nassert '\\r' not in sys.stdin.read()\nprint(2)",
         "print(3)",
+    ),
+    (
+        "codeforces",
+        {
+            "official_tests": [{"input": "3\r\n", "output": "3 0\r\n"}],
+            "generated_checker": SUM,
+            "interaction_format": None,
+        },
+        "n = int(input())\nprint(1, n - 1)",
+        "print(1, int(input()))",
+    ),
+    (
+        "codeforces",
+        {
+            "official_tests": [{"input": "3\r\n", "output": "6\r\n"}],
+            "input_mode": "file",
+            "generated_checker": "",
+        },
+        "open('output.txt', 'w').write(str(2 * int(open('input.txt').read())))",
+        DOUBLE,
+    ),
+    (
+        "codeforces",
+        {
+            "official_tests": [{"input": "3\n", "output": ""}, {"input": "4\n", "output": ""}],
+            "interaction_format": "The program asks.",
+            "interactor": INTERACTOR,
+        },
+        "print('?', flush=True)\nprint(2 * int(input()))",
+        "print(6)",
+    ),
+    (
+        "codecontests",
+        {
+            "public_tests": {"input": ["2"], "output": ["4"]},
+            "input_file": "numbers.in",
+            "output_file": "",
+        },
+        "print(2 * int(open('numbers.in').read()))",
+        DOUBLE,
+    ),
+    (
+        "codecontests-plus",
+        {
+            "test_cases": [{"input": "3", "output": "3 0"}],
+            "checker": SUM,
+            "generator": "",
+            "validator": "",
+        },
+        "n = int(input())\nprint(1, n - 1)",
+        "print(1, int(input()))",
     ),
     ("rstar-coder", {"question_id": "s", "question": "?", **PAIRS}, DOUBLE, TRIPLE),
     (
@@ -271,23 +339,34 @@ KNOWN = [
     ("verl", {"reward_model": {"ground_truth": json.dumps({"pytest": PYTEST})}}, "test modules"),
     (
         "codeforces",
-        {"official_tests": [{"input": "", "output": ""}], "generated_checker": "def main(): 1"},
-        "checker",
+        {
+            "official_tests": [{"input": "", "output": ""}],
+            "generated_checker": "import sys\nprint(int(eval(open(sys.argv[3]).read()) == 1))",
+        },
+        "the checker runs what it is given (eval, in line 2)",
+    ),
+    (
+        "codecontests-plus",
+        {
+            "test_cases": [{"input": "", "output": ""}],
+            "checker": '#include "testlib.h"\nint main(int argc, char* argv[]) {}',
+            "generator": "",
+        },
+        "the checker is written in C++",
     ),
     (
         "codeforces",
         {"official_tests": [{"input": "", "output": ""}], "interaction_format": "The jury ..."},
-        "interactive",
+        "need an interactor, and the row has none",
     ),
     (
         "codeforces",
-        {"official_tests": [{"input": "", "output": ""}], "input_mode": "file"},
-        "from a file",
-    ),
-    (
-        "codecontests",
-        {"public_tests": {"input": [], "output": []}, "input_file": "input.txt"},
-        "from a file",
+        {
+            "official_tests": [{"input": "", "output": ""}],
+            "interaction_format": "The jury ...",
+            "interactor": "import pickle, sys\npickle.load(sys.stdin.buffer)",
+        },
+        "the interactor runs what it is given (pickle, in line 1)",
     ),
     (
         "taco",

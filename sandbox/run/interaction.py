@@ -1,0 +1,239 @@
+"""Two runs at once, one of a program and one of the interactor that it talks to, and the host
+between them, which carries bytes both ways.
+
+    program's stdout ---- pipe ---- host ---- pipe ---- interactor's stdin
+    program's stdin  ---- pipe ---- host ---- pipe ---- interactor's stdout
+
+Both are runs like any other, each with limits, clocks and an end of its own; neither holds anything
+of the other's. All is done in one thread, which waits in one place. Nothing is read from a run
+while the other has not taken what it wrote before: it then waits in its own write, as at any full
+pipe.
+
+When one has ended, the other finds the end of its input. The interactor then goes on until its own
+end, which says who is right. The program is let go a moment later, if it does not end by itself.
+"""
+
+import contextlib
+import dataclasses
+import math
+import select
+import time
+
+from ..jail.messages import JailLost
+from ..reasons import ExitReason
+from ..result import Result
+from .capture import Capture
+from .dialogue import Fault
+from .inlet import MOST_HELD, Inlet
+from .job import Job
+from .record import Record
+from .run import Run
+from .run_jail import Prewarmed, RunJail
+from .stop import Stop
+
+_GRACE_S = 1.0
+"""What a program may take to end when its interactor has ended."""
+
+_SHORTEST_WAIT_S = 0.001
+
+
+_FOR_TIME = (ExitReason.CANCELLED, ExitReason.CPU_TIMEOUT, ExitReason.WALL_TIMEOUT)
+"""Why a program is ended that goes on when its interactor has ended: which of them comes first,
+says nothing about it."""
+
+
+class Interaction:
+    """A program's job and an interactor's, on a prewarmed process each. `drive` does it all and
+    returns the program's result; `record` then has the interactor's.
+
+    Raises, and closes what it is given, as `Pair` does, beside which it stands.
+    """
+
+    def __init__(
+        self,
+        program: tuple[RunJail, Prewarmed, Job],
+        interactor: tuple[RunJail, Prewarmed, Job],
+        stop: Stop,
+    ) -> None:
+        self._outer = stop
+        self._program = _Side(program, stop.branch())
+        self._interactor = _Side(interactor, stop.branch())
+        self._sides = (self._program, self._interactor)
+        self._program.other, self._interactor.other = self._interactor, self._program
+        self._grace_ends = math.inf
+        self._is_over = False  # the interactor has ended, and the program had not
+        self.record: Record | None = None
+        self.lost: Fault | None = None
+
+    @property
+    def jail_lost(self) -> bool:
+        return any(side.run.jail_lost for side in self._sides)
+
+    def drive(self, queue_s: float) -> Result:
+        with contextlib.ExitStack() as owned:
+            # Given back also where the first of the runs does not begin.
+            owned.callback(self._interactor.run.prewarmed.close)
+            for side in self._sides:
+                side.run.begin(owned)
+            self._carry()
+            return self._results(queue_s)
+
+    # ---- while they run
+
+    def _carry(self) -> None:
+        """Pass on what they write until both have ended."""
+        while not all(side.ended for side in self._sides):
+            wait_s = self._look()
+            poll = select.poll()
+            for side in self._sides:
+                side.watch(poll)
+            ready = dict(poll.poll(max(wait_s, _SHORTEST_WAIT_S) * 1e3))
+            for side in self._sides:
+                side.take_output(ready)
+                side.take_input(ready)
+            for side in self._sides:
+                if side.take_exit(ready):
+                    self._take_leave(side)
+
+    def _look(self) -> float:
+        """Look at the clocks; return in how many seconds to look again."""
+        wait_s = math.inf
+        for side in self._sides:
+            if side.ended:
+                continue
+            wait_s = min(wait_s, side.look())
+            if side.ended:  # its jail was given up
+                self._take_leave(side)
+        now = time.monotonic()
+        if now >= self._grace_ends and not self._program.ended:
+            self._grace_ends = math.inf
+            self._stop(self._program)
+            wait_s = 0.0
+        return min(wait_s, self._grace_ends - now)
+
+    def _stop(self, side: "_Side") -> None:
+        if not side.ended and side.run.stop.reason is None:
+            side.run.stop(ExitReason.CANCELLED)
+
+    def _take_leave(self, side: "_Side") -> None:
+        """One has ended; see to it that the other will."""
+        if side.run.jail_lost or side.run.stop.reason is ExitReason.CANCELLED:
+            self._stop(side.other)
+        elif side is self._interactor:
+            self._is_over = not self._program.ended
+            self._grace_ends = time.monotonic() + _GRACE_S
+
+    # ---- the end
+
+    def _results(self, queue_s: float) -> Result:
+        program, interactor = self._program, self._interactor
+        self.lost = Fault.PROGRAM
+        if program.run.jail_lost and program.run.stop.reason is None:
+            program.result(queue_s)  # raises; the interactor may have been stopped for it
+        # What it does when it has read something may be the program's doing.
+        self.lost = Fault.PROGRAM if interactor.inlet.heard else Fault.TEST
+        its = interactor.result(0.0)
+        self.lost = Fault.PROGRAM
+        result = program.result(queue_s)
+        self.lost = None
+        let_go = self._is_over and self._outer.reason is None and result.reason in _FOR_TIME
+        if let_go:  # which is a good end
+            result = dataclasses.replace(result, reason=ExitReason.OK, detail="")
+        self.record = Record(its, let_go=let_go, heard=interactor.inlet.heard)
+        return result
+
+
+class _Side:
+    """One of the two: its run, and the way into it."""
+
+    other: "_Side"
+
+    def __init__(self, what: tuple[RunJail, Prewarmed, Job], stop: Stop) -> None:
+        jail, prewarmed, job = what
+        self.inlet = Inlet()
+        self.run = Run(jail, prewarmed, job, stop, self._pass_on, inlet=self.inlet)
+        self.status: tuple[int | None, float | None] | None = None
+        self._open: dict[str, bool] = {"stdout": True, "stderr": True}
+
+    @property
+    def ended(self) -> bool:
+        return self.status is not None
+
+    def _pass_on(self, name: str, piece: bytes) -> None:
+        """Hold what it has written for the other one."""
+        if name == "stdout" and not self.other.ended:
+            self.other.inlet.waiting += piece
+
+    def _captures(self) -> tuple[tuple[str, Capture], ...]:
+        return ("stdout", self.run.out), ("stderr", self.run.err)
+
+    def watch(self, poll: select.poll) -> None:
+        """Have `poll` look at what is to be looked at now."""
+        if not self.ended:
+            poll.register(self.run.jail.control_fd(), select.POLLIN)
+            for name, capture in self._captures():
+                held = len(self.other.inlet.waiting) if name == "stdout" else 0
+                if self._open[name] and held < MOST_HELD:
+                    poll.register(capture.fd, select.POLLIN)
+            if self.inlet.wants_room:
+                poll.register(self.inlet.fd, select.POLLOUT)
+
+    def take_output(self, ready: dict[int, int]) -> None:
+        """Take a piece of each of its streams, and pass it on."""
+        if self.ended:
+            return
+        for name, capture in self._captures():
+            if capture.fd in ready and self._open[name] and not capture.drain(most_reads=1):
+                self._open[name] = False
+                if capture.truncated:
+                    self.run.stop(ExitReason.OUTPUT)
+                elif name == "stdout":
+                    self.inlet.is_leaving = True
+                    self.other.inlet.has_ended = True
+        self.other.inlet.move()
+
+    def take_input(self, ready: dict[int, int]) -> None:
+        if self.inlet.fd in ready:
+            self.inlet.move()
+
+    def look(self) -> float:
+        """Look at its clocks; return in how many seconds to look again."""
+        try:
+            self.run.watchdog.look()
+        except JailLost as lost:
+            self._lose(lost)
+            return 0.0
+        return self.run.watchdog.until_next_look()
+
+    def take_exit(self, ready: dict[int, int]) -> bool:
+        """Whether it has ended just now: then the other finds all that it has written, and the end
+        of its input.
+        """
+        if self.ended or self.run.jail.control_fd() not in ready:
+            return False
+        try:
+            status = self.run.jail.wait_exit(self.run.prewarmed, 0.0)
+        except JailLost as lost:
+            self._lose(lost)
+            return True
+        if status is None:
+            return False
+        if self._open["stdout"]:
+            self.run.out.drain_rest()
+        self._finish(status)
+        return True
+
+    def _lose(self, lost: JailLost) -> None:
+        self.run.jail_lost = True
+        self.run.detail = self.run.detail or str(lost)
+        self._finish((None, None))
+
+    def _finish(self, status: tuple[int | None, float | None]) -> None:
+        self.status = status
+        self.inlet.close_at_exit()
+        self.other.inlet.has_ended = True
+        self.other.inlet.move()
+
+    def result(self, queue_s: float) -> Result:
+        assert self.status is not None
+        return self.run.end(self.status, queue_s)
