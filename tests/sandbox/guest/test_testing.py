@@ -141,6 +141,7 @@ class TestIt:
     def test_d(self): return Handle()
 class Case(unittest.TestCase):
     def test_e(self): pass
+class Derived(TestOfProgram): pass
 """
     outcome, message, _ = ended(source, tmp_path)
     assert outcome == PASSED, message

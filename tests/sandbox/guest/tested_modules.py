@@ -125,6 +125,10 @@ class TestC(Base):
     def test_b(self): assert self.y == 2
 """,
     ),
+    "setup_sets": (
+        PASSED,
+        "def setup_module(module): module.x = 1\ndef setup_function(f): f.y = 2\ndef test_a(): assert x + test_a.y == 3",
+    ),
     "setup_fails": (FAILED, "def setup_module(): assert 0\ndef test_a(): pass"),
     "teardown_fails": (FAILED, "def teardown_function(): assert 0\ndef test_a(): pass"),
     "teardown_of_class_fails": (

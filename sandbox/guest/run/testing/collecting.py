@@ -36,7 +36,7 @@ class Test:
         self.name, self.function, self.cls, self.attribute = name, function, cls, attribute
         self.instance: Any = None
         self.methods: tuple[str, ...] = ()
-        self.namespace: Mapping[str, Any] = {}
+        self.namespace: dict[str, Any] = {}
         self.known: Mapping[str, Definition] = {}
         self.marks: list[marks.Mark] = []
         self.requested: tuple[str, ...] = ()
@@ -90,17 +90,19 @@ class _Place:
 def _is_own(value: Any, module: str) -> bool:
     kind = type(value)
     if kind is FunctionType:
-        return bool(value.__module__ == module)
-    if issubclass(kind, type):
-        return bool(type.__getattribute__(value, "__dict__").get("__module__") == module)
-    return kind is Fixture
+        found = value.__module__
+    elif issubclass(kind, type):
+        found = marks.names_of(value).get("__module__")
+    else:
+        return kind is Fixture
+    return type(found) is str and found == module
 
 
 def _names(cls: type) -> dict[str, Any]:
     """All names of a class, its own instead of inherited ones, inherited ones first."""
     names: dict[str, Any] = {}
     for base in reversed(type.mro(cls)):
-        names.update(vars(base))
+        names.update(marks.names_of(base))
     return names
 
 
@@ -113,26 +115,29 @@ def _in_module(own: dict[str, Any], place: _Place) -> Iterator[Test]:
 
 
 def _in_class(name: str, cls: type, place: _Place) -> Iterator[Test]:
-    if cls in place.outside or not getattr(cls, "__test__", True):
-        return
     case = sys.modules.get("unittest.case")
-    if case is not None and issubclass(cls, case.TestCase):
+    is_case = case is not None and issubclass(cls, case.TestCase)
+    if not is_case and not name.startswith("Test"):
+        return
+    if any(each is cls for each in place.outside) or not getattr(cls, "__test__", True):
+        return
+    if is_case:
         yield from _of_test_case(cls, place.within(cls))
         return
     anything: Any = cls
     made = anything.__init__ is not object.__init__ or anything.__new__ is not object.__new__
-    if not name.startswith("Test") or made:
+    if made:
         return
     inside = place.within(cls)
     seen: set[str] = set()
     found: list[list[tuple[str, Any]]] = []
     for base in type.mro(cls):
-        fresh = [each for each in vars(base).items() if each[0] not in seen]
+        fresh = [each for each in marks.names_of(base).items() if each[0] not in seen]
         seen.update(each[0] for each in fresh)
         found.insert(0, fresh)
     for attribute, value in (each for several in found for each in several):
         if issubclass(type(value), type):
-            if value.__module__ == place.module:
+            if _is_own(value, place.module):
                 yield from _in_class(attribute, value, inside)
         elif attribute.startswith("test"):
             function = value.__func__ if type(value) in (staticmethod, classmethod) else value

@@ -61,8 +61,15 @@ class Param:
 
 def of(target: Any) -> list[Mark]:
     """The marks on a function, a class or (as a dict) a module itself, the nearest first."""
-    names = target if isinstance(target, dict) else vars(target)
+    names = target if type(target) is dict else names_of(target)
     return listed(names.get("pytestmark"))
+
+
+def names_of(target: Any) -> Mapping[str, Any]:
+    """The names of a function or a class itself; a class is asked by none of its own methods."""
+    if issubclass(type(target), type):
+        return dict(type.__getattribute__(target, "__dict__"))
+    return dict(vars(target))
 
 
 def of_class(cls: type) -> list[Mark]:

@@ -50,11 +50,14 @@ def run(namespace: dict[str, Any]) -> None:
     try:
         setups.leave(previous, None)
     except BaseException as error:
-        missed = missed or error
+        missed = error if missed is None else missed
     if missed is None:
         return
     raised = as_exception(missed)
-    BaseException.add_note(raised, f"in {name}")
+    try:
+        BaseException.add_note(raised, f"in {name}")
+    except Exception:  # a class of the test's own may refuse
+        pass
     raise raised.with_traceback(_within(missed.__traceback__, namespace))
 
 

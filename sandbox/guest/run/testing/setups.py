@@ -9,6 +9,10 @@ from .fixtures import GENERATOR, SCOPES, Definition, flags
 from .outcomes import Fail
 
 
+class _Module:
+    """What has a module's names, to get and to set."""
+
+
 class Request:
     """The fixture `request`."""
 
@@ -28,7 +32,8 @@ class Request:
             iter_markers=test.marked,
             keywords={mark.name: mark for mark in test.marks},
         )
-        self.module = SimpleNamespace(**test.namespace)
+        self.module = _Module()
+        self.module.__dict__ = test.namespace
         if definition is not None and definition.name in test.params:
             self.param = test.params[definition.name][1]
 
@@ -59,7 +64,7 @@ class Made:
             try:
                 self.finalizers.pop()()
             except BaseException as error:
-                missed = missed or error
+                missed = error if missed is None else missed
         if missed is not None:
             raise missed
 
@@ -151,7 +156,7 @@ class Setups:
             try:
                 self._take_down(made)
             except BaseException as error:
-                missed = missed or error
+                missed = error if missed is None else missed
         if missed is not None:
             raise missed
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .collecting import Test
-from .outcomes import Skip
+from .outcomes import Fail, Skip
 from .setups import Setups
 
 
@@ -76,3 +76,5 @@ def run(test: Test, setups: Setups, begin: Callable[[str], None]) -> None:
     Suite(cases(method) for method in test.methods).run(result)
     if missed:
         raise missed[0]
+    if result.testsRun != len(test.methods):
+        raise Fail(f"{result.testsRun} of {len(test.methods)} tests were run")
