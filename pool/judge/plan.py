@@ -25,6 +25,7 @@ from .wanted import (
     imports_module,
     looks_at_files,
     looks_at_output,
+    seeds,
 )
 
 WALL_FACTOR = 6
@@ -341,8 +342,17 @@ def _role_for(case: Asserts | TestModule) -> Role:
     prints = looks_at_output(case.test_source)
     # What a program writes into a file may not be executed by a test.
     shares = looks_at_files(case.test_source) and not RUNS_FILES.search(case.test_source)
-    records = classes_in(case.prelude)
-    return Role(PROGRAM, case.names, records, module, case.mutates, prints, shares, runs)
+    return Role(
+        PROGRAM,
+        case.names,
+        classes_in(case.prelude),
+        module,
+        mutates=case.mutates,
+        prints=prints,
+        shares=shares,
+        seeds=seeds(case.test_source),
+        runs=runs,
+    )
 
 
 def _shared_bytes(case: Case) -> int | None:

@@ -167,6 +167,11 @@ def looks_at_output(test: str) -> bool:
     return _PRINTS.search(test) is not None
 
 
+def seeds(test: str) -> bool:
+    """Whether a test may seed generators of random numbers."""
+    return "seed(" in test or "setstate(" in test or "set_state(" in test
+
+
 def looks_at_files(test: str) -> bool:
     """Whether a test may look at files that a program makes, or make some for it."""
     return _FILES.search(test) is not None

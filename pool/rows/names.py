@@ -12,7 +12,6 @@ from ..judge.wanted import LONGEST, global_names, names_of_star, parse
 from .imports import names_of_imports
 
 _BUILTINS = frozenset(vars(builtins)) | {"__file__", "__name__", "__doc__", "__builtins__"}
-_TYPES = frozenset(name for name, each in vars(builtins).items() if isinstance(each, type))
 
 SOLUTION = "Solution"
 
@@ -25,7 +24,7 @@ class Names:
         imports. called: of those that it calls.
     open: it has a `from ... import *` of a module whose names are not known here.
     methods: what it calls of instances of a class Solution, which it makes without arguments.
-    odd: what it passes to some function by name that can't cross, such as a type; by the
+    odd: what it passes to some function by name that can't cross, such as a lambda; by the
         function's name.
     """
 
@@ -76,8 +75,6 @@ def _odd_argument(call: ast.Call) -> str | None:
     for each in (*call.args, *(keyword.value for keyword in call.keywords)):
         if isinstance(each, ast.Lambda):
             return "a lambda"
-        if isinstance(each, ast.Name) and each.id in _TYPES:
-            return f"the type {each.id}"
     return None
 
 

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from ..jail import wire
 from . import furnishing as furnishing
+from . import seeding
 from .crossing import AWAITABLE, HANDLE, ITERATOR, NAME, Crossing, Entry
 from .dialogue import (
     CLASS,
@@ -92,7 +93,9 @@ class Answering:
     def answer(self, request: bytes) -> tuple[int, bytes]:
         """Do what is asked; return the kind and the body of the answer."""
         asked, objects = self._crossing.unpack(request, MAX_CALL)
-        operation, place, target, args, kwargs, news = asked
+        operation, place, target, args, kwargs, news, states = asked
+        if states is not None:
+            seeding.set_states(states)
         if self._files is not None:
             self._files.take(news)
             args, kwargs = self._files.inward(args), self._files.inward(kwargs)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from ..jail import wire
+from . import seeding
 from .crossing import Crossing, Entry
 from .dialogue import (
     CALL,
@@ -55,6 +56,7 @@ class Asking:
         self._errors: dict[tuple[Any, ...], type[Exception]] = {}
         self._for_object = False
         self._files = Files(os.getcwd()) if role.shares else None
+        self._states = seeding.states() if role.seeds else None
         self.has_data = self.has_own_word = False
         self.errors = {
             place: type(
@@ -102,10 +104,10 @@ class Asking:
         keywords = dict(kwargs or {})
         with self._turn:
             try:
-                question = (operation, place, target, args, keywords, None)
+                moved, news = (args, keywords), None
                 if self._files is not None:
-                    moved, news = self._files.outward((args, keywords)), self._files.news()
-                    question = (operation, place, target, *moved, news)
+                    moved, news = self._files.outward(moved), self._files.news()
+                question = (operation, place, target, *moved, news, self._new_states())
                 request, objects = self._crossing.pack(question, MAX_CALL)
             except wire.WireError as error:
                 name = "the program" if place < 0 else self.role.names[place][0]
@@ -144,6 +146,16 @@ class Asking:
             is_method, answer = answer
             return not is_method and self._tell(answer) is None
         return answer is not None and self._tell(answer) is None
+
+    def _new_states(self) -> seeding.States | None:
+        """Of generators of random numbers, where the test has seeded them since."""
+        if not self.role.seeds:
+            return None
+        states = seeding.states()
+        if states == self._states:
+            return None
+        self._states = states
+        return states
 
     def _take(self, printed: Any, news: Any) -> None:
         """Have what the program has printed and done to files be done here."""

@@ -22,7 +22,7 @@ program -> host    VALUE      the answer; is passed on
 
 The bodies of CALL, VALUE and RAISED are values as `crossing` writes them:
 
-CALL    (operation, place, target, args, kwargs, files): one of `answering.OPERATIONS`; of the name
+CALL    (operation, place, target, args, kwargs, files, seeds): one of `answering.OPERATIONS`; of the name
         at this place of the role, or of the target where that is -1
 VALUE   the value; of a role that `tells_more`, (value, arguments afterwards, what was printed,
         files)
@@ -70,7 +70,8 @@ class Role(NamedTuple):
     records: the names of classes that both define. module: of which the test imports the names; "":
     it finds them among its own. mutates: changes that the program makes to arguments are made to
     the test's. prints: the test is handed what the program writes to sys.stdout and sys.stderr.
-    shares: files of either side are also the other's (`sharing`).
+    shares: files of either side are also the other's (`sharing`). seeds: the generators of random
+    numbers that all share go on in the program from where they are in the test, if that seeds them.
     The rest is for the test only. runs: it is a module of tests that are to be found and run.
     prelude: is run before it. tests: the sources of those that come after the first, which is the
     job's. stops: one that fails is the last.
@@ -83,6 +84,7 @@ class Role(NamedTuple):
     mutates: bool = False
     prints: bool = False
     shares: bool = False
+    seeds: bool = False
     runs: bool = False
     prelude: str = ""
     tests: tuple[bytes, ...] = ()
