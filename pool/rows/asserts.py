@@ -71,8 +71,8 @@ def _names(
     lacking -= {first, "candidate"} | (names_of_imports() - own)
     if lacking - own:
         raise Ambiguous(
-            f"the tests use {_listed(lacking - own)}, which is defined neither in them nor in their "
-            "prelude: helpers of the prompt go into a column prelude"
+            f"the tests use {_listed(lacking - own)}, which is defined neither in them nor in "
+            "their prelude: helpers of the prompt go into a column prelude"
         )
     return name, *sorted(lacking)
 

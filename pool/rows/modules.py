@@ -2,14 +2,15 @@
 
 from .asserts import as_source
 from .cells import Row
+from .imports import imports_in
 from .reading import NO_TESTS, Reading
 from .suites import is_module, read_module
 from .truth import NO_INSERTS, read_truth
 
 
 def bigcodebench(row: Row, code: str, compare: str) -> Reading | None:
-    """BigCodeBench: `test` is for unittest, of `entry_point`; the prompt in `complete_prompt`, or in
-    `prelude`, has what the tests take for granted.
+    """BigCodeBench: `test` is for unittest, of `entry_point`; the prompt in `complete_prompt`, or
+    in `prelude`, has what the tests take for granted.
     """
     if not row.has("test", "entry_point") or not is_module(row.text("test")):
         return None
@@ -31,7 +32,8 @@ def classeval(row: Row, code: str, compare: str) -> Reading | None:
     return read_module(
         "classeval",
         row.text("test"),
-        prelude="\n".join([*(row.parsed("import_statement") or ()), row.text("prelude")]),
+        # The harness has test and program in one module: tests go by the program's imports.
+        prelude="\n".join([*imports_in(reference), row.text("prelude")]),
         reference=reference,
         names=() if reference else (row.text("class_name"),),
     )

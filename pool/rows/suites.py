@@ -1,4 +1,4 @@
-"""Test modules, for pytest or unittest: what they want of a program, and whether they can have it."""
+"""Test modules, for pytest or unittest: what they want of a program, and if they can have it."""
 
 import ast
 import functools
@@ -99,7 +99,11 @@ def _why_not(test: str, found: frozenset[str]) -> str:
                     f"the tests derive a class from {min(bases & found)}, which is in the "
                     "program's process"
                 )
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id in found and any(isinstance(each, ast.Lambda) for each in node.args):
-                return f"the tests pass a lambda to {node.func.id}, which can't cross to a program"
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in found
+            and any(isinstance(each, ast.Lambda) for each in node.args)
+        ):
+            return f"the tests pass a lambda to {node.func.id}, which can't cross to a program"
     return ""

@@ -37,6 +37,10 @@ _OWN_WORD = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "contains", "bool", "
 _NO_EXCEPTIONS_OF = frozenset({"unittest", "pytest", "_pytest", "nose", "__main__"})
 """Modules of which no exception may come from a program: some tell a runner to skip a test."""
 
+_MOST_WATCHED = 8
+_OURS = 3
+"""References to a container that only `_write_out` knows: its list's, its variable, the count's."""
+
 Maker = Callable[[Entry, bool], object]
 """Makes what stands for an entry of a table; the second argument: the test has asked for an object,
 and not for what may be data."""
@@ -55,6 +59,7 @@ class Asking:
         self._crossing = Crossing(role.records, {}, tell, self._object_of)
         self._errors: dict[tuple[Any, ...], type[Exception]] = {}
         self._for_object = False
+        self._watched: list[tuple[int, object, str, Any, bytes]] = []
         self._files = Files(os.getcwd()) if role.shares else None
         self._states = seeding.states() if role.seeds else None
         self.has_data = self.has_own_word = False
@@ -103,6 +108,8 @@ class Asking:
         """
         keywords = dict(kwargs or {})
         with self._turn:
+            if self._watched:
+                self._write_out()
             try:
                 moved, news = (args, keywords), None
                 if self._files is not None:
@@ -146,6 +153,27 @@ class Asking:
             is_method, answer = answer
             return not is_method and self._tell(answer) is None
         return answer is not None and self._tell(answer) is None
+
+    def watch(self, place: int, target: object, name: str, value: object) -> None:
+        """Take note of a container that was an attribute: the test has a copy, and what it does to
+        that is done to the program's before it is asked for anything else.
+        """
+        if type(value) in (list, dict, set):
+            packed, _ = self._crossing.pack(value, MAX_CALL)
+            self._watched.append((place, target, name, value, packed))
+            del self._watched[:-_MOST_WATCHED]
+
+    def _write_out(self) -> None:
+        watched, self._watched = self._watched, []
+        for place, target, name, value, packed in watched:
+            try:
+                now, _ = self._crossing.pack(value, MAX_CALL)
+            except wire.WireError as error:
+                _give_up(UNFIT, f"what the test has put into {name} can't cross: {error}")
+            if now != packed:
+                self.ask("set", place, target, (name, value))
+            if sys.getrefcount(value) > _OURS:  # the test still has it
+                self._watched.append((place, target, name, value, now))
 
     def _new_states(self) -> seeding.States | None:
         """Of generators of random numbers, where the test has seeded them since."""

@@ -22,8 +22,8 @@ program -> host    VALUE      the answer; is passed on
 
 The bodies of CALL, VALUE and RAISED are values as `crossing` writes them:
 
-CALL    (operation, place, target, args, kwargs, files, seeds): one of `answering.OPERATIONS`; of the name
-        at this place of the role, or of the target where that is -1
+CALL    (operation, place, target, args, kwargs, files, seeds): one of `answering.OPERATIONS`; of
+        the name at this place of the role, or of the target where that is -1
 VALUE   the value; of a role that `tells_more`, (value, arguments afterwards, what was printed,
         files)
 RAISED  (built-in type, args, places of the role's names that are classes of it, (module, name) of

@@ -21,6 +21,7 @@ from .crossing import AWAITABLE, HANDLE, ITERATOR, NAME, Entry
 from .dialogue import CLASS, CONSTANT, ERROR, HOLDER, Role
 
 _ask: Callable[..., Any] = None  # type: ignore[assignment]
+_watch: Callable[..., Any] = None  # type: ignore[assignment]
 
 _SPECIAL = frozenset(
     {"__dict__", "__doc__", "__name__", "__wrapped__", "__annotations__", "__all__"}
@@ -240,6 +241,7 @@ def _attribute(name: str, place: int, target: Any) -> Any:
         raise AttributeError(f"a stand-in has no {name}")
     is_method, value = _ask("get", place, target, (name,))
     if not is_method:
+        _watch(place, target, name, value)
         return value
 
     def method(*args: Any, **kwargs: Any) -> Any:
@@ -253,9 +255,9 @@ class StandIns:
     """All stand-ins of a test's process, by the names and numbers that the program knows."""
 
     def __init__(self, role: Role) -> None:
-        global _ask
+        global _ask, _watch
         self.asking = Asking(role, self._make, self._tell)
-        _ask = self.asking.ask
+        _ask, _watch = self.asking.ask, self.asking.watch
         if role.shares:
             sharing.refuse_code()
         self._role = role
