@@ -24,7 +24,7 @@ def judge(pool):
     return judge
 
 
-NODES = '''
+NODES = """
 class ListNode:
     def __init__(self, val=0, next=None):
         self.val = val
@@ -46,15 +46,18 @@ def values(node):
         found.append(node.val)
         node = node.next
     return found
-'''
-REVERSE = NODES + '''
+"""
+REVERSE = (
+    NODES
+    + """
 class Solution:
     def reverse(self, head):
         before = None
         while head:
             head.next, before, head = before, head, head.next
         return before
-'''
+"""
+)
 
 
 @pytest.mark.parametrize("length", [0, 1, 5, 100_000])
@@ -68,14 +71,20 @@ def test_lists_of_nodes_cross_however_long(judge, length):
 
 RECORDS = [
     # what the program does with what it is given; what the test looks at
-    ("def f(x): return x", "n = ListNode(3); n.next = n\nm = f(n)\nassert m.next is m and m is not n"),
+    (
+        "def f(x): return x",
+        "n = ListNode(3); n.next = n\nm = f(n)\nassert m.next is m and m is not n",
+    ),
     ("def f(x): return [x, x]", "a, b = f(ListNode(1))\nassert a is b and type(a) is ListNode"),
     (
         "def f(x): return TreeNode(x.val, x.right, x.left)",
         "t = f(TreeNode(1, TreeNode(2), TreeNode(3)))\n"
         "assert (t.val, t.left.val, t.right.val, t.left.left) == (1, 3, 2, None)",
     ),
-    ("def f(x): return {'a': x, 1: [x.next]}", "d = f(list_node([1, 2]))\nassert d[1][0] is d['a'].next"),
+    (
+        "def f(x): return {'a': x, 1: [x.next]}",
+        "d = f(list_node([1, 2]))\nassert d[1][0] is d['a'].next",
+    ),
     (
         "class ListNode:\n"
         "    def __init__(self, v, n=None): self.val, self.next, self.more = v, n, 'own'\n"
@@ -93,14 +102,14 @@ def test_instances_of_the_preludes_classes_cross_as_records(judge, source, test)
     assert result.passed, result
 
 
-SLOTS = '''
+SLOTS = """
 import dataclasses
 @dataclasses.dataclass(frozen=True, slots=True)
 class Point:
     x: int
     y: int = 0
     def norm(self): return abs(self.x) + abs(self.y)
-'''
+"""
 
 
 def test_frozen_records_with_slots_cross(judge):
@@ -108,7 +117,7 @@ def test_frozen_records_with_slots_cross(judge):
     assert judge(SLOTS + "def f(p): return Point(p.y, p.x)", case).passed
 
 
-STACK = '''
+STACK = """
 class Empty(ValueError):
     def __init__(self, name):
         super().__init__(f"{name} is empty")
@@ -163,7 +172,7 @@ class Big(Stack): pass
 
 def fresh(): return Stack([1])
 LIMITS = {"most": 3}
-'''
+"""
 
 HANDLES = [
     "s = Stack([1, 2])\nassert s.pop() == 2 and s.items == [1] and s.top == 1 and len(s) == 1",
@@ -212,7 +221,7 @@ def test_instances_of_the_programs_classes_are_held_by_handles(judge, test):
     assert result.passed and not result.weak, result
 
 
-KINDS_OF_DATA = '''
+KINDS_OF_DATA = """
 import collections, enum
 class Color(enum.Enum):
     RED = 1
@@ -224,7 +233,7 @@ Point = collections.namedtuple("Point", "x y")
 class Bag(dict):
     def total(self): return sum(self.values())
 def point(): return Point(1, 2)
-'''
+"""
 
 
 @pytest.mark.parametrize(
@@ -246,17 +255,32 @@ def test_classes_derived_from_plain_data_are_that_as_well(judge, test):
 @pytest.mark.parametrize(
     "source, test",
     [
-        ("def f(x):\n    yield x\n    yield 2 * x", "assert list(f(2)) == [2, 4]\ng = f(1)\nassert next(g) == 1"),
-        ("def f(x):\n    while True: yield x", "import itertools\nassert list(itertools.islice(f(1), 3)) == [1] * 3"),
-        ("def f(x): return map(str, x)", "assert list(f([1, 2])) == ['1', '2'] and ''.join(f([3])) == '3'"),
+        (
+            "def f(x):\n    yield x\n    yield 2 * x",
+            "assert list(f(2)) == [2, 4]\ng = f(1)\nassert next(g) == 1",
+        ),
+        (
+            "def f(x):\n    while True: yield x",
+            "import itertools\nassert list(itertools.islice(f(1), 3)) == [1] * 3",
+        ),
+        (
+            "def f(x): return map(str, x)",
+            "assert list(f([1, 2])) == ['1', '2'] and ''.join(f([3])) == '3'",
+        ),
         ("async def f(x): return 2 * x", "import asyncio\nassert asyncio.run(f(2)) == 4"),
         (
             "async def f(x): return 2 * x",
             "import asyncio\nasync def main(): return await asyncio.gather(f(1), f(2))\n"
             "assert asyncio.run(main()) == [2, 4]",
         ),
-        ("import json\ndef f(x): return json.loads(x)", "import json\ntry: f('{')\nexcept json.JSONDecodeError: pass\nelse: assert 0"),
-        ("def f(x): raise KeyError(x)", "try: f('a')\nexcept KeyError as e: assert e.args == ('a',)\nelse: assert 0"),
+        (
+            "import json\ndef f(x): return json.loads(x)",
+            "import json\ntry: f('{')\nexcept json.JSONDecodeError: pass\nelse: assert 0",
+        ),
+        (
+            "def f(x): raise KeyError(x)",
+            "try: f('a')\nexcept KeyError as e: assert e.args == ('a',)\nelse: assert 0",
+        ),
     ],
 )
 def test_what_is_taken_one_after_the_other_crosses(judge, source, test):
@@ -278,14 +302,20 @@ def test_a_test_sees_what_a_call_prints(judge):
 
 MUTATING = [
     ("def f(x): x.sort()", "x = [3, 1]\nf(x)\nassert x == [1, 3]"),
-    ("def f(x): x['a'].append(2); del x['b']", "x = {'a': [1], 'b': 0}\ny = x['a']\nf(x)\nassert x == {'a': [1, 2]} and y is x['a'] and y == [1, 2]"),
+    (
+        "def f(x): x['a'].append(2); del x['b']",
+        "x = {'a': [1], 'b': 0}\ny = x['a']\nf(x)\nassert x == {'a': [1, 2]} and y is x['a'] and y == [1, 2]",
+    ),
     ("def f(x): x.clear(); x.add(5)", "x = {1}\nf(x)\nassert x == {5}"),
     ("def f(*, k): k.append(1)", "k = []\nf(k=k)\nassert k == [1]"),
     (
         NODES + "def f(head):\n    a = head\n    a.next.next, a.next = a, None",
         "a = list_node([1, 2])\nb = a.next\nf(a)\nassert b.next is a and a.next is None",
     ),
-    ("def f(m):\n    for row in m: row.reverse()", "m = [[1, 2], [3, 4]]\nf(m)\nassert m == [[2, 1], [4, 3]]"),
+    (
+        "def f(m):\n    for row in m: row.reverse()",
+        "m = [[1, 2], [3, 4]]\nf(m)\nassert m == [[2, 1], [4, 3]]",
+    ),
 ]
 
 
@@ -320,7 +350,9 @@ def test_a_missing_name_is_the_programs_fault(judge):
 
 def test_a_test_that_only_asks_the_program_about_itself_is_weak(judge):
     """It passes, and says so."""
-    source = "class Vector:\n    def __init__(self, x): self.x = x\n    def __eq__(self, o): return True"
+    source = (
+        "class Vector:\n    def __init__(self, x): self.x = x\n    def __eq__(self, o): return True"
+    )
     test = "assert Vector(1) == Vector(1)\nassert isinstance(Vector(2), Vector)"
     result = judge(source, Asserts(test))
     assert result.passed and result.weak and "says of itself" in result.detail
