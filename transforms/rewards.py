@@ -10,7 +10,7 @@ from typing import Any
 from ..pool import Pool, Verdict
 from ..pool.awaited import in_own_thread
 from ..pool.judge import Case
-from ..pool.judge.verdict import CHECKER
+from ..pool.judge.verdict import CHECKER, CHECKERS_RUN
 from ..pool.program import RECURSION_LIMIT
 from ..pool.rows import FUNCTION_IMPORTS, Calibration, Reading, Unreadable, read_row
 from ..pool.rows.batch import Judged, judge_readings, none_can_be_read
@@ -263,7 +263,11 @@ def warn_of_packages(verdicts: Sequence[Verdict], said: set[str]) -> None:
 
 
 def _checker_failed(verdict: Verdict) -> bool:
-    return any(case.reason == CHECKER for case in verdict.cases)
+    """Whether a function of the caller's did: a data set's checker may fail on what is wrong."""
+    return any(
+        case.reason == CHECKER and not case.detail.startswith(CHECKERS_RUN)
+        for case in verdict.cases
+    )
 
 
 def warn_of_rows(judged: Mapping[int, Judged], said: set[str], columns: Sequence[str] = ()) -> None:

@@ -6,7 +6,6 @@ by the case, whatever it has done. So whether a case counts follows from its tex
 
 import dataclasses
 
-from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
 from ...sandbox.run.job import Job
 from . import findings
@@ -37,12 +36,16 @@ class Check:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Found:
-    """What is found of a program in a case, as long as it is not known whether the case counts."""
+    """What is found of a program in a case, as long as it is not known whether the case counts.
+
+    checked: the result of its checker's run, if there was one.
+    """
 
     item: Item
     place: int
     program: Result
     finding: Finding
+    checked: Result | None = None
 
     def result(self, trouble: Finding | None = None) -> CaseResult:
         """The case's result; trouble: found of the case itself."""
@@ -93,8 +96,3 @@ class Checks:
             self._known.setdefault(check.case, trouble)
         waiting = self._waiting.pop(check.case, []) if check.program is None or not lost else []
         return finding, waiting
-
-
-def is_infra(result: Result) -> bool:
-    """Whether a run says nothing of its program."""
-    return result.reason in (ExitReason.INTERNAL, ExitReason.CANCELLED)

@@ -16,7 +16,7 @@ from .checker import CheckerProgram, Said
 from .excerpt import line, shorten
 from .finding import PASSED, Finding, ending
 from .plan import Item
-from .verdict import CHECKER, CaseResult, Outcome
+from .verdict import CHECKER, CHECKERS_RUN, CaseResult, Outcome
 
 
 def find_all(
@@ -129,10 +129,10 @@ def output_of(item: Item, case: Stdio, result: Result) -> bytes | Finding:
 def of_check(its: Said, result: Result) -> Finding:
     """What a checker has said of an output; result: of the checker's run."""
     if result.reason in (ExitReason.INTERNAL, ExitReason.CANCELLED):
-        said = f"the checker's run: {result.detail or result.reason}"
+        said = f"{CHECKERS_RUN}was lost: {result.detail or result.reason}"
         return Finding(Outcome.INFRA_ERROR, "internal", said)
     if its.score is None:
-        return Finding(Outcome.FAIL, CHECKER, f"the checker {its.why}")
+        return Finding(Outcome.FAIL, CHECKER, CHECKERS_RUN + its.why)
     if its.score == 1:
         return PASSED
     words = line(result.stderr_bytes.strip()) if result.stderr_bytes.strip() else ""

@@ -154,16 +154,19 @@ class Judging:
         if found is None:
             self._waiting.extendleft(_Step(item, (place,)) for place in reversed(places))
             return
+        its_judge = None if record is None else record.test
         for place, its in zip(places, found, strict=False):
-            self._settle(item, place, its)
+            self._settle(item, place, its, its_judge)
         if rest := places[len(found) :]:
             self._do_next(_Step(item, rest))
 
-    def _settle(self, item: Item, place: int, result: CaseResult) -> None:
-        """Take the result of a case, and cancel what it makes needless."""
+    def _settle(
+        self, item: Item, place: int, result: CaseResult, judge: Result | None = None
+    ) -> None:
+        """Take the result of a case, and cancel what it makes needless. judge: as for `Item`."""
         if not item.wants(place):
             return
-        item.settle(place, result)
+        item.settle(place, result, judge=judge)
         if self._on_result is not None:
             self._on_result(result)
         for other, step in self._flights:
@@ -177,13 +180,12 @@ class Judging:
         """Settle the case whose checker has been run, and those that have waited for it."""
         finding, waiting = self._checks.take(check, result)
         if check.program is not None:
-            found = Found(check.item, step.places[0], check.program, finding)
+            found = Found(check.item, step.places[0], check.program, finding, result)
             self._settle_if_sound(check.case, found)
         lost = finding if finding.outcome is Outcome.INFRA_ERROR else None
         for each in waiting:
-            self._settle(
-                each.item, each.place, each.result(lost or self._checks.trouble(check.case))
-            )
+            its = each.result(lost or self._checks.trouble(check.case))
+            self._settle(each.item, each.place, its, each.checked)
 
     def _settle_if_sound(self, case: Stdio, found: Found) -> None:
         """Settle a case with what was found of its program, unless the case itself is at fault:
@@ -193,7 +195,7 @@ class Judging:
             trouble = None
             if found.finding.outcome is not Outcome.INFRA_ERROR:
                 trouble = self._checks.trouble(case)
-            self._settle(found.item, found.place, found.result(trouble))
+            self._settle(found.item, found.place, found.result(trouble), found.checked)
         elif (check := self._checks.wait(case, found)) is not None:
             self._do_next(_Step(found.item, (found.place,), check))
 

@@ -10,6 +10,7 @@ from ...sandbox.errors import PolicyError
 from ...sandbox.guest.run.dialogue import PROGRAM, TEST, Role
 from ...sandbox.limits import MAX_SECONDS, Limits, require_limit
 from ...sandbox.reasons import ExitReason
+from ...sandbox.result import Result
 from ...sandbox.run.files import Pattern, check_files, in_pages
 from ...sandbox.run.job import Job
 from ..checks import each_of
@@ -17,7 +18,7 @@ from ..program import RECURSION_LIMIT, Program
 from .cases import KINDS, Asserts, Call, Case, Interactive, Stdio, TestModule
 from .checker import EXPECTED, INPUT, CheckerProgram, with_room
 from .text import least_bytes, to_bytes
-from .verdict import CaseResult, Outcome, Verdict
+from .verdict import CHECKER, INTERACTOR, CaseResult, Outcome, Verdict
 from .wanted import (
     RUNS_CODE,
     RUNS_FILES,
@@ -254,15 +255,22 @@ class Item:
             return False
         return not self.stops_at_timeout or place <= self._timed_out_at
 
-    def settle(self, place: int, result: CaseResult) -> None:
-        """Take the result of the case at this place of the order."""
+    def settle(self, place: int, result: CaseResult, *, judge: Result | None = None) -> None:
+        """Take the result of the case at this place of the order. judge: of the run of its checker
+        or interactor, whose time counts as the program's where that makes it fail.
+        """
         index = self.order[place]
         if index != result.index or index in self._results:
             raise AssertionError(f"a result for {result.index} where {index} was expected, once")
         self._results[index] = result
         if not result.passed:
             self._stopped_at = min(self._stopped_at, place)
-        if result.outcome is Outcome.FAIL and result.reason in _TIMEOUTS:
+        by_judge = (
+            judge is not None
+            and judge.reason in _TIMEOUTS
+            and result.reason in (CHECKER, INTERACTOR)
+        )
+        if result.outcome is Outcome.FAIL and (result.reason in _TIMEOUTS or by_judge):
             self._timed_out_at = min(self._timed_out_at, place)
 
     def verdict(self) -> Verdict:

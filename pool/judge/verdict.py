@@ -9,6 +9,9 @@ from typing import Any
 CHECKER = "checker"
 """The reason of a case that failed because its checker did, on what the program gave."""
 
+CHECKERS_RUN = "the checker's run "
+"""How `detail` begins then, where the checker is a program: not one of the caller's functions."""
+
 INTERACTOR = "interactor"
 """The reason of a case that failed because its interactor did, on what the program said."""
 

@@ -61,6 +61,7 @@ class Interaction:
         self._sides = (self._program, self._interactor)
         self._program.other, self._interactor.other = self._interactor, self._program
         self._grace_ends = math.inf
+        self._next_look = 0.0
         self._is_over = False  # the interactor has ended, and the program had not
         self.record: Record | None = None
         self.lost: Fault | None = None
@@ -83,20 +84,25 @@ class Interaction:
     def _carry(self) -> None:
         """Pass on what they write until both have ended."""
         while not all(side.ended for side in self._sides):
-            wait_s = self._look()
+            now = time.monotonic()
+            if now >= self._next_look:
+                self._look(now)
             poll = select.poll()
             for side in self._sides:
                 side.watch(poll)
-            ready = dict(poll.poll(max(wait_s, _SHORTEST_WAIT_S) * 1e3))
+            wait_s = max(self._next_look - now, _SHORTEST_WAIT_S)
+            ready = dict(poll.poll(wait_s * 1e3))
             for side in self._sides:
                 side.take_output(ready)
                 side.take_input(ready)
+                if side.run.stop.reason is not None and not side.ended:
+                    self._next_look = 0.0  # from now on its patience counts
             for side in self._sides:
                 if side.take_exit(ready):
                     self._take_leave(side)
 
-    def _look(self) -> float:
-        """Look at the clocks; return in how many seconds to look again."""
+    def _look(self, now: float) -> None:
+        """Look at the clocks, and say when to look again."""
         wait_s = math.inf
         for side in self._sides:
             if side.ended:
@@ -104,12 +110,11 @@ class Interaction:
             wait_s = min(wait_s, side.look())
             if side.ended:  # its jail was given up
                 self._take_leave(side)
-        now = time.monotonic()
         if now >= self._grace_ends and not self._program.ended:
             self._grace_ends = math.inf
             self._stop(self._program)
             wait_s = 0.0
-        return min(wait_s, self._grace_ends - now)
+        self._next_look = min(now + wait_s, self._grace_ends)
 
     def _stop(self, side: "_Side") -> None:
         if not side.ended and side.run.stop.reason is None:
@@ -117,6 +122,7 @@ class Interaction:
 
     def _take_leave(self, side: "_Side") -> None:
         """One has ended; see to it that the other will."""
+        self._next_look = 0.0
         if side.run.jail_lost or side.run.stop.reason is ExitReason.CANCELLED:
             self._stop(side.other)
         elif side is self._interactor:

@@ -301,3 +301,24 @@ def test_a_batch_of_zeros_for_a_package_is_warned_of_once(pool, caplog):
     assert len(caplog.records) == 1
     ask(CodeRewardFunction(pool), [NUMPY, RIGHT, NONE], cases=cases[:3])
     assert caplog.records[1].getMessage().startswith("1 of 2 programs imports numpy, which")
+
+
+def test_a_data_sets_checker_decides_and_its_failing_needs_no_warning(pool, caplog):
+    """Its author can't be told; on what is wrong it may well fail. A row whose checker can't be used
+    is None for every answer.
+    """
+    checker = (
+        "import sys\nfound = sorted(map(int, open(sys.argv[3]).read().split()))\n"
+        "print(int(found == [1, 2, 3]))"
+    )
+    columns = {
+        "official_tests": [[{"input": "", "output": "1 2 3"}]] * 4,
+        "generated_checker": [checker, checker, checker, "eval(input())"],
+    }
+    answers = [
+        f"```python\n{code}\n```" for code in ("print(3, 1, 2)", "print('x')", "print(1)", "")
+    ]
+    scores = CodeRewardFunction(pool)(None, answers, **columns)
+    assert scores == [1.0, 0.0, 0.0, None]
+    assert not any("a checker raised" in each for each in caplog.messages)
+    assert any("runs what it is given" in each for each in caplog.messages)

@@ -212,6 +212,15 @@ def test_stopping_and_reporting_mean_what_they_did(pool):
     assert {0, 1, 2} <= set(indices) and len(indices) == len(set(indices))
 
 
+def test_a_checker_that_an_output_keeps_busy_is_not_waited_for_again(pool):
+    """As a program that never ends, it costs its time once."""
+    busy = "import sys\nwhile open(sys.argv[3]).read() == 'x': pass\nprint(1)"
+    cases = [Stdio("", str(number), checker=CheckerProgram(busy)) for number in range(40)]
+    verdict = pool.judge("print(end='x')", cases, timeout=0.2, stop_at_first_timeout=True)
+    reasons = [case.reason for case in verdict.cases]
+    assert reasons == ["checker", *["skipped_timeout"] * 39] and verdict.conclusive
+
+
 class Holding(Counting):
     """A checker's run ends when the program of another item has been asked for behind it."""
 
