@@ -72,6 +72,14 @@ def names_of(target: Any) -> Mapping[str, Any]:
     return dict(vars(target))
 
 
+def all_names_of(cls: type) -> dict[str, Any]:
+    """The names of a class with those that it inherits."""
+    names: dict[str, Any] = {}
+    for base in reversed(type.mro(cls)):
+        names.update(names_of(base))
+    return names
+
+
 def of_class(cls: type) -> list[Mark]:
     """The marks on a class and those that it inherits, the nearest first."""
     return [mark for base in type.mro(cls) for mark in of(base)]
