@@ -302,3 +302,13 @@ def test_d(tmpdir): assert tmpdir.strpath == "pytest-0/test_d0"
     found = run(before + OURS, tmp_path, {str(number): source for number in range(3)})
     assert [outcome for outcome, *_ in found.values()] == [PASSED] * 3, found
     assert not list(tmp_path.iterdir())
+
+
+def test_the_runner_works_when_its_modules_are_no_longer_listed(tmp_path):
+    """A zygote takes the guest's modules off `sys.modules`: nothing is imported from it later."""
+    forget = "for name in [n for n in sys.modules if n.partition('.')[0] == 'guest']: del sys.modules[name]\n"
+    forget += "sys.path.pop()\n"
+    script = OURS.replace("\ndef ended", forget + "\ndef ended")
+    names = [name for name, (outcome, _) in MODULES.items() if outcome == PASSED]
+    found = run(script, tmp_path, {name: SOURCES[name] for name in names})
+    assert {name: end for name, end in found.items() if end[0] != PASSED} == {}

@@ -148,6 +148,12 @@ def test_a(x, y, z, request): seen.append(request.node.name)
 @pytest.mark.parametrize("a, b", [(1, [2]), (None, 1.5)], ids=["one", None])
 @pytest.mark.parametrize("f", [len, dict], ids=lambda f: f.__name__.upper())
 def test_b(a, b, f, request): seen.append(request.node.name)
+class Own: pass
+@pytest.mark.parametrize("f", [len, Own, Own(), test_a, (1,), "x" * 101, -1])
+def test_d(f, request): seen.append(request.node.name)
+def test_e():
+    assert seen[8:] == [f"test_d[{each}]" for each in ("len", "Own", "f2", "test_a", "f4", "f5", "-1")], seen
+    del seen[8:]
 def test_c():
     assert seen == ["test_a[2-a-0]", "test_a[2-a-1]", "test_a[named-0]", "test_a[named-1]",
                     "test_b[LEN-one]", "test_b[LEN-None-1.5]", "test_b[DICT-one]",

@@ -4,18 +4,18 @@ Only functions and classes of the module's own are looked at: any other object m
 the program's, which would be asked.
 """
 
+import itertools
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
-from . import builtin, marks
+from . import builtin, marks, xunit
 from .fixtures import (
     ASYNC_GENERATOR,
     GENERATOR,
     Definition,
     Fixture,
-    around,
     closure,
     flags,
     found_in,
@@ -55,7 +55,7 @@ def collect(namespace: dict[str, Any]) -> list[Test]:
     holder = dict(namespace)
     name = holder["__name__"]
     own = {key: value for key, value in holder.items() if _is_own(value, name)}
-    known = found_in({**own, **_of_module(own)}, None, builtin.FIXTURES)
+    known = found_in({**own, **xunit.of_module(own)}, None, builtin.FIXTURES)
     place = _Place(namespace, name, marks.of(holder), known)
     tests = list(_in_module(own, place))
     if not tests:
@@ -81,7 +81,7 @@ class _Place:
         self.prefix = "".join(f"{each.__qualname__.rpartition('.')[2]}::" for each in outside)
 
     def within(self, cls: type) -> "_Place":
-        known = found_in({**_names(cls), **_of_class(cls)}, cls, self.known)
+        known = found_in({**marks.all_names_of(cls), **xunit.of_class(cls)}, cls, self.known)
         on_classes = (*marks.of_class(cls), *self.on_classes)
         outside = (*self.outside, cls)
         return _Place(self.namespace, self.module, self.on_module, known, cls, outside, on_classes)
@@ -96,14 +96,6 @@ def _is_own(value: Any, module: str) -> bool:
     else:
         return kind is Fixture
     return type(found) is str and found == module
-
-
-def _names(cls: type) -> dict[str, Any]:
-    """All names of a class, its own instead of inherited ones, inherited ones first."""
-    names: dict[str, Any] = {}
-    for base in reversed(type.mro(cls)):
-        names.update(marks.names_of(base))
-    return names
 
 
 def _in_module(own: dict[str, Any], place: _Place) -> Iterator[Test]:
@@ -125,9 +117,8 @@ def _in_class(name: str, cls: type, place: _Place) -> Iterator[Test]:
         yield from _of_test_case(cls, place.within(cls))
         return
     anything: Any = cls
-    made = anything.__init__ is not object.__init__ or anything.__new__ is not object.__new__
-    if made:
-        return
+    if anything.__init__ is not object.__init__ or anything.__new__ is not object.__new__:
+        return  # pytest has it so: such a class is no mere bundle of tests
     inside = place.within(cls)
     seen: set[str] = set()
     found: list[list[tuple[str, Any]]] = []
@@ -145,73 +136,69 @@ def _in_class(name: str, cls: type, place: _Place) -> Iterator[Test]:
                 yield from _of_function(attribute, function, inside, type(value) is staticmethod)
 
 
+class _Axis(NamedTuple):
+    """One of the things by which a test is multiplied: a mark `parametrize`, or a fixture's params.
+    by_fixture: the names whose values go to fixtures.
+    """
+
+    choices: list[marks.Choice]
+    by_fixture: set[str]
+
+    @property
+    def names(self) -> set[str]:
+        return set(self.choices[0][0])
+
+
 def _of_function(name: str, function: Any, place: _Place, static: bool = False) -> Iterator[Test]:
     """The tests that one function amounts to, one for each set of values."""
     if not getattr(function, "__test__", True):
         return
-    name = place.prefix + name
+    attribute, name = name, place.prefix + name
     if flags(function) & (GENERATOR | ASYNC_GENERATOR):
         raise Unfit(f"{name} yields: nothing of it would be run")
     on_test = [*marks.of(function), *place.on_classes, *place.on_module]
     arguments = requested(function, bound=place.cls is not None and not static)
-    sets: list[tuple[list[marks.Choice], set[str]]] = []
-    given: set[str] = set()
-    for mark in on_test:
-        if mark.name == "parametrize":
-            found = marks.choices(mark, name)
-            indirect = mark.kwargs.get("indirect", mark.args[2] if len(mark.args) > 2 else False)
-            names = set(found[0][0])
-            by_fixture = names if indirect is True else set(indirect or ())
-            sets.append((found, by_fixture))
-            given |= names - by_fixture
+    axes = [_axis(mark, name) for mark in on_test if mark.name == "parametrize"]
+    given = {each for axis in axes for each in axis.names - axis.by_fixture}
     fixtures = _fixtures(name, on_test, arguments, place, given)
-    for found, _ in sets:
-        for each in found[0][0]:
-            if each not in (*arguments, *fixtures) and not _asked(each, fixtures, place):
-                raise Unfit(f"{name} uses no argument {each!r}, which parametrize names")
-    named = {each for found, _ in sets for each in found[0][0]}
-    by_marks = len(sets)
-    for each in fixtures:
-        params = place.known[each].params
-        if params is not None and each not in named:
-            choices = [
-                ({each: param.values[0]}, param.marks, label)
-                for param, label in zip(params, place.known[each].labels, strict=True)
-            ]
-            if not choices:
-                raise Unfit(f"{name} is skipped: fixture {each} has no params")
-            sets.insert(len(sets) - by_marks, (choices, {each}))
-
-    def combine(
-        number: int, values: dict[str, Any], params: dict[str, tuple[int, Any]],
-        own: list[marks.Mark], labels: tuple[str, ...],
-    ) -> Iterator[Test]:  # fmt: skip
-        if number == len(sets):
-            test = Test(
-                f"{name}[{'-'.join(labels)}]" if labels else name, function, place.cls,
-                name.rpartition("::")[2],
-            )  # fmt: skip
-            test.namespace, test.known, test.requested = place.namespace, place.known, arguments
-            test.fixtures, test.values, test.params = fixtures, values, params
-            test.marks = [*own, *on_test]
-            marks.require_judging(test.name, test.marks, place.namespace)
-            yield test
-            return
-        found, by_fixture = sets[number]
-        for index, (chosen, on_choice, label) in enumerate(found):
-            direct = {each: chosen[each] for each in chosen if each not in by_fixture}
-            through = {each: (index, chosen[each]) for each in chosen if each in by_fixture}
-            yield from combine(
-                number + 1, {**values, **direct}, {**params, **through}, [*own, *on_choice],
-                (*labels, label),
-            )  # fmt: skip
-
-    yield from combine(0, {}, {}, [], ())
+    parametrized = {each for axis in axes for each in axis.names}
+    used = {*arguments, *fixtures, *(n for each in fixtures for n in place.known[each].requested)}
+    for each in sorted(parametrized - used):
+        raise Unfit(f"{name} uses no argument {each!r}, which parametrize names")
+    of_fixtures = [
+        _axis_of_params(place.known[each], name)
+        for each in fixtures
+        if each not in parametrized and place.known[each].params is not None
+    ]
+    axes = [*of_fixtures, *axes]
+    for chosen in itertools.product(*(enumerate(axis.choices) for axis in axes)):
+        labels = "-".join(label for _, (_, _, label) in chosen)
+        test = Test(f"{name}[{labels}]" if chosen else name, function, place.cls, attribute)
+        test.namespace, test.known = place.namespace, place.known
+        test.requested, test.fixtures = arguments, fixtures
+        test.marks = [*(mark for _, (_, own, _) in chosen for mark in own), *on_test]
+        for axis, (index, (values, _, _)) in zip(axes, chosen, strict=True):
+            for each, value in values.items():
+                if each in axis.by_fixture:
+                    test.params[each] = index, value
+                else:
+                    test.values[each] = value
+        marks.require_judging(test.name, test.marks, place.namespace)
+        yield test
 
 
-def _asked(name: str, fixtures: list[str], place: _Place) -> bool:
-    """Whether a fixture that the test gets requests `name`."""
-    return any(name in place.known[each].requested for each in fixtures)
+def _axis(mark: marks.Mark, test: str) -> _Axis:
+    choices = marks.choices(mark, test)
+    indirect = mark.kwargs.get("indirect", mark.args[2] if len(mark.args) > 2 else False)
+    return _Axis(choices, set(choices[0][0] if indirect is True else indirect or ()))
+
+
+def _axis_of_params(definition: Definition, test: str) -> _Axis:
+    name = definition.name
+    if not definition.params:
+        raise Unfit(f"{test} is skipped: fixture {name} has no params")
+    labelled = zip(definition.params, definition.labels, strict=True)
+    return _Axis([({name: each.values[0]}, each.marks, label) for each, label in labelled], {name})
 
 
 def _fixtures(
@@ -248,74 +235,7 @@ def _of_test_case(cls: Any, place: _Place) -> Iterator[Test]:
                 raise Unfit(f"{each} is expected to fail")
         marks.require_judging(each, [*marks.of(function), *on_class], place.namespace)
     test = Test(name, cls, cls, "")
-    test.methods, test.namespace, test.known, test.marks = (
-        methods, place.namespace, place.known, on_class,
-    )  # fmt: skip
+    test.methods, test.marks = methods, on_class
+    test.namespace, test.known = place.namespace, place.known
     test.fixtures = _fixtures(name, on_class, (), place, set())
     yield test
-
-
-def _pair(before: str, after: str, holder: Mapping[str, Any]) -> bool:
-    return before in holder or after in holder
-
-
-def _of_module(own: dict[str, Any]) -> dict[str, Fixture]:
-    """The fixtures that `setup_module`, `setup_function` and their like amount to."""
-
-    def find(*names: str) -> Callable[[Any], Any]:
-        return lambda request: next((own[each] for each in names if each in own), None)
-
-    def of_functions(name: str) -> Callable[[Any], Any]:
-        return lambda request: own.get(name) if request.cls is None else None
-
-    found = {}
-    if any(
-        _pair(*names, own)
-        for names in (("setup_module", "teardown_module"), ("setUpModule", "tearDownModule"))
-    ):
-        found[" setup_module"] = around(
-            "module",
-            find("setUpModule", "setup_module"),
-            find("tearDownModule", "teardown_module"),
-            lambda request: request.module,
-        )
-    if _pair("setup_function", "teardown_function", own):
-        found[" setup_function"] = around(
-            "function",
-            of_functions("setup_function"),
-            of_functions("teardown_function"),
-            lambda request: request.function,
-        )
-    return found
-
-
-def _of_class(cls: type) -> dict[str, Fixture]:
-    """The same for `setup_class` and `setup_method`."""
-    names = _names(cls)
-    found = {}
-
-    def of_class(name: str) -> Callable[[Any], Any]:
-        def find(request: Any) -> Any:
-            function = getattr(request.cls, name, None)
-            return getattr(function, "__func__", function)
-
-        return find
-
-    def of_method(name: str) -> Callable[[Any], Any]:
-        return lambda request: getattr(request.instance, name, None)
-
-    if _pair("setup_class", "teardown_class", names):
-        found[" setup_class"] = around(
-            "class",
-            of_class("setup_class"),
-            of_class("teardown_class"),
-            lambda request: request.cls,
-        )
-    if _pair("setup_method", "teardown_method", names):
-        found[" setup_method"] = around(
-            "function",
-            of_method("setup_method"),
-            of_method("teardown_method"),
-            lambda request: getattr(request.instance, request.node.originalname),
-        )
-    return found

@@ -1,7 +1,7 @@
 """Fixtures as they are defined, and which of them a test gets."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
@@ -153,21 +153,3 @@ def closure(
     for name in first:
         visit(name, known.get(name), ())
     return sorted(names, key=lambda name: names[name])
-
-
-def around(scope: str, before: Any, after: Any, argument: Callable[[Any], Any]) -> Fixture:
-    """The fixture that a pair like `setup_module` and `teardown_module` amounts to. before, after:
-    given a request, what to call, or None; argument: what they get if they take one.
-    """
-
-    def both(request: Any) -> Iterator[None]:
-        for find in (before, after):
-            function = find(request)
-            if function is not None:
-                plain = getattr(function, "__func__", function)
-                takes = plain.__code__.co_argcount - (plain is not function)
-                function(*(argument(request),) if takes else ())
-            if find is before:
-                yield
-
-    return Fixture(both, scope, autouse=True, method=False)

@@ -1,7 +1,7 @@
 """Marks, as `pytest.mark` makes them, and what they say before a test is run."""
 
 from collections.abc import Callable, Mapping
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from .outcomes import Unfit
@@ -70,6 +70,14 @@ def names_of(target: Any) -> Mapping[str, Any]:
     if issubclass(type(target), type):
         return dict(type.__getattribute__(target, "__dict__"))
     return dict(vars(target))
+
+
+def all_names_of(cls: type) -> dict[str, Any]:
+    """The names of a class with those that it inherits."""
+    names: dict[str, Any] = {}
+    for base in reversed(type.mro(cls)):
+        names.update(names_of(base))
+    return names
 
 
 def of_class(cls: type) -> list[Mark]:
@@ -172,6 +180,6 @@ def _label(value: Any, name: str, number: int, ids: Callable[[Any], Any] | None)
         text = str(value)
         if len(text) <= 100:
             return text
-    if type(value) is FunctionType or type(value) is type:
+    if type(value) in (FunctionType, BuiltinFunctionType, type):
         return str(value.__name__)
     return f"{name}{number}"
