@@ -12,6 +12,7 @@ too, within leaves. So nothing that is held can be taken for something else.
 
 import builtins
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from ..jail import wire
@@ -29,6 +30,8 @@ from .kinds import (
     Packed,
     Packer,
     Packers,
+    attributes,
+    call,
     insist,
     need,
 )
@@ -43,7 +46,6 @@ _MOST_PATTERN = 1 << 14
 """Characters of a regular expression; a compiled one takes hundreds of bytes for each."""
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
-_CONTAINERS = frozenset({list, tuple, set, frozenset})
 _TYPES = {
     kind: name
     for name, kind in vars(builtins).items()
@@ -133,7 +135,7 @@ def _packer_of(kind: type) -> Packer | None:
     if kind in _known:
         return _known[kind]
     for found, awaited in ((_known, _AWAITED), (_bases, _AWAITED_BASES)):
-        for name in [name for name in awaited if name in sys.modules]:
+        for name in [name for name in list(awaited) if name in sys.modules]:
             module, packers = sys.modules[name], awaited[name]
             if all(hasattr(module, each) for each in packers):  # else it is still being imported
                 found.update((getattr(module, each), packers[each]) for each in packers)
@@ -144,14 +146,6 @@ def _packer_of(kind: type) -> Packer | None:
     if kind.__module__.partition(".")[0] not in ("numpy", "pandas"):
         return None
     return next((_bases[base] for base in kind.__mro__ if base in _bases), None)
-
-
-def _pack_type(item: Any, hold: Hold) -> Packed:
-    return "type", _TYPES[item]
-
-
-def _pack_fraction(item: Any, hold: Hold) -> Packed:
-    return "Fraction", item.numerator, item.denominator
 
 
 def _fraction(numerator: int, denominator: int) -> Any:
@@ -181,17 +175,13 @@ def _dict(keys: list[Any], values: list[Any]) -> dict[Any, Any]:
     return dict(zip(wire.distinct(keys), values, strict=True))
 
 
-def _time_of(item: Any, hold: Hold) -> Packed:
-    return (item.hour, item.minute, item.second, item.microsecond, item.fold, hold(item.tzinfo))
+def _datetime(kind: str) -> Callable[..., object]:
+    def build(*parts: Any) -> object:
+        *numbers, fold, zone = parts
+        made: object = getattr(need("datetime"), kind)(*numbers, zone, fold=fold)
+        return made
 
-
-def _datetime(kind: str, parts: tuple[Any, ...]) -> Any:
-    *numbers, fold, zone = parts
-    return getattr(need("datetime"), kind)(*numbers, zone, fold=fold)
-
-
-def _timezone(offset: Any, name: Any) -> Any:
-    return need("datetime").timezone(*((offset,) if name is None else (offset, name)))
+    return build
 
 
 def _pack_pattern(item: Any, hold: Hold) -> Packed:
@@ -231,53 +221,44 @@ def _match(pattern: Any, text: Any, place: tuple[Any, ...], way: str, regs: tupl
     return found
 
 
+_DATE, _TIME = ("year", "month", "day"), ("hour", "minute", "second", "microsecond")
+_ZONE = ("fold", "tzinfo")
+
 _AWAITED: Packers = {
     "builtins": {
-        "range": lambda item, hold: ("range", item.start, item.stop, item.step),
-        "slice": lambda item, hold: ("slice", hold(item.start), hold(item.stop), hold(item.step)),
+        "range": attributes("range", "start", "stop", "step"),
+        "slice": attributes("slice", "start", "stop", "step"),
         "bytearray": lambda item, hold: ("bytearray", bytes(item)),
-        "type": _pack_type,
-        "list": _pack_many,
-        "tuple": _pack_many,
-        "set": _pack_set,
-        "frozenset": _pack_set,
+        "type": lambda item, hold: ("type", _TYPES[item]),
+        **dict.fromkeys(("list", "tuple"), _pack_many),
+        **dict.fromkeys(("set", "frozenset"), _pack_set),
         "dict": _pack_dict,
     },
     "collections": {
         "deque": lambda item, hold: ("deque", [hold(each) for each in item], item.maxlen),
-        "OrderedDict": _pack_dict,
-        "Counter": _pack_dict,
+        **dict.fromkeys(("OrderedDict", "Counter"), _pack_dict),
         "defaultdict": lambda item, hold: (*_pack_dict(item, hold), hold(item.default_factory)),
     },
     "decimal": {"Decimal": lambda item, hold: ("Decimal", str(item).upper())},
-    "fractions": {"Fraction": _pack_fraction},
+    "fractions": {"Fraction": attributes("Fraction", "numerator", "denominator")},
     "datetime": {
-        "date": lambda item, hold: ("date", item.year, item.month, item.day),
-        "time": lambda item, hold: ("time", *_time_of(item, hold)),
-        "datetime": lambda item, hold: (
-            "datetime",
-            *(item.year, item.month, item.day),
-            *_time_of(item, hold),
-        ),
-        "timedelta": lambda item, hold: ("timedelta", item.days, item.seconds, item.microseconds),
-        "timezone": lambda item, hold: (
-            "timezone",
-            *map(hold, (*item.__getinitargs__(), None)[:2]),
-        ),
+        "date": attributes("date", *_DATE),
+        "time": attributes("time", *_TIME, *_ZONE),
+        "datetime": attributes("datetime", *_DATE, *_TIME, *_ZONE),
+        "timedelta": attributes("timedelta", "days", "seconds", "microseconds"),
+        "timezone": lambda item, hold: ("timezone", hold(item.__getinitargs__())),
     },
     "zoneinfo": {"ZoneInfo": lambda item, hold: ("ZoneInfo", "" + item.key)},
-    "uuid": {"UUID": lambda item, hold: ("UUID", item.bytes)},
+    "uuid": {"UUID": attributes("UUID", "bytes")},
     "pathlib": {
-        "PurePosixPath": lambda item, hold: ("PurePosixPath", str(item)),
-        "PosixPath": lambda item, hold: ("PosixPath", str(item)),
+        name: lambda item, hold: (type(item).__name__, str(item))
+        for name in ("PurePosixPath", "PosixPath")
     },
     "re": {"Pattern": _pack_pattern, "Match": _pack_match},
     **arrays.PACKERS,
     **frames_of_pandas.PACKERS,
 }
 _AWAITED_BASES: Packers = {**arrays.BASES, **frames_of_pandas.BASES}
-
-_TIME = (int, int, int, int, int, HELD)
 
 _KINDS: dict[str, Kind] = {
     "range": ((int, int, int), range),
@@ -294,24 +275,24 @@ _KINDS: dict[str, Kind] = {
     "dict_items": ((LIST, LIST), lambda keys, values: _dict(keys, values).items()),
     "Ellipsis": ((), lambda: ...),
     "NotImplemented": ((), lambda: NotImplemented),
-    "deque": ((LIST, ANY), lambda items, most: need("collections").deque(items, most)),
+    "deque": ((LIST, ANY), call("collections", "deque")),
     "OrderedDict": ((LIST, LIST), lambda *held: need("collections").OrderedDict(_dict(*held))),
     "Counter": ((LIST, LIST), lambda *held: need("collections").Counter(_dict(*held))),
     "defaultdict": (
         (LIST, LIST, HELD),
         lambda keys, values, factory: need("collections").defaultdict(factory, _dict(keys, values)),
     ),
-    "Decimal": ((str,), lambda text: need("decimal").Decimal(text)),
+    "Decimal": ((str,), call("decimal", "Decimal")),
     "Fraction": ((int, int), _fraction),
-    "date": ((int, int, int), lambda *numbers: need("datetime").date(*numbers)),
-    "time": (_TIME, lambda *parts: _datetime("time", parts)),
-    "datetime": ((int, int, int, *_TIME), lambda *parts: _datetime("datetime", parts)),
-    "timedelta": ((int, int, int), lambda *numbers: need("datetime").timedelta(*numbers)),
-    "timezone": ((HELD, ANY), _timezone),
-    "ZoneInfo": ((str,), lambda key: need("zoneinfo").ZoneInfo(key)),
+    "date": ((int, int, int), call("datetime", "date")),
+    "time": ((*[int] * 5, HELD), _datetime("time")),
+    "datetime": ((*[int] * 8, HELD), _datetime("datetime")),
+    "timedelta": ((int, int, int), call("datetime", "timedelta")),
+    "timezone": ((HELD,), lambda parts: need("datetime").timezone(*parts)),
+    "ZoneInfo": ((str,), call("zoneinfo", "ZoneInfo")),
     "UUID": ((bytes,), lambda data: need("uuid").UUID(bytes=data)),
-    "PurePosixPath": ((str,), lambda text: need("pathlib").PurePosixPath(text)),
-    "PosixPath": ((str,), lambda text: need("pathlib").PosixPath(text)),
+    "PurePosixPath": ((str,), call("pathlib", "PurePosixPath")),
+    "PosixPath": ((str,), call("pathlib", "PosixPath")),
     "Pattern": ((HELD, int), _pattern),
     "Match": ((HELD, HELD, tuple, str, tuple), _match),
     **arrays.KINDS,
