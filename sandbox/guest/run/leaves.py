@@ -37,7 +37,7 @@ from .kinds import (
 )
 
 MOST_DEPTH = 8
-"""Leaves in leaves. Plain data of a leaf is nested twice as deep at most."""
+"""Of leaves in leaves. As plain data, a leaf is nested no deeper than twice that and three."""
 
 _MOST_FRACTION_BITS = 1 << 16
 """Of numerator and denominator: the time to find a common divisor grows with their square."""
@@ -46,6 +46,7 @@ _MOST_PATTERN = 1 << 14
 """Characters of a regular expression; a compiled one takes hundreds of bytes for each."""
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
+_NUMBERS = frozenset("bBhHiIlLqQfd")  # array.array has text, too
 _TYPES = {
     kind: name
     for name, kind in vars(builtins).items()
@@ -143,9 +144,11 @@ def _packer_of(kind: type) -> Packer | None:
     if kind in _known:
         return _known[kind]
     # The library's own derived types, and nobody else's.
-    if kind.__module__.partition(".")[0] not in ("numpy", "pandas"):
-        return None
-    return next((_bases[base] for base in kind.__mro__ if base in _bases), None)
+    if kind.__module__.partition(".")[0] in ("numpy", "pandas"):
+        for base in kind.__mro__:
+            if base in _bases:
+                return _known.setdefault(kind, _bases[base])
+    return None
 
 
 def _fraction(numerator: int, denominator: int) -> Any:
@@ -175,6 +178,17 @@ def _dict(keys: list[Any], values: list[Any]) -> dict[Any, Any]:
     return dict(zip(wire.distinct(keys), values, strict=True))
 
 
+def _pack_numbers(item: Any, hold: Hold) -> Packed:
+    if item.typecode not in _NUMBERS:
+        raise NoLeaf
+    return "array", item.typecode, item.tobytes()
+
+
+def _numbers(typecode: str, data: bytes) -> Any:
+    insist(typecode in _NUMBERS, "no numbers")
+    return need("array").array(typecode, data)
+
+
 def _datetime(kind: str) -> Callable[..., object]:
     def build(*parts: Any) -> object:
         *numbers, fold, zone = parts
@@ -201,14 +215,14 @@ _WAYS = ("match", "fullmatch", "search")
 
 
 def _pack_match(item: Any, hold: Hold) -> Packed:
-    """The ways to match are tried, since a match does not say by which it was found. One that was
-    found by going through a text may start anywhere.
+    """The ways to match are tried, since a match does not say by which it was found. One of several
+    in a text is found again by where it starts, or where it starts and ends.
     """
-    for start in (item.pos, item.start()):
+    start, end = item.span()
+    for place in ((item.pos, item.endpos), (start, item.endpos), (start, end)):
         for way in _WAYS:
-            found = getattr(item.re, way)(item.string, start, item.endpos)
+            found = getattr(item.re, way)(item.string, *place)
             if found is not None and found.regs == item.regs:
-                place = (start, item.endpos)
                 return "Match", hold(item.re), hold(item.string), place, way, item.regs
     raise NoLeaf
 
@@ -239,6 +253,7 @@ _AWAITED: Packers = {
         **dict.fromkeys(("OrderedDict", "Counter"), _pack_dict),
         "defaultdict": lambda item, hold: (*_pack_dict(item, hold), hold(item.default_factory)),
     },
+    "array": {"array": _pack_numbers},
     "decimal": {"Decimal": lambda item, hold: ("Decimal", str(item).upper())},
     "fractions": {"Fraction": attributes("Fraction", "numerator", "denominator")},
     "datetime": {
@@ -282,6 +297,7 @@ _KINDS: dict[str, Kind] = {
         (LIST, LIST, HELD),
         lambda keys, values, factory: need("collections").defaultdict(factory, _dict(keys, values)),
     ),
+    "array": ((str, bytes), _numbers),
     "Decimal": ((str,), call("decimal", "Decimal")),
     "Fraction": ((int, int), _fraction),
     "date": ((int, int, int), call("datetime", "date")),

@@ -1,5 +1,6 @@
 """`guest.leaves`: values of libraries cross unchanged, and hostile packings are refused in one way."""
 
+import array
 import collections
 import datetime
 import decimal
@@ -61,6 +62,7 @@ dtypes = st.one_of(
     arrays_of.timedelta64_dtypes(),
 )
 arrays = arrays_of.arrays(dtypes, arrays_of.array_shapes(min_dims=0, min_side=0, max_side=4))
+numbers = st.builds(array.array, st.sampled_from("bhilq"), st.lists(st.integers(-128, 127)))
 texts = st.text("ab", max_size=5)
 matches = st.tuples(
     st.sampled_from(["a*", "(?P<x>a)|(b)", "^a", "(?<=a)b", "(?i)B$", "a??"]).map(re.compile), texts
@@ -114,6 +116,7 @@ containers = st.one_of(
     st.dictionaries(keys, values, max_size=3).map(dict.values),
     st.dictionaries(keys, values, max_size=3).map(dict.items),
     st.builds(slice, values, values, values),
+    numbers,
 )
 
 # What a library's own comparison can compare.
@@ -399,6 +402,7 @@ def test_what_is_derived_from_a_leaf_is_none():
         re,
         iter([]),
         re.compile("a" * 20_000),
+        array.array("u", "a"),
     ):
         assert leaves.pack(value) is None, value
 
@@ -432,6 +436,18 @@ def test_what_a_program_says_of_its_class_is_not_believed():
     assert leaves.pack(Meta("Odd", (), {})()) is None
 
 
+def test_each_match_in_a_text_is_found_again():
+    """Where it starts, and what its groups hold; also one that only a walk through the text finds."""
+    for pattern, text in (
+        ("a??", "aab"),
+        ("a*", "baac"),
+        (r"\b(\w)(?=\w*$)", "one two"),
+        ("", "ab"),
+    ):
+        for found in re.finditer(pattern, text):
+            assert same(found, crossed(found))
+
+
 def test_leaves_in_leaves_end():
     """A cycle is no leaf, and neither is what is nested deeper than others can read."""
     circle: collections.deque = collections.deque()
@@ -442,6 +458,11 @@ def test_leaves_in_leaves_end():
         nested = collections.deque([nested])
     assert crossed(nested) == nested
     assert leaves.pack(collections.deque([nested])) is None
+    deepest: object = np.zeros(1, [("a", "i4")])
+    for _ in range(leaves.MOST_DEPTH - 1):
+        deepest = collections.deque([deepest])
+    depth = 2 * leaves.MOST_DEPTH + 3
+    wire.encode(leaves.pack(deepest), max_depth=depth)
 
 
 INDEX = ("RangeIndex", 0, 1, 1, None)
@@ -472,6 +493,8 @@ BOMBS = {
     "a tensor of a module's": ("Tensor", "load", (1,), b"\0", False),
     "a tensor of whole numbers that learns": ("Tensor", "int8", (1,), b"\0", True),
     "a tensor's truth of two": ("Tensor", "bool", (1,), b"\2", False),
+    "numbers that are text": ("array", "u", b"\xff" * 4),
+    "numbers cut short": ("array", "d", bytes(9)),
     "a bytearray by its size": ("bytearray", 1 << 40),
     "a deque of a huge bound": ("deque", [1], "x"),
     "a deque past its bound": ("deque", [1, 2], 1),
@@ -557,6 +580,7 @@ def test_keys_that_were_made_to_collide_are_refused():
 
 
 EXAMPLES = [
+    array.array("d", [1.5, 2.5]),
     decimal.Decimal("1.5"),
     fractions.Fraction(1, 3),
     range(3),
