@@ -17,6 +17,7 @@ from .kinds import (
     NoLeaf,
     Packed,
     Packers,
+    call,
     insist,
     is_vast,
     need,
@@ -148,8 +149,8 @@ def _torch_dtype(name: str) -> Any:
 PACKERS: Packers = {
     "numpy": {"ndarray": _pack_array},
     "scipy.sparse": {
-        f"{layout}_{kind}": _pack_sparse
-        for layout in ("csr", "csc", "coo")
+        f"{way}_{kind}": _pack_sparse
+        for way in ("csr", "csc", "coo")
         for kind in ("matrix", "array")
     },
     "torch": {
@@ -165,14 +166,14 @@ BASES: Packers = {"numpy": {"generic": _pack_scalar, "dtype": _pack_dtype}}
 KINDS: dict[str, Kind] = {
     "ndarray": ((ANY, tuple, bytes), _array),
     "numpy.generic": ((ANY, bytes), lambda spec, data: _array(spec, (1,), data)[0]),
-    "numpy.str_": ((str,), lambda text: need("numpy").str_(text)),
-    "numpy.bytes_": ((bytes,), lambda data: need("numpy").bytes_(data)),
+    "numpy.str_": ((str,), call("numpy", "str_")),
+    "numpy.bytes_": ((bytes,), call("numpy", "bytes_")),
     "numpy.dtype": (
         (ANY,),
         lambda spec: need("numpy").dtype("O") if spec == "|O" else _dtype(spec),
     ),
     "sparse": ((str, tuple, LIST), _sparse),
     "Tensor": ((str, tuple, bytes, bool), _tensor),
-    "torch.Size": ((tuple,), lambda lengths: need("torch").Size(lengths)),
+    "torch.Size": ((tuple,), call("torch", "Size")),
     "torch.dtype": ((str,), _torch_dtype),
 }

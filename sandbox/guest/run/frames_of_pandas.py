@@ -7,16 +7,28 @@ numpy or of pandas, or a list of plain data and leaves where its dtype is object
 import sys
 from typing import Any
 
-from .kinds import ANY, HELD, LIST, Hold, Kind, NoLeaf, Packed, Packers, insist, is_vast, need
-
-_INDEXES = (
-    "Index",
-    "DatetimeIndex",
-    "TimedeltaIndex",
-    "PeriodIndex",
-    "CategoricalIndex",
-    "IntervalIndex",
+from .kinds import (
+    ANY,
+    HELD,
+    LIST,
+    Hold,
+    Kind,
+    NoLeaf,
+    Packed,
+    Packers,
+    attributes,
+    call,
+    insist,
+    is_vast,
+    need,
 )
+
+_INDEXES = tuple(
+    kind + "Index" for kind in ("", "Datetime", "Timedelta", "Period", "Categorical", "Interval")
+)
+_MASKED = {"b": "BooleanArray", "f": "FloatingArray", "i": "IntegerArray"}
+_MOST_COLUMNS = 1 << 14
+"""Each takes a hundred times the bytes that it is sent in, if it is empty."""
 
 
 def _column(values: Any, hold: Hold) -> Any:
@@ -61,18 +73,17 @@ def _pack_array(item: Any, hold: Hold) -> Packed:
         return "strings", dtype.storage, missing, [hold(each) for each in texts]
     if getattr(dtype, "kind", "") in ("M", "m") and hasattr(item, "asi8"):
         return "times", hold(item.to_numpy()), None
-    if type(item) in (
-        pandas.arrays.IntegerArray,
-        pandas.arrays.FloatingArray,
-        pandas.arrays.BooleanArray,
-    ):
+    if type(item).__name__ in _MASKED.values():
         data = item.to_numpy(dtype=dtype.numpy_dtype, na_value=0)
         return "masked", hold(data), hold(item.isna())
     raise NoLeaf
 
 
 def _pack_dtype(item: Any, hold: Hold) -> Packed:
-    return "pandas.dtype", hold(sys.modules["pandas"].Series([], dtype=item).array)
+    empty = sys.modules["pandas"].Series([], dtype=item).array
+    if empty.dtype != item:
+        raise NoLeaf  # pandas 2.0 forgets the unit of times with a zone
+    return "pandas.dtype", hold(empty)
 
 
 def _dtype(array: Any) -> Any:
@@ -96,8 +107,8 @@ def _strings(storage: str, missing: bool, texts: list[Any]) -> Any:
 
 def _masked(data: Any, missing: Any) -> Any:
     insist(_is_column(data) and _is_column(missing), "no columns")
-    names = {"b": "BooleanArray", "f": "FloatingArray"}
-    return getattr(need("pandas").arrays, names.get(data.dtype.kind, "IntegerArray"))(data, missing)
+    kind = _MASKED.get(data.dtype.kind, "IntegerArray")
+    return getattr(need("pandas").arrays, kind)(data, missing)
 
 
 def _periods(ordinals: Any, freq: str) -> Any:
@@ -165,6 +176,10 @@ def _multi(levels: list[Any], codes: list[Any], names: list[Any]) -> Any:
     return pandas.MultiIndex(levels=levels, codes=codes, names=names)
 
 
+def _pack_series(item: Any, hold: Hold) -> Packed:
+    return "Series", _column(item, hold), hold(item.index), hold(item.name)
+
+
 def _series(array: Any, index: Any, name: Any) -> Any:
     pandas = need("pandas")
     insist(isinstance(index, pandas.Index) and _is_column(array), "no column, or no index")
@@ -173,6 +188,8 @@ def _series(array: Any, index: Any, name: Any) -> Any:
 
 
 def _pack_frame(item: Any, hold: Hold) -> Packed:
+    if item.shape[1] > _MOST_COLUMNS:
+        raise NoLeaf
     columns = [_column(item.iloc[:, place], hold) for place in range(item.shape[1])]
     return "DataFrame", columns, hold(item.columns), hold(item.index)
 
@@ -180,6 +197,7 @@ def _pack_frame(item: Any, hold: Hold) -> Packed:
 def _frame(arrays: list[Any], columns: Any, index: Any) -> Any:
     pandas = need("pandas")
     insist(isinstance(columns, pandas.Index), "no columns")
+    insist(len(arrays) <= _MOST_COLUMNS, "too many columns")
     insist(len(arrays) == len(columns), "not as many columns as have names")
     series = {place: _series(array, index, None) for place, array in enumerate(arrays)}
     frame = pandas.DataFrame(series, index=index)
@@ -195,24 +213,14 @@ def _stamp(value: Any, zone: Any) -> Any:
 PACKERS: Packers = {
     "pandas": {
         "DataFrame": _pack_frame,
-        "Series": lambda item, hold: (
-            "Series",
-            _column(item, hold),
-            hold(item.index),
-            hold(item.name),
-        ),
+        "Series": _pack_series,
         **dict.fromkeys(_INDEXES, _pack_index),
         "RangeIndex": _pack_range,
         "MultiIndex": _pack_multi,
         "Timestamp": lambda item, hold: ("Timestamp", hold(item.asm8), _zone(item.tz, hold)),
-        "Timedelta": lambda item, hold: ("Timedelta", hold(item.asm8)),
-        "Period": lambda item, hold: ("Period", item.ordinal, item.freqstr),
-        "Interval": lambda item, hold: (
-            "Interval",
-            hold(item.left),
-            hold(item.right),
-            item.closed,
-        ),
+        "Timedelta": attributes("Timedelta", "asm8"),
+        "Period": attributes("Period", "ordinal", "freqstr"),
+        "Interval": attributes("Interval", "left", "right", "closed"),
     },
     "pandas._libs.missing": {"NAType": lambda item, hold: ("NA",)},
     "pandas._libs.tslibs.nattype": {"NaTType": lambda item, hold: ("NaT",)},
@@ -238,12 +246,9 @@ KINDS: dict[str, Kind] = {
     "Series": ((HELD, HELD, HELD), _series),
     "DataFrame": ((LIST, HELD, HELD), _frame),
     "Timestamp": ((HELD, HELD), _stamp),
-    "Timedelta": ((HELD,), lambda value: need("pandas").Timedelta(value)),
+    "Timedelta": ((HELD,), call("pandas", "Timedelta")),
     "Period": ((int, str), lambda number, freq: need("pandas").Period(ordinal=number, freq=freq)),
-    "Interval": (
-        (HELD, HELD, str),
-        lambda left, right, closed: need("pandas").Interval(left, right, closed),
-    ),
+    "Interval": ((HELD, HELD, str), call("pandas", "Interval")),
     "NA": ((), lambda: need("pandas").NA),
     "NaT": ((), lambda: need("pandas").NaT),
 }

@@ -72,3 +72,13 @@ def truths(data: bytes) -> bytes:
     """The bytes of booleans, each 0 or 1."""
     insist(not data.translate(None, b"\0\1"), "booleans that are neither True nor False")
     return data
+
+
+def attributes(kind: str, *names: str) -> Packer:
+    """A packer of what attributes hold."""
+    return lambda item, hold: (kind, *(hold(getattr(item, name)) for name in names))
+
+
+def call(module: str, name: str) -> Callable[..., object]:
+    """A builder that gives all parts to a type."""
+    return lambda *parts: getattr(need(module), name)(*parts)

@@ -12,6 +12,7 @@ too, within leaves. So nothing that is held can be taken for something else.
 
 import builtins
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from ..jail import wire
@@ -29,12 +30,14 @@ from .kinds import (
     Packed,
     Packer,
     Packers,
+    attributes,
+    call,
     insist,
     need,
 )
 
 MOST_DEPTH = 8
-"""Leaves in leaves. Plain data of a leaf is nested twice as deep at most."""
+"""Of leaves in leaves. As plain data, a leaf is nested no deeper than twice that and three."""
 
 _MOST_FRACTION_BITS = 1 << 16
 """Of numerator and denominator: the time to find a common divisor grows with their square."""
@@ -43,7 +46,7 @@ _MOST_PATTERN = 1 << 14
 """Characters of a regular expression; a compiled one takes hundreds of bytes for each."""
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
-_CONTAINERS = frozenset({list, tuple, set, frozenset})
+_NUMBERS = frozenset("bBhHiIlLqQfd")  # array.array has text, too
 _TYPES = {
     kind: name
     for name, kind in vars(builtins).items()
@@ -133,7 +136,7 @@ def _packer_of(kind: type) -> Packer | None:
     if kind in _known:
         return _known[kind]
     for found, awaited in ((_known, _AWAITED), (_bases, _AWAITED_BASES)):
-        for name in [name for name in awaited if name in sys.modules]:
+        for name in [name for name in list(awaited) if name in sys.modules]:
             module, packers = sys.modules[name], awaited[name]
             if all(hasattr(module, each) for each in packers):  # else it is still being imported
                 found.update((getattr(module, each), packers[each]) for each in packers)
@@ -141,17 +144,11 @@ def _packer_of(kind: type) -> Packer | None:
     if kind in _known:
         return _known[kind]
     # The library's own derived types, and nobody else's.
-    if kind.__module__.partition(".")[0] not in ("numpy", "pandas"):
-        return None
-    return next((_bases[base] for base in kind.__mro__ if base in _bases), None)
-
-
-def _pack_type(item: Any, hold: Hold) -> Packed:
-    return "type", _TYPES[item]
-
-
-def _pack_fraction(item: Any, hold: Hold) -> Packed:
-    return "Fraction", item.numerator, item.denominator
+    if kind.__module__.partition(".")[0] in ("numpy", "pandas"):
+        for base in kind.__mro__:
+            if base in _bases:
+                return _known.setdefault(kind, _bases[base])
+    return None
 
 
 def _fraction(numerator: int, denominator: int) -> Any:
@@ -181,17 +178,24 @@ def _dict(keys: list[Any], values: list[Any]) -> dict[Any, Any]:
     return dict(zip(wire.distinct(keys), values, strict=True))
 
 
-def _time_of(item: Any, hold: Hold) -> Packed:
-    return (item.hour, item.minute, item.second, item.microsecond, item.fold, hold(item.tzinfo))
+def _pack_numbers(item: Any, hold: Hold) -> Packed:
+    if item.typecode not in _NUMBERS:
+        raise NoLeaf
+    return "array", item.typecode, item.tobytes()
 
 
-def _datetime(kind: str, parts: tuple[Any, ...]) -> Any:
-    *numbers, fold, zone = parts
-    return getattr(need("datetime"), kind)(*numbers, zone, fold=fold)
+def _numbers(typecode: str, data: bytes) -> Any:
+    insist(typecode in _NUMBERS, "no numbers")
+    return need("array").array(typecode, data)
 
 
-def _timezone(offset: Any, name: Any) -> Any:
-    return need("datetime").timezone(*((offset,) if name is None else (offset, name)))
+def _datetime(kind: str) -> Callable[..., object]:
+    def build(*parts: Any) -> object:
+        *numbers, fold, zone = parts
+        made: object = getattr(need("datetime"), kind)(*numbers, zone, fold=fold)
+        return made
+
+    return build
 
 
 def _pack_pattern(item: Any, hold: Hold) -> Packed:
@@ -211,14 +215,14 @@ _WAYS = ("match", "fullmatch", "search")
 
 
 def _pack_match(item: Any, hold: Hold) -> Packed:
-    """The ways to match are tried, since a match does not say by which it was found. One that was
-    found by going through a text may start anywhere.
+    """The ways to match are tried, since a match does not say by which it was found. One of several
+    in a text is found again by where it starts, or where it starts and ends.
     """
-    for start in (item.pos, item.start()):
+    start, end = item.span()
+    for place in ((item.pos, item.endpos), (start, item.endpos), (start, end)):
         for way in _WAYS:
-            found = getattr(item.re, way)(item.string, start, item.endpos)
+            found = getattr(item.re, way)(item.string, *place)
             if found is not None and found.regs == item.regs:
-                place = (start, item.endpos)
                 return "Match", hold(item.re), hold(item.string), place, way, item.regs
     raise NoLeaf
 
@@ -231,53 +235,45 @@ def _match(pattern: Any, text: Any, place: tuple[Any, ...], way: str, regs: tupl
     return found
 
 
+_DATE, _TIME = ("year", "month", "day"), ("hour", "minute", "second", "microsecond")
+_ZONE = ("fold", "tzinfo")
+
 _AWAITED: Packers = {
     "builtins": {
-        "range": lambda item, hold: ("range", item.start, item.stop, item.step),
-        "slice": lambda item, hold: ("slice", hold(item.start), hold(item.stop), hold(item.step)),
+        "range": attributes("range", "start", "stop", "step"),
+        "slice": attributes("slice", "start", "stop", "step"),
         "bytearray": lambda item, hold: ("bytearray", bytes(item)),
-        "type": _pack_type,
-        "list": _pack_many,
-        "tuple": _pack_many,
-        "set": _pack_set,
-        "frozenset": _pack_set,
+        "type": lambda item, hold: ("type", _TYPES[item]),
+        **dict.fromkeys(("list", "tuple"), _pack_many),
+        **dict.fromkeys(("set", "frozenset"), _pack_set),
         "dict": _pack_dict,
     },
     "collections": {
         "deque": lambda item, hold: ("deque", [hold(each) for each in item], item.maxlen),
-        "OrderedDict": _pack_dict,
-        "Counter": _pack_dict,
+        **dict.fromkeys(("OrderedDict", "Counter"), _pack_dict),
         "defaultdict": lambda item, hold: (*_pack_dict(item, hold), hold(item.default_factory)),
     },
+    "array": {"array": _pack_numbers},
     "decimal": {"Decimal": lambda item, hold: ("Decimal", str(item).upper())},
-    "fractions": {"Fraction": _pack_fraction},
+    "fractions": {"Fraction": attributes("Fraction", "numerator", "denominator")},
     "datetime": {
-        "date": lambda item, hold: ("date", item.year, item.month, item.day),
-        "time": lambda item, hold: ("time", *_time_of(item, hold)),
-        "datetime": lambda item, hold: (
-            "datetime",
-            *(item.year, item.month, item.day),
-            *_time_of(item, hold),
-        ),
-        "timedelta": lambda item, hold: ("timedelta", item.days, item.seconds, item.microseconds),
-        "timezone": lambda item, hold: (
-            "timezone",
-            *map(hold, (*item.__getinitargs__(), None)[:2]),
-        ),
+        "date": attributes("date", *_DATE),
+        "time": attributes("time", *_TIME, *_ZONE),
+        "datetime": attributes("datetime", *_DATE, *_TIME, *_ZONE),
+        "timedelta": attributes("timedelta", "days", "seconds", "microseconds"),
+        "timezone": lambda item, hold: ("timezone", hold(item.__getinitargs__())),
     },
     "zoneinfo": {"ZoneInfo": lambda item, hold: ("ZoneInfo", "" + item.key)},
-    "uuid": {"UUID": lambda item, hold: ("UUID", item.bytes)},
+    "uuid": {"UUID": attributes("UUID", "bytes")},
     "pathlib": {
-        "PurePosixPath": lambda item, hold: ("PurePosixPath", str(item)),
-        "PosixPath": lambda item, hold: ("PosixPath", str(item)),
+        name: lambda item, hold: (type(item).__name__, str(item))
+        for name in ("PurePosixPath", "PosixPath")
     },
     "re": {"Pattern": _pack_pattern, "Match": _pack_match},
     **arrays.PACKERS,
     **frames_of_pandas.PACKERS,
 }
 _AWAITED_BASES: Packers = {**arrays.BASES, **frames_of_pandas.BASES}
-
-_TIME = (int, int, int, int, int, HELD)
 
 _KINDS: dict[str, Kind] = {
     "range": ((int, int, int), range),
@@ -294,24 +290,25 @@ _KINDS: dict[str, Kind] = {
     "dict_items": ((LIST, LIST), lambda keys, values: _dict(keys, values).items()),
     "Ellipsis": ((), lambda: ...),
     "NotImplemented": ((), lambda: NotImplemented),
-    "deque": ((LIST, ANY), lambda items, most: need("collections").deque(items, most)),
+    "deque": ((LIST, ANY), call("collections", "deque")),
     "OrderedDict": ((LIST, LIST), lambda *held: need("collections").OrderedDict(_dict(*held))),
     "Counter": ((LIST, LIST), lambda *held: need("collections").Counter(_dict(*held))),
     "defaultdict": (
         (LIST, LIST, HELD),
         lambda keys, values, factory: need("collections").defaultdict(factory, _dict(keys, values)),
     ),
-    "Decimal": ((str,), lambda text: need("decimal").Decimal(text)),
+    "array": ((str, bytes), _numbers),
+    "Decimal": ((str,), call("decimal", "Decimal")),
     "Fraction": ((int, int), _fraction),
-    "date": ((int, int, int), lambda *numbers: need("datetime").date(*numbers)),
-    "time": (_TIME, lambda *parts: _datetime("time", parts)),
-    "datetime": ((int, int, int, *_TIME), lambda *parts: _datetime("datetime", parts)),
-    "timedelta": ((int, int, int), lambda *numbers: need("datetime").timedelta(*numbers)),
-    "timezone": ((HELD, ANY), _timezone),
-    "ZoneInfo": ((str,), lambda key: need("zoneinfo").ZoneInfo(key)),
+    "date": ((int, int, int), call("datetime", "date")),
+    "time": ((*[int] * 5, HELD), _datetime("time")),
+    "datetime": ((*[int] * 8, HELD), _datetime("datetime")),
+    "timedelta": ((int, int, int), call("datetime", "timedelta")),
+    "timezone": ((HELD,), lambda parts: need("datetime").timezone(*parts)),
+    "ZoneInfo": ((str,), call("zoneinfo", "ZoneInfo")),
     "UUID": ((bytes,), lambda data: need("uuid").UUID(bytes=data)),
-    "PurePosixPath": ((str,), lambda text: need("pathlib").PurePosixPath(text)),
-    "PosixPath": ((str,), lambda text: need("pathlib").PosixPath(text)),
+    "PurePosixPath": ((str,), call("pathlib", "PurePosixPath")),
+    "PosixPath": ((str,), call("pathlib", "PosixPath")),
     "Pattern": ((HELD, int), _pattern),
     "Match": ((HELD, HELD, tuple, str, tuple), _match),
     **arrays.KINDS,
