@@ -57,7 +57,7 @@ class Attempt:
     code: the program; the first of several, if `then` is to find what it left behind.
     ends: reasons of which one must end the run, if they tell; None where the program does.
     session: `code` is run in a session, `calls` times, and `then` in one of two branches of it.
-    most_states: how many of the session's earlier states may be kept then; None: it does not matter.
+    most_states: how many of the session's earlier states may be kept then; None: any number.
     machine: the only one it is for. harmful: not to be tried where nothing confines it.
     """
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from ...sandbox.errors import SandboxError
-from ...sandbox.limits import Limits
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
 from ..pool import Pool
