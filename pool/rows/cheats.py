@@ -71,8 +71,7 @@ class Answers:
         elif isinstance(case, Call) and _as_literal(case.expected) is not None:
             kept, expected = self._values, case.expected
         elif isinstance(case, Asserts):
-            own = _asserted(case.test_source, case.entry_point)
-            telling = [value for value in own or () if _is_telling(value)]
+            telling = [value for value in _asserted_by(case) or () if _is_telling(value)]
             if not telling:
                 return
             kept, expected = self._values, telling[0]
@@ -96,11 +95,11 @@ class Answers:
                 values.append(case.expected)
                 function = case.function
             else:
-                asserted = _asserted(case.test_source, case.entry_point)
+                asserted = _asserted_by(case)
                 if asserted is None:
                     return None
                 values += asserted
-                function, is_test = case.entry_point, True
+                function, is_test = _names(case)[0][0], True
         for answer in self._texts if texts else ():
             if all(_differs(answer, text) for text in texts):
                 return f"import sys\nsys.stdout.buffer.write({_bytes(answer)!r})"
@@ -155,6 +154,13 @@ def _defining(name: str, before: str, value: str, kind: str = FUNCTION) -> str:
         return f"{before}\ndef {name}(*args, **kwargs): return {value}\n"
     of = head.removesuffix("()").partition(".")[0].removesuffix("()")
     return f"{before}\nclass {of}:\n    def {method}(*args, **kwargs): return {value}\n"
+
+
+def _asserted_by(case: Case) -> tuple[Any, ...] | None:
+    """The values that a test of one function expects, as `_asserted` finds them."""
+    if not isinstance(case, Asserts) or len(case.names) > 1:
+        return None
+    return _asserted(case.test_source, case.names[0][0])
 
 
 @functools.lru_cache(maxsize=64)
