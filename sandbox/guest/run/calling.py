@@ -32,6 +32,7 @@ class Test:
         self._asking = stand_ins.asking
         self._source = source
         self._checks: object = None
+        self._has_run = False
 
     def before(self) -> None:
         """Run the prelude as a module, and put stand-ins where the program's names were."""
@@ -53,7 +54,7 @@ class Test:
         if role.runs:
             namespace["__name__"] = MODULE
             sys.modules[MODULE] = sys.modules["__main__"]
-            testing.prepare(self._source.decode("utf-8", "replace"))
+            testing.prepare(role.prelude + "\n" + self._source.decode("utf-8", "replace"))
 
     def _install_module(self) -> None:
         role = self._role
@@ -70,6 +71,7 @@ class Test:
         """Run the tests of a module; of another test call `check`, if it has defined one."""
         if self._role.runs:
             testing.run(self._namespace)
+            self._has_run = True
             return
         check = self._namespace.get(CHECK)
         candidate = self._stand_ins.at(0)
@@ -79,7 +81,7 @@ class Test:
 
     def end(self, error: BaseException | None) -> None:
         """Say how the test has ended."""
-        if error is not None:
+        if error is not None or (self._role.runs and not self._has_run):  # it has left before
             self._asking.say(FAILED)
         else:
             self._asking.say(WELL, WEAK if self._asking.is_weak else b"")

@@ -215,6 +215,16 @@ def test_what_can_not_be_judged_is_told_from_the_text(line, why):
     assert not reading.cases and why in reading.why
 
 
+def test_a_module_that_leaves_before_its_tests_are_run_is_not_passed(pool):
+    """Though pytest.main, which it calls, does nothing here."""
+    test = "import sys\nimport pytest\nfrom solution import f\nx = f()\ndef test_f(): assert f() == 1\n"
+    row = {"test": test, "style": "x"}
+    assert verdict_of(pool, row, "def f(): return 1").passed
+    row["test"] += "sys.exit(pytest.main())"
+    verdict = verdict_of(pool, row, "def f(): return 2")
+    assert verdict.score == 0 and verdict.cases[0].reason == "incomplete"
+
+
 def test_output_that_is_captured_by_a_patch_is_judged(pool):
     test = (
         "import io, unittest\nfrom unittest.mock import patch\nfrom solution import f\n"
