@@ -49,7 +49,7 @@ behind it in its process could be relied on: it has one of its own."""
 RUNS_FILES = re.compile(
     r"(?<!\bre\.)\b(?:eval|exec|compile|__import__|import_module|importlib|runpy|sys\.path|"
     r"c?[pP]ickle|dill|cloudpickle|joblib|marshal|shelve|allow_pickle|read_pickle|yaml\.load|"
-    r"yaml\.unsafe_load|ctypes|torch\.load|subprocess|Popen)\b"
+    r"yaml\.unsafe_load|ctypes|torch\.load|subprocess|Popen|syspath_prepend|SourceFileLoader)\b"
 )
 """A test with one of these words may execute what is in a file."""
 

@@ -139,6 +139,8 @@ class _Row:
         self._sent = 0
         self._judged: list[Judged] = []
         self._of_cheats: dict[str, Judged] | None = None
+        self._sees_changes: bool | None = None
+        """Whether its first solution passes if changes of arguments are seen; None: not tried."""
 
     def plan(self, answers: Answers, repeats: int) -> None:
         self._repeats = repeats
@@ -153,8 +155,16 @@ class _Row:
             codes = [self.solutions[self._next]] * self._repeats
             if self._of_cheats is None:
                 codes += self._cheats.values()
+        elif self._is_to_see_changes():
+            self._sent = 1
+            return [(self.solutions[0], self.reading.seeing_changes())]
         self._sent = len(codes)
         return [(code, self._reading_for(code)) for code in codes]
+
+    def _is_to_see_changes(self) -> bool:
+        """Whether it is to be tried if that is why all solutions fail: it is proposed then."""
+        failed = bool(self._judged) and not self._has_passed()
+        return failed and self._sees_changes is None and self.reading.may_see_changes
 
     def _reading_for(self, code: str) -> Reading | Unreadable:
         """What the row asks of this program, which matters where a function may be a method."""
@@ -166,6 +176,10 @@ class _Row:
         """Take what became of those."""
         found = list(itertools.islice(judged, self._sent))
         if not found:
+            return
+        if self._next == len(self.solutions):
+            verdict = found[0].verdict
+            self._sees_changes = verdict is not None and verdict.passed
             return
         self._next += 1
         before, self._judged = self._judged, found[: self._repeats]
@@ -220,7 +234,12 @@ class _Row:
                 f"its solution fails {len(failed)} of {len(verdicts)} times: {_detail(failed[0])}"
             )
         if failed:
-            return _failure(failed[0])
+            kind, why = _failure(failed[0])
+            if self._sees_changes:
+                why += "; it passes if changes of arguments are seen: mutates=true in the row"
+            return kind, why
+        if all(case.weak for verdict in verdicts for case in verdict.cases):
+            return Kind.WEAK, "its tests look at nothing but what a program says of itself (==, in)"
         for name, verdict in others.items():
             if verdict is None or not verdict.conclusive:
                 return Kind.WEAK, f"{IN_WORDS[name]} is not counted"

@@ -113,9 +113,11 @@ def _said(error: Exception) -> str:
 
 
 def _limited(reading: Reading, row: Row) -> Reading:
-    """With the limits that the row has."""
+    """With the limits that the row has, and seeing changes of arguments if it asks for that."""
     if not reading.cases:
         return reading
+    if row.get("mutates") is True:
+        reading = reading.seeing_changes()
     cpu_s = limits.seconds(row.get("time_limit"))
     memory = limits.memory_bytes(row.get("memory_limit_bytes"))
     if memory is None:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from ...sandbox.limits import Limits
-from ..judge.cases import Case
+from ..judge.cases import Asserts, Case, TestModule
 from ..judge.plan import wall_for
 from ..program import Program
 from .imports import FUNCTION_IMPORTS, imports_for_tests, needed, those_needed, with_code
@@ -59,6 +59,23 @@ class Reading:
         mixture of tasks, it is for somebody else.
         """
         return self.why in (NO_TESTS, LEFT_OUT)
+
+    @property
+    def may_see_changes(self) -> bool:
+        """Whether there are tests that see no changes of arguments, and could."""
+        return any(
+            isinstance(case, (Asserts, TestModule)) and not case.mutates for case in self.cases
+        )
+
+    def seeing_changes(self) -> "Reading":
+        """Return the same, with tests that see what a program does to their arguments."""
+        cases = tuple(
+            dataclasses.replace(case, mutates=True)
+            if isinstance(case, (Asserts, TestModule))
+            else case
+            for case in self.cases
+        )
+        return dataclasses.replace(self, cases=cases)
 
     def item(
         self, code: str, limits: Limits, *, imports: str = FUNCTION_IMPORTS

@@ -423,3 +423,28 @@ for name in ("one", "several/train", "several", "."):
     one, train, several, none = done.stdout.splitlines()
     assert one == train == rows, done.stderr
     assert "name the folder of one" in several and "no folder of a dataset" in none
+
+
+def test_a_row_that_needs_to_see_changes_of_arguments_is_told_so(pool):
+    """It is proposed, and never done: a row asks for it by a column."""
+    row = {
+        "test_list": ["x = [2, 1]\nput_in_order(x)\nassert x == [1, 2]"],
+        "code": "def put_in_order(x): x.sort()",
+    }
+    (report,) = calibrate(pool, [row]).rows
+    assert report.kind is Kind.WRONG and "mutates=true in the row" in report.why
+    (report,) = calibrate(pool, [{**row, "mutates": True}]).rows
+    assert report.kind is Kind.KEPT, report
+
+
+def test_a_row_whose_tests_ask_the_program_about_itself_alone_is_weak(pool):
+    row = {
+        "test": "from solution import Vec\ndef test_v():\n    assert Vec(1) + Vec(2) == Vec(3)\n",
+        "solution": (
+            "class Vec:\n    def __init__(self, x): self.x = x\n"
+            "    def __add__(self, o): return Vec(self.x + o.x)\n"
+            "    def __eq__(self, o): return self.x == o.x\n"
+        ),
+    }
+    (report,) = calibrate(pool, [row]).rows
+    assert report.kind is Kind.WEAK and "says of itself" in report.why
