@@ -37,7 +37,7 @@ from .kinds import (
 )
 
 MOST_DEPTH = 8
-"""Levels of leaves in leaves. As plain data, a leaf is nested twice as deep, plus three, at most."""
+"""Levels of leaves in leaves. As plain data, a leaf has at most twice as many, and three more."""
 
 _MOST_FRACTION_BITS = 1 << 16
 """Bits of numerator and denominator: the time to find a common divisor grows with their square."""
