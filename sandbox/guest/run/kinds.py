@@ -31,8 +31,8 @@ Kind = tuple[tuple[object, ...], Callable[..., object]]
 """The types of the parts, and the builder. It may raise anything."""
 
 MOST_WITHOUT_DATA = 1 << 24
-"""Of rows for which no byte was sent: as many as a call that is full of booleans can have; and of
-an empty array's lengths and its item's bytes, multiplied.
+"""The most rows for which no byte was sent: as many as a call that is full of booleans can have.
+And the most that the lengths of an empty array, multiplied by its item's bytes, may come to.
 """
 
 

@@ -37,10 +37,10 @@ from .kinds import (
 )
 
 MOST_DEPTH = 8
-"""Of leaves in leaves. As plain data, a leaf is nested no deeper than twice that and three."""
+"""Levels of leaves in leaves. As plain data, a leaf has at most twice as many, and three more."""
 
 _MOST_FRACTION_BITS = 1 << 16
-"""Of numerator and denominator: the time to find a common divisor grows with their square."""
+"""Bits of numerator and denominator: the time to find a common divisor grows with their square."""
 
 _MOST_PATTERN = 1 << 14
 """Characters of a regular expression; a compiled one takes hundreds of bytes for each."""
@@ -72,8 +72,8 @@ def pack(item: object) -> Packed | None:
 def unpack(packed: object) -> object:
     """The value that was packed; `WireError` for anything but what `pack` makes.
 
-    In time and memory that are linear in what it is given, but for what two libraries check:
-    categories of pandas, and regular expressions, which are matched again.
+    In time and memory that are linear in what it is given. Only a regular expression may take
+    longer, as it is matched again, and categories of pandas that were made to collide.
     """
     kind = packed[0] if type(packed) is tuple and packed else None
     if type(kind) is not str:
