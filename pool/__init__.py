@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         CheckerProgram,
         Interactive,
         Stdio,
+        TestModule,
         Verdict,
     )
     from .persistent import PersistentPythonProcess
@@ -67,6 +68,7 @@ __all__ = [
     "Snapshot",
     "Stats",
     "Stdio",
+    "TestModule",
     "Unreadable",
     "Verdict",
     "calibrate",
@@ -82,7 +84,9 @@ _MODULES = by_name(
         """,
         ".function": "Function",
         ".fuzzing": "Answer Difference",
-        ".judge": "Asserts Call CaseResult CheckerProgram Interactive Stdio Verdict",
+        ".judge": """
+            Asserts Call CaseResult CheckerProgram Interactive Stdio TestModule Verdict
+        """,
         ".persistent": "PersistentPythonProcess",
         ".pool": "Pool",
         ".program": "Program",

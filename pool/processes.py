@@ -54,7 +54,7 @@ class SessionProcesses:
 
     def take(self, family: "Family", head: "State") -> None:
         """Begin with the first state of a family."""
-        family.use()
+        family.use(head.home)
         self.family = family
         self.head: State | None = head
         self.calls = 0  # that the head has in it
@@ -216,7 +216,7 @@ class SessionProcesses:
         """End its processes. Whoever calls has the turn. by_program: it is its program's doing."""
         if self.head is None:
             return
-        group = self.head.group
+        group, home = self.head.group, self.head.home
         for state in self.states():
             state.close()
         self.past.clear()
@@ -226,5 +226,5 @@ class SessionProcesses:
         logger.debug("session %x has ended: %r", id(self), why)  # some of it may be its program's
         if group is not None:
             self.family.uncount(group)
-        self.family.unuse()
+        self.family.unuse(home)
         self._on_drop(self)

@@ -44,8 +44,8 @@ class CallFiles:
         family = held.family
         with contextlib.ExitStack() as owned:
             # A call that is ended may take the session with it: its files stay until then.
-            family.use()
-            owned.callback(family.unuse)
+            family.use(head.home)
+            owned.callback(family.unuse, head.home)
             try:
                 folder = owned.enter_context(folder_of(family, head))
                 if self.given:

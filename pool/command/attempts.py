@@ -56,7 +56,8 @@ class Attempt:
 
     code: the program; the first of several, if `then` is to find what it left behind.
     ends: reasons of which one must end the run, if they tell; None where the program does.
-    session: `code` is run in a session, and `then` in one of two branches of it.
+    session: `code` is run in a session, `calls` times, and `then` in one of two branches of it.
+    most_states: how many of the session's earlier states may be kept then; None: any number.
     machine: the only one it is for. harmful: not to be tried where nothing confines it.
     """
 
@@ -67,6 +68,8 @@ class Attempt:
     limits: Limits = _USUAL
     ends: tuple[ExitReason, ...] | None = None
     session: bool = False
+    calls: int = 1
+    most_states: int | None = None
     machine: str | None = None
     harmful: bool = False
 
@@ -79,6 +82,19 @@ _PROCESSES = "makes no process, touches no other"
 _LIMITS = "keeps to its limits"
 _RUNS = "nothing passes from run to run"
 _SESSIONS = "no branch or session reaches another"
+
+_THREADS = """
+import threading, time
+libc.prctl(15, ctypes.create_string_buffer(b"Threads:\\t1"), 0, 0, 0)
+started = 0
+try:
+    for _ in range(200):
+        threading.Thread(target=time.sleep, args=(5,), daemon=True).start()
+        started += 1
+except RuntimeError: pass
+time.sleep(0.3 if started > 40 else 0)
+if started > 40: through.append(f"{started} threads")
+"""
 
 ATTEMPTS = (
     Attempt(
@@ -286,6 +302,35 @@ for pid in (-1, 1, os.getppid(), bait["victim"], bait["host"]):
     ),
     Attempt(
         _LIMITS,
+        "take memory that no longer shows as its own",
+        """
+import mmap
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+held, piece = 0, 4 << 20
+start = libc.mmap(None, 160 << 20, 3, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS, -1, 0)
+if start != ctypes.c_void_p(-1).value:
+    for offset in range(0, 160 << 20, piece):
+        ctypes.memset(start + offset, 1, piece)
+        libc.madvise(start + offset, piece, mmap.MADV_DONTNEED)  # it stays, and leaves the count
+        held += piece
+if held > 128 << 20: through.append(f"{held} bytes")
+""",
+        limits=Limits(wall_s=10.0, memory_bytes=64 << 20),
+        ends=(ExitReason.OK, ExitReason.MEMORY),
+    ),
+    Attempt(
+        _LIMITS,
+        "keep more memory in the earlier states of a session",
+        "held = None; held = bytearray(40 << 20)",
+        limits=Limits(wall_s=10.0, memory_bytes=64 << 20),
+        session=True,
+        calls=6,
+        most_states=4,  # with the present one they may hold 128 MiB, which is three of 40
+    ),
+    Attempt(
+        _LIMITS,
         "run longer than allowed, ignoring every signal",
         """
 import signal
@@ -294,7 +339,7 @@ for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
     except (OSError, ValueError): pass
 while True: pass
 """,
-        limits=Limits(wall_s=1.0),
+        limits=Limits(wall_s=0.5),
         ends=(ExitReason.WALL_TIMEOUT,),
     ),
     Attempt(
@@ -329,19 +374,41 @@ if written > 32 << 20: through.append(f"{written} bytes")
     ),
     Attempt(
         _LIMITS,
-        "start more threads than allowed",
+        "fill the disk by files without a name",
         """
-import threading, time
-started = 0
-try:
-    for _ in range(200):
-        threading.Thread(target=time.sleep, args=(5,), daemon=True).start()
-        started += 1
-except RuntimeError: pass
-time.sleep(0.3 if started > 100 else 0)
-if started > 100: through.append(f"{started} threads")
+held, taken = [], 0
+libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+for number in range(16):
+    held.append(os.open("file", os.O_RDWR | os.O_CREAT))
+    os.unlink("file")
+    if libc.fallocate(held[-1], 0, 0, 4 << 20) == 0: taken += 4 << 20
+if taken > 32 << 20: through.append(f"{taken} bytes")
 """,
+        limits=Limits(wall_s=20.0, disk_bytes=8 << 20),
+    ),
+    Attempt(
+        _LIMITS,
+        "fill the disk in a call that is over at once",
+        """
+for number in range(8):
+    with open(f"file-{number}", "wb", buffering=0) as file: file.write(bytes(1 << 20))
+""",
+        limits=Limits(wall_s=10.0, disk_bytes=1 << 20),
+        session=True,
+        ends=(ExitReason.DENIED, ExitReason.EXCEPTION),
+    ),
+    Attempt(
+        _LIMITS,
+        "start more threads than allowed, by a name that reads as a count of one",
+        _THREADS,
         limits=Limits(wall_s=20.0, threads=16),
+    ),
+    Attempt(
+        _LIMITS,
+        "start more threads than allowed in a session, by such a name",
+        _THREADS,
+        limits=Limits(wall_s=10.0, threads=16),
+        session=True,
     ),
     Attempt(
         _RUNS,

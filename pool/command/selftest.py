@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 from ...sandbox.errors import SandboxError
-from ...sandbox.limits import Limits
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
 from ..pool import Pool
@@ -16,6 +15,9 @@ from .bait import Bait
 
 _GRACE_S = 3.0
 """A result that comes later than its wall limit and this was not ended by it."""
+
+_HISTORY = 8
+"""Earlier states that a session of an attempt may keep."""
 
 _LEAVING_S = 0.6
 """What was left behind shows by then: it waits 0.3 s to do harm."""
@@ -104,9 +106,12 @@ def _run(pool: Pool, bait: Bait, attempt: Attempt) -> Result:
 
 
 def _in_session(pool: Pool, bait: Bait, attempt: Attempt) -> Result:
-    # Of a session, what a call may use is bounded by the pool's limits.
-    with pool.session(limits=Limits()) as session:
-        result = session.run(_program(bait, attempt.code))
+    with pool.session(limits=attempt.limits, history=_HISTORY) as session:
+        for _ in range(attempt.calls):
+            result = session.run(_program(bait, attempt.code))
+        if attempt.most_states is not None and session.history > attempt.most_states:
+            found = f"through: {session.history} earlier states are kept"
+            return dataclasses.replace(result, stdout_bytes=found.encode())
         if not attempt.then or not result.ok:
             return result
         one, other = session.fork(2)

@@ -1,6 +1,6 @@
 """Judging programs: expected values, checkers and comparison stay in the trusted process."""
 
-from .cases import Asserts, Call, Case, Interactive, Stdio, case_from_dict
+from .cases import Asserts, Call, Case, Interactive, Stdio, TestModule, case_from_dict
 from .checker import CheckerProgram
 from .verdict import CaseResult, Outcome, Verdict
 
@@ -13,6 +13,7 @@ __all__ = [
     "Interactive",
     "Outcome",
     "Stdio",
+    "TestModule",
     "Verdict",
     "case_from_dict",
 ]

@@ -13,7 +13,7 @@ from ...sandbox.reasons import ExitReason
 from ...sandbox.result import GuestException, Result
 from ...sandbox.run.dialogue import Fault, LastWord, Part
 from ...sandbox.run.record import Record
-from .finding import PASSED, Finding, ending, told
+from .finding import PASSED, WEAKLY_PASSED, Finding, ending, told
 from .verdict import Outcome
 
 _ENDS = (ExitReason.OK, ExitReason.EXCEPTION, ExitReason.EXIT)
@@ -51,7 +51,7 @@ def judge_part(name: str, part: Part, number: int) -> Finding | None:
             return _harness(_never_called(name))
         return _harness(f"the test itself ended by {told(error)}, before it called {name}")
     if error is None:
-        return PASSED
+        return WEAKLY_PASSED if part.weak else PASSED
     detail = f"the test ended by {told(error)}, after {_times(part.answers)} of {name}"
     reason = "assertion" if error.type == "AssertionError" else str(ExitReason.EXCEPTION)
     return Finding(Outcome.FAIL, reason, detail, _line(error))
@@ -88,7 +88,7 @@ def judge(name: str, program: Result, record: Record | None) -> Finding:
         return _unanswered(name, program, record)
     if record.last_word is LastWord.WELL and test.ok and test.completed:
         if record.let_go:
-            return PASSED
+            return WEAKLY_PASSED if record.weak else PASSED
         return Finding(
             Outcome.FAIL, _reason(program), f"the program {ending(program)}, before the test ended"
         )

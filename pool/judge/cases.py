@@ -9,6 +9,7 @@ from typing import Any
 from ...sandbox.guest.jail import wire
 from ...sandbox.guest.jail.confine import PROGRAM_FILE
 from ...sandbox.guest.jail.report import MAX_VALUE
+from ...sandbox.guest.run.dialogue import FUNCTION
 from ...sandbox.run.files import check_name
 from ..checks import require_count
 from ..function import check_name as check_function
@@ -17,6 +18,7 @@ from ..program import bytes_from_json
 from .checker import CheckerProgram, require_usable
 from .text import COMPARISONS, TOLERANT
 from .values import Rule, most_nodes
+from .wanted import Wanted, wanted
 
 Checker = Callable[[Any, Any], object]
 """Called in the trusted process with what came out (text, or a value) and what was expected;
@@ -243,28 +245,45 @@ class Call:
 class Asserts:
     """A test full of asserts, as those of HumanEval and MBPP, which must run to its end.
 
-    Test and program run in a confined process each. In the test, `entry_point` is a stand-in whose
-    calls go to the program's process: arguments and results cross as plain data, by value, so that
-    what the program does to an argument is not seen by the test. Exceptions cross as the built-in
-    type that they are of. A test that defines `check` is called with the stand-in:
-    `check(candidate)`. A test that never calls it judges nothing, and is at fault itself.
+    Test and program run in a confined process each. In the test, the program's names are stand-ins,
+    whose calls go to the program's process. Arguments and results cross by value; so what the
+    program does to an argument is not seen by the test. What may cross, the test's text decides:
+    plain data; what libraries hold (numbers, dates, arrays, frames); instances of classes that the
+    prelude defines, if the program has them as well. Of a class of the program's own that the test
+    names, an instance stays where it is, and the test has a handle of it. Exceptions cross as the
+    built-in type that they are of, and as that of a class that the test names.
+    A test that defines `check` is called with the stand-in: `check(candidate)`. A test that never
+    asks for anything judges nothing, and is at fault itself.
 
     prelude: what the test needs besides, such as helpers that the task's text defines. It is run
         before the test, and not in the program's process, which has its own source only.
-    entry_point: "f", or "Solution().method".
+    entry_point: "f", or "Solution().method"; of several, a tuple, the first of which is what
+        `check` is called with. (): what the test uses, and neither it nor its prelude defines.
+    mutates: what the program does to arguments is done to the test's, too. It lets a program edit
+        what it is compared with: `assert f(xs) == sorted(xs)` is passed by one that empties xs.
     """
 
     test_source: str
-    entry_point: str
+    entry_point: str | Sequence[str] = ()
     prelude: str = ""
+    _: dataclasses.KW_ONLY
+    mutates: bool = False
+    names: Wanted = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("test_source", "prelude"):
-            if not isinstance(getattr(self, name), str):
-                raise TypeError(f"{name} must be text, not {getattr(self, name)!r:.80}")
-        if not self.test_source.strip():
-            raise ValueError("test_source is empty: it asserts nothing")
-        _checked_name("entry_point", self.entry_point)
+        _require_test(self)
+        given = (self.entry_point,) if isinstance(self.entry_point, str) else self.entry_point
+        names = _checked_names("entry_point", given)
+        try:
+            found = wanted(self.test_source, self.prelude, "", names)
+        except ValueError:  # no Python: that will show
+            found = tuple((name, FUNCTION) for name in names)
+        object.__setattr__(self, "names", _some(found, "entry_point"))
+
+    @property
+    def subject(self) -> str:
+        """What is tested, for people."""
+        return _subject(self.names)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Asserts":
@@ -272,12 +291,59 @@ class Asserts:
         return cls(**_fields(cls, data))
 
 
-Case = Stdio | Call | Asserts | Interactive
+@dataclasses.dataclass(frozen=True, slots=True)
+class TestModule:
+    """A module of tests, for pytest or unittest, of which at least one must run, and each pass.
+
+    It runs in a confined process, the program in another, as for `Asserts`; there, what it imports
+    from `module` are stand-ins. A small runner of our own finds and runs the tests: functions and
+    classes with their fixtures, marks and parameters, `unittest.TestCase`. A test that is skipped
+    is not passed.
+
+    module: by which name the test imports the program; it need not import it.
+    entry_points: the names of the program that are tested; (): what the test imports of `module`,
+        or, if it imports nothing, what it uses and neither it nor its prelude defines.
+    prelude, mutates: as for `Asserts`.
+    """
+
+    __test__ = False  # for pytest: it collects whatever is called so
+
+    test_source: str
+    module: str = "solution"
+    _: dataclasses.KW_ONLY
+    entry_points: Sequence[str] = ()
+    prelude: str = ""
+    mutates: bool = False
+    names: Wanted = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _require_test(self)
+        if not isinstance(self.module, str) or not all(
+            part.isidentifier() for part in self.module.split(".")
+        ):
+            raise ValueError(f"module={self.module!r:.80}: must be the name of a module")
+        names = _checked_names("entry_points", self.entry_points)
+        found = wanted(self.test_source, self.prelude, self.module, names)
+        object.__setattr__(self, "names", _some(found, "entry_points"))
+
+    @property
+    def subject(self) -> str:
+        """What is tested, for people."""
+        return _subject(self.names)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "TestModule":
+        """Return a case from JSON data: its fields by name."""
+        return cls(**_fields(cls, data))
+
+
+Case = Stdio | Call | Asserts | TestModule | Interactive
 
 KINDS: dict[str, type[Case]] = {
     "stdio": Stdio,
     "call": Call,
     "asserts": Asserts,
+    "module": TestModule,
     "interactive": Interactive,
 }
 
@@ -353,6 +419,38 @@ def _require_checker(checker: object) -> None:
         raise TypeError(
             f"checker must take what came out and what was expected: {error} ({checker!r:.80})"
         ) from None
+
+
+def _require_test(case: Asserts | TestModule) -> None:
+    for name in ("test_source", "prelude"):
+        if not isinstance(getattr(case, name), str):
+            raise TypeError(f"{name} must be text, not {getattr(case, name)!r:.80}")
+    if not case.test_source.strip():
+        raise ValueError("test_source is empty: it asserts nothing")
+    if not isinstance(case.mutates, bool):
+        raise TypeError(f"mutates must be True or False, not {case.mutates!r:.80}")
+
+
+def _checked_names(field: str, names: object) -> tuple[str, ...]:
+    if isinstance(names, (str, bytes)) or not isinstance(names, Sequence):
+        raise TypeError(f"{field} must be a list or tuple of names, not {names!r:.80}")
+    for name in names:
+        _checked_name(field, name)
+    return tuple(dict.fromkeys(names))
+
+
+def _some(found: Wanted, field: str) -> Wanted:
+    if not found:
+        raise ValueError(
+            f"{field}: the test uses nothing that neither it nor its prelude defines; name what it "
+            "tests"
+        )
+    return found
+
+
+def _subject(names: Wanted) -> str:
+    told = [name for name, _ in names]
+    return ", ".join(told[:3]) + (", ..." if len(told) > 3 else "")
 
 
 def _require_file(name: str, value: object) -> None:

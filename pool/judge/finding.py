@@ -17,9 +17,17 @@ class Finding:
     detail: str = ""
     diff: str = ""
     score: float = 0.0
+    weak: bool = False
 
 
 PASSED = Finding(Outcome.PASS, "ok", score=1.0)
+WEAKLY_PASSED = Finding(
+    Outcome.PASS,
+    "ok",
+    "all that the test has looked at is what the program says of itself (==, in, bool)",
+    score=1.0,
+    weak=True,
+)
 
 
 def told(error: GuestException) -> str:

@@ -11,7 +11,7 @@ from ...sandbox.run.record import Record
 from ..errors import LimitExceeded, PoolError, ProgramError
 from ..function import value_of
 from . import asserts, interactive, text, values
-from .cases import Asserts, Call, Checker, Interactive, Stdio
+from .cases import Asserts, Call, Checker, Interactive, Stdio, TestModule
 from .checker import CheckerProgram, Said
 from .excerpt import line, shorten
 from .finding import PASSED, Finding, ending
@@ -32,7 +32,7 @@ def find_all(
         return None
     results: list[CaseResult] = []
     for number, (index, part) in enumerate(zip(indices, record.parts, strict=False)):
-        found = asserts.judge_part(item.asserts(index).entry_point, part, number)
+        found = asserts.judge_part(item.tested(index).subject, part, number)
         if found is None:
             return results
         its = dataclasses.replace(result, wall_s=part.wall_s, cpu_s=part.cpu_s)
@@ -52,8 +52,8 @@ def find(item: Item, index: int, result: Result, record: Record | None = None) -
     what became of the test.
     """
     case = item.cases[index]
-    if isinstance(case, Asserts):
-        found = asserts.judge(case.entry_point, result, record)
+    if isinstance(case, (Asserts, TestModule)):
+        found = asserts.judge(case.subject, result, record)
     elif isinstance(case, Interactive):
         found = interactive.judge(result, record)
     elif result.reason in (ExitReason.INTERNAL, ExitReason.CANCELLED):
@@ -73,6 +73,7 @@ def _result(
         item.case_result(index, found.outcome, found.reason, shorten(found.detail)),
         diff=shorten(found.diff),
         score=found.score,
+        weak=found.weak,
         wall_s=result.wall_s,
         cpu_s=result.cpu_s,
         queue_s=result.queue_s,

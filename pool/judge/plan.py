@@ -4,11 +4,10 @@ is run.
 
 import dataclasses
 import random
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ...sandbox.errors import PolicyError
-from ...sandbox.guest.run.dialogue import PROGRAM, TEST
+from ...sandbox.guest.run.dialogue import PROGRAM, TEST, Role
 from ...sandbox.limits import MAX_SECONDS, Limits, require_limit
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
@@ -16,10 +15,19 @@ from ...sandbox.run.files import Pattern, check_files, in_pages
 from ...sandbox.run.job import Job
 from ..checks import each_of
 from ..program import RECURSION_LIMIT, Program
-from .cases import KINDS, Asserts, Call, Case, Interactive, Stdio
+from .cases import KINDS, Asserts, Call, Case, Interactive, Stdio, TestModule
 from .checker import EXPECTED, INPUT, CheckerProgram, with_room
 from .text import least_bytes, to_bytes
 from .verdict import CHECKER, INTERACTOR, CaseResult, Outcome, Verdict
+from .wanted import (
+    RUNS_CODE,
+    RUNS_FILES,
+    classes_in,
+    imports_module,
+    looks_at_files,
+    looks_at_output,
+    seeds,
+)
 
 WALL_FACTOR = 6
 """How many times its CPU time a judged program may take by the clock on the wall: enough that a
@@ -60,14 +68,6 @@ _MOST_BYTES = 32 << 10
 """Tests that share a process: so many, of so much text. The more, the longer does a row that takes
 long keep one worker busy while others have nothing to do."""
 
-_RUNS_CODE = re.compile(
-    r"(?<!\bre\.)\b(?:eval|exec|compile|__import__|import_module|importlib|runpy|sympify|query|"
-    r"parse_expr|c?[pP]ickle|dill|cloudpickle|joblib|marshal|shelve|allow_pickle|read_pickle|yaml|"
-    r"ctypes|timeit|gc|_thread|builtins|__builtins__|setattr|delattr|open|pathlib|os|subprocess)\b"
-)
-"""A test with one of these words may do what a program's answer says, and then nothing that comes
-behind it in its process could be relied on: it has one of its own."""
-
 _TIMEOUTS = (str(ExitReason.WALL_TIMEOUT), str(ExitReason.CPU_TIMEOUT))
 
 
@@ -101,9 +101,10 @@ class Item:
     ) -> None:
         self.cases: Sequence[Case] = tuple(each_of("cases", cases, "cases"))
         for number, case in enumerate(self.cases):
-            if not isinstance(case, tuple(KINDS.values())):
+            if not isinstance(case, Case):
                 raise TypeError(
-                    f"cases[{number}] must be Stdio, Call, Asserts or Interactive, not {case!r:.80}"
+                    f"cases[{number}] must be Stdio, Call, Asserts, TestModule or Interactive, "
+                    f"not {case!r:.80}"
                 )
         if not self.cases:
             raise ValueError("cases: none; without a case there is nothing to judge")
@@ -165,10 +166,10 @@ class Item:
             size = _MOST_BYTES if its_size is None else size + its_size
         yield tuple(group)
 
-    def asserts(self, index: int) -> Asserts:
-        """The case `index`, which must be asserts."""
+    def tested(self, index: int) -> Asserts | TestModule:
+        """The case `index`, which must be a test."""
         case = self.cases[index]
-        assert isinstance(case, Asserts)
+        assert isinstance(case, (Asserts, TestModule))
         return case
 
     def work(self, index: int, *more: int) -> Work:
@@ -182,11 +183,11 @@ class Item:
             return Work(
                 dataclasses.replace(self._job, stdin=b"", collect=()), self._interactor(case)
             )
-        program = (PROGRAM, case.entry_point, "", (), False)
-        source, *others = [to_bytes(self.asserts(each).test_source) for each in (index, *more)]
-        test = (TEST, case.entry_point, case.prelude, tuple(others), self._stop)
+        role = _role_for(case)
+        source, *others = [to_bytes(self.tested(each).test_source) for each in (index, *more)]
+        test = role._replace(kind=TEST, prelude=case.prelude, tests=tuple(others), stops=self._stop)
         return Work(
-            dataclasses.replace(self._job, role=program, collect=()),
+            dataclasses.replace(self._job, role=role, collect=()),
             Job(
                 source,
                 (),
@@ -298,7 +299,7 @@ class Item:
 def require_possible(cases: Iterable[Case], limits: Limits) -> None:
     """Raise ValueError for a case that no program could pass under these limits."""
     for number, case in enumerate(cases):
-        if isinstance(case, Asserts):
+        if isinstance(case, (Asserts, TestModule)):
             size = len(case.test_source) + len(case.prelude)
             what, limit, most = "the test", "source_bytes", limits.source_bytes
         elif isinstance(case, Interactive):
@@ -341,11 +342,32 @@ def _limits_for(case: Stdio, limits: Limits) -> Limits:
     return limits if room <= most else limits.replace(output_bytes=room)
 
 
+def _role_for(case: Asserts | TestModule) -> Role:
+    """What the program's process is to a test, as far as both are told the same."""
+    module, runs = "", isinstance(case, TestModule)
+    if isinstance(case, TestModule) and imports_module(case.test_source, case.module):
+        module = case.module
+    prints = looks_at_output(case.test_source)
+    # What a program writes into a file may not be executed by a test.
+    shares = looks_at_files(case.test_source) and not RUNS_FILES.search(case.test_source)
+    return Role(
+        PROGRAM,
+        case.names,
+        classes_in(case.prelude),
+        module,
+        mutates=case.mutates,
+        prints=prints,
+        shares=shares,
+        seeds=seeds(case.test_source),
+        runs=runs,
+    )
+
+
 def _shared_bytes(case: Case) -> int | None:
     """How large the test of a case is, where it may share a process with others; else None."""
     if not isinstance(case, Asserts):
         return None
-    if _RUNS_CODE.search(case.test_source) or _RUNS_CODE.search(case.prelude):
+    if RUNS_CODE.search(case.test_source) or RUNS_CODE.search(case.prelude):
         return None
     return len(case.test_source)
 
@@ -354,7 +376,8 @@ def _share(case: Case, other: Case) -> bool:
     return (
         isinstance(case, Asserts)
         and isinstance(other, Asserts)
-        and (case.entry_point, case.prelude) == (other.entry_point, other.prelude)
+        and (case.names, case.prelude, case.mutates) == (other.names, other.prelude, other.mutates)
+        and looks_at_output(case.test_source) is looks_at_output(other.test_source)
     )
 
 

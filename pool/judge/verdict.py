@@ -33,7 +33,8 @@ class Outcome(enum.StrEnum):
 class CaseResult:
     """How one case went.
 
-    index: its place among the cases, from 0. kind: "stdio", "call", "asserts" or "interactive".
+    index: its place among the cases, from 0. kind: "stdio", "call", "asserts", "module" or
+        "interactive".
     reason: "ok"; or what it failed for: "wrong_output", "wrong_value", "assertion", "incomplete",
         "checker" (it raised, or gave no score), "interactor" (the same), "skipped_timeout" (an
         earlier case ran out of time), or the reason for which the program's run ended
@@ -46,6 +47,8 @@ class CaseResult:
         None where nothing is known. Asserts that share a process each have their own part of the
         time, the first that of loading the program too, and all the same peak.
     queue_s: seconds spent waiting for a worker.
+    weak: it passed, and all that its test has looked at is what the program says of itself, as by
+        its own `==`: any program can say so.
     not_offered: the installed package for want of which the program or its test failed, or None
         (`Result.not_offered`).
     """
@@ -62,6 +65,7 @@ class CaseResult:
     queue_s: float = 0.0
     peak_memory_bytes: int | None = None
     not_offered: str | None = None
+    weak: bool = False
 
     @property
     def passed(self) -> bool:

@@ -32,52 +32,73 @@ def read_asserts(
         if not isinstance(text, str):
             raise TypeError(f"a test must be text, not {text!r:.80}")
     before = "\n".join(part for part in (shared, prelude) if part.strip())
-    if name is None:
-        try:
-            name = entry_point(texts, before, reference=reference, hint=hint)
-        except Ambiguous as error:
-            return Reading(shape=shape, why=str(error))
-    check_name(name)
-    why = _why_not(texts, before, name, reference)
+    try:
+        wanted = _names(texts, before, name, reference, hint)
+    except Ambiguous as error:
+        return Reading(shape=shape, why=str(error))
+    for each in wanted:
+        check_name(each)
+    why = _why_not(texts, wanted[0])
     if why:
         return Reading(shape=shape, why=why)
+    own = classes_shared(texts, before, wanted[0])
     return Reading(
         shape=shape,
-        cases=tuple(Asserts(text, name, before) for text in texts),
-        prelude=without(shared, name),
+        cases=tuple(Asserts(text, wanted, before) for text in texts),
+        prelude="\n\n".join(part for part in (without(shared, *wanted), own) if part),
         imports=imports_in(prelude),
     )
 
 
-@functools.lru_cache(maxsize=512)
-def _why_not(texts: tuple[str, ...], prelude: str, name: str, reference: str) -> str:
-    first = name.partition(".")[0].removesuffix("()")
+def _names(
+    texts: tuple[str, ...], prelude: str, name: str | None, reference: str, hint: str
+) -> tuple[str, ...]:
+    """The names of the program that the tests use, first that of what `check` is given. Raises
+    `Ambiguous` where they use others that nobody defines.
+    """
     own = defined_in(reference) if reference else frozenset()
-    lacking = missing(texts, prelude) - {first, "candidate"}
-    lacking -= names_of_imports() - own
-    if lacking & own:
-        return (
-            f"the tests use {_listed(lacking & own)} of the program besides {name}: classes and "
-            "several functions of a program can't be judged yet"
+    lacking = missing(texts, prelude)
+    if name is None:
+        try:
+            name = entry_point(texts, prelude, reference=reference, hint=hint)
+        except Ambiguous:
+            several = sorted(lacking & own if own else lacking - names_of_imports())
+            if not several:
+                raise
+            name = several[0]
+            own |= set(several)
+    first = name.partition(".")[0].removesuffix("()")
+    lacking -= {first, "candidate"} | (names_of_imports() - own)
+    if lacking - own:
+        raise Ambiguous(
+            f"the tests use {_listed(lacking - own)}, which is defined neither in them nor in "
+            "their prelude: helpers of the prompt go into a column prelude"
         )
-    if lacking:
-        return (
-            f"the tests use {_listed(lacking)}, which is defined neither in them nor in their "
-            "prelude: helpers of the prompt go into a column prelude"
-        )
-    targets = frozenset({"candidate", name.rpartition(".")[2]})
-    suspects = of_classes(prelude) - targets
+    return name, *sorted(lacking)
+
+
+@functools.lru_cache(maxsize=512)
+def _why_not(texts: tuple[str, ...], name: str) -> str:
+    first = name.partition(".")[0].removesuffix("()")
     for text in texts:
-        if suspects and (crossed := crossing(text, targets, suspects)) is not None:
-            return (
-                f"the tests pass instances of a class of the prompt ({crossed}), which can't cross "
-                "between test and program yet"
-            )
         odd = names(text).odd
         for called in (first, "candidate"):
             if called in odd:
                 return f"the tests pass {odd[called]} to {name}, which can't cross to a program"
     return ""
+
+
+@functools.lru_cache(maxsize=512)
+def classes_shared(texts: tuple[str, ...], prelude: str, name: str) -> str:
+    """The source of the classes that a prelude defines, where tests pass instances of them to a
+    program, or compare what it returns with some: it needs to know them.
+    """
+    targets = frozenset({"candidate", name.rpartition(".")[2]})
+    suspects = of_classes(prelude) - targets
+    if not suspects or not any(crossing(text, targets, suspects) for text in texts):
+        return ""
+    body = ast.parse(prelude).body
+    return "\n\n".join(ast.unparse(node) for node in body if isinstance(node, ast.ClassDef))
 
 
 def _listed(found: frozenset[str]) -> str:
@@ -86,20 +107,20 @@ def _listed(found: frozenset[str]) -> str:
 
 
 @functools.lru_cache(maxsize=512)
-def without(prompt: str, name: str) -> str:
-    """Return a prompt's source without the function that is asked for, so that a program has to
-    define it.
+def without(prompt: str, *names: str) -> str:
+    """Return a prompt's source without the definitions that are asked for, so that a program has to
+    have them.
     """
     try:
         tree = ast.parse(prompt)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return ""
-    first = name.partition(".")[0].removesuffix("()")
+    firsts = {name.partition(".")[0].removesuffix("()") for name in names}
     lines = prompt.split("\n")
     for node in reversed(tree.body):
         if (
             isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-            and node.name == first
+            and node.name in firsts
             and node.end_lineno is not None
         ):
             start = min([node.lineno, *(each.lineno for each in node.decorator_list)])

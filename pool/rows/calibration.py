@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..judge.cases import Asserts, Case, Interactive, Stdio
+from ..judge.cases import Asserts, Case, Interactive, Stdio, TestModule
 from ..judge.checker import CheckerProgram
 from .reading import Reading
 
@@ -202,8 +202,9 @@ def digest_of(cases: Iterable[Case]) -> str:
 
 
 def _asked(case: Case) -> tuple[Any, ...]:
-    if isinstance(case, Asserts):
-        return "asserts", case.test_source, case.entry_point.rpartition(".")[2]
+    if isinstance(case, (Asserts, TestModule)):
+        names = [name.rpartition(".")[2] for name, _ in case.names]
+        return "asserts", case.test_source, names[0] if len(names) == 1 else names
     if isinstance(case, Interactive):
         return "interactive", case.interactor, case.input, case.expected
     if isinstance(case, Stdio):

@@ -1,10 +1,13 @@
 """Programs that solve nothing: a test that one of them passes is weak."""
 
 import ast
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..judge.cases import Asserts, Call, Case, Stdio
+from ...sandbox.guest.run.dialogue import CLASS, CONSTANT, ERROR, FUNCTION, HOLDER
+from ..judge.cases import Asserts, Call, Case, Stdio, TestModule
+from ..judge.wanted import Wanted
 from .reading import Reading
 
 EMPTY = "empty"
@@ -45,25 +48,37 @@ _LONGEST = 1 << 16
 
 _MOST_ANSWERS = 50
 
+_LONGEST_TEST = 1 << 23
+"""Characters of a test's source in which expected values are looked for."""
+
+_RESULTS = "results"
+"""EvalPlus' tests have the list of all expected values by this name."""
+
 
 class Answers:
     """What rows expect: kept to be given to other rows."""
 
     def __init__(self) -> None:
-        self._kept: list[str | bytes | Any] = []
-        self._calls: list[Any] = []
+        self._texts: list[Any] = []
+        self._values: list[Any] = []
 
     def note(self, reading: Reading) -> None:
         """Keep what the first case of a row expects."""
         case = reading.cases[0] if reading.cases else None
         if isinstance(case, Stdio) and isinstance(case.expected, (str, bytes)):
-            kept = self._kept
+            kept = self._texts
+            expected = case.expected
         elif isinstance(case, Call) and _as_literal(case.expected) is not None:
-            kept = self._calls
+            kept, expected = self._values, case.expected
+        elif isinstance(case, Asserts):
+            telling = [value for value in _asserted_by(case) or () if _is_telling(value)]
+            if not telling:
+                return
+            kept, expected = self._values, telling[0]
         else:
             return
-        if len(repr(case.expected)) <= _LONGEST:
-            kept.append(case.expected)
+        if len(repr(expected)) <= _LONGEST:
+            kept.append(expected)
             del kept[:-_MOST_ANSWERS]
 
     def other_than(self, cases: Iterable[Case]) -> str | None:
@@ -71,6 +86,7 @@ class Answers:
         none, or nothing that says what is expected.
         """
         texts, values, function = [], [], ""
+        is_test = False
         for case in cases:
             if isinstance(case, Stdio):
                 # A checker decides; it may take much.
@@ -78,13 +94,21 @@ class Answers:
             elif isinstance(case, Call):
                 values.append(case.expected)
                 function = case.function
-        for answer in self._kept if texts else ():
+            else:
+                asserted = _asserted_by(case)
+                if asserted is None:
+                    return None
+                values += asserted
+                function, is_test = _names(case)[0][0], True
+        for answer in self._texts if texts else ():
             if all(_differs(answer, text) for text in texts):
                 return f"import sys\nsys.stdout.buffer.write({_bytes(answer)!r})"
-        for answer in self._calls if values else ():
+        own = [_words(repr(value)) for value in values]
+        for answer in self._values if values else ():
             literal = _as_literal(answer)
-            own = [_words(repr(value)) for value in values]
-            if literal is not None and not any(_near(_words(literal), each) for each in own):
+            if literal is None or (is_test and not _is_telling(answer)):
+                continue
+            if not any(_near(_words(literal), each) for each in own):
                 return _defining(function, "", literal)
         return None
 
@@ -94,12 +118,12 @@ def cheats_for(reading: Reading, answers: Answers) -> Mapping[str, str]:
 
     Where a function is tested, it cheats when it is called; else the program does.
     """
-    names = {_entry(case) for case in reading.cases}
-    name = names.pop() if len(names) == 1 else None
+    names = {name: kind for case in reading.cases for name, kind in _names(case)}
     found = {EMPTY: "pass\n"}
     for cheat, (before, value) in _BODIES.items():
-        if name is not None:
-            found[cheat] = _defining(name, before, value)
+        if names:
+            parts = [_defining(name, "", value, kind) for name, kind in names.items()]
+            found[cheat] = "\n".join([before, *parts])
         else:
             shown = "print(Equal())" if cheat == ALWAYS_EQUAL else value
             found[cheat] = f"{before}\n{shown}\n"
@@ -109,19 +133,76 @@ def cheats_for(reading: Reading, answers: Answers) -> Mapping[str, str]:
     return found
 
 
-def _entry(case: Case) -> str | None:
-    if isinstance(case, Asserts):
-        return case.entry_point
-    return case.function if isinstance(case, Call) else None
+def _names(case: Case) -> Wanted:
+    if isinstance(case, (Asserts, TestModule)):
+        return case.names
+    return ((case.function, FUNCTION),) if isinstance(case, Call) else ()
 
 
-def _defining(name: str, before: str, value: str) -> str:
-    """A program that has a function of this name, which returns the value of an expression."""
+def _defining(name: str, before: str, value: str, kind: str = FUNCTION) -> str:
+    """A program that has something of this name, which gives the value of an expression."""
+    if kind == ERROR:
+        return f"{before}\nclass {name}(Exception): pass\n"
+    if kind == CONSTANT:
+        return f"{before}\n{name} = {value}\n"
+    if kind in (CLASS, HOLDER):
+        if value == "Equal()":
+            return f"{before}\nclass {name}(Equal):\n    def __init__(*args, **kwargs): pass\n"
+        return f"{before}\nclass {name}:\n    def __init__(*args, **kwargs): {value}\n"
     head, _, method = name.rpartition(".")
     if not head:
         return f"{before}\ndef {name}(*args, **kwargs): return {value}\n"
     of = head.removesuffix("()").partition(".")[0].removesuffix("()")
     return f"{before}\nclass {of}:\n    def {method}(*args, **kwargs): return {value}\n"
+
+
+def _asserted_by(case: Case) -> tuple[Any, ...] | None:
+    """The values that a test of one function expects, as `_asserted` finds them."""
+    if not isinstance(case, Asserts) or len(case.names) > 1:
+        return None
+    return _asserted(case.test_source, case.names[0][0])
+
+
+@functools.lru_cache(maxsize=64)
+def _asserted(test: str, entry_point: str) -> tuple[Any, ...] | None:
+    """The values that a test expects, where each of its asserts is that a call of the entry point
+    equals one, or where they are all in one list; None where that is not so: then any answer may
+    be right, by luck.
+    """
+    if len(test) > _LONGEST_TEST:
+        return None
+    try:
+        tree = ast.parse(test)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
+    names = {"candidate", entry_point.rpartition(".")[2]}
+    found: list[Any] = []
+    try:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                if node.targets[0].id == _RESULTS:
+                    return tuple(ast.literal_eval(node.value))
+            elif isinstance(node, ast.Assert) and not isinstance(node.test, ast.Constant):
+                found.append(_compared(node.test, names))
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return tuple(found) or None
+
+
+def _compared(test: ast.expr, names: set[str]) -> Any:
+    """The value that a call is compared with; ValueError where it is none."""
+    match test:
+        case ast.Compare(left=ast.Call(func=function), ops=[ast.Eq()], comparators=[value]):
+            called = function.attr if isinstance(function, ast.Attribute) else None
+            called = function.id if isinstance(function, ast.Name) else called
+            if called in names:
+                return ast.literal_eval(value)
+    raise ValueError("it is no comparison of a call with a value")
+
+
+def _is_telling(value: Any) -> bool:
+    """Whether nothing else is likely to equal a value: a number may be right by luck."""
+    return isinstance(value, (str, list, tuple, dict, set)) and len(value) > 0
 
 
 def _as_literal(value: Any) -> str | None:

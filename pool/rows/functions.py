@@ -6,9 +6,9 @@ from typing import Any
 from ..judge.cases import Call
 from .asserts import as_source, read_asserts
 from .cells import Row
-from .modules import is_module
 from .names import SOLUTION, Ambiguous, entry_point
 from .reading import NO_TESTS, Reading
+from .suites import is_module
 
 
 def humaneval(row: Row, code: str, compare: str) -> Reading | None:

@@ -3,22 +3,18 @@
 import ast
 import dataclasses
 import functools
-import importlib
 import re
 from collections.abc import Sequence
 
-from ..judge.cases import Asserts, Case
+from ..judge.cases import Asserts, Case, TestModule
+from ..judge.wanted import STARS, names_of_star, provided
 
 MODULES = (
     *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random"),
     *("statistics", "itertools", "functools", "operator", "io", "sys", "json"),
 )
-_STARS = (
-    *("string", "operator", "collections", "heapq", "bisect", "math", "itertools", "functools"),
-    *("typing", "builtins"),
-)
 FUNCTION_IMPORTS = (
-    "import " + ", ".join(MODULES) + "".join(f"; from {name} import *" for name in _STARS)
+    "import " + ", ".join(MODULES) + "".join(f"; from {name} import *" for name in STARS)
 )
 """In one line: what the graders of data sets import before programs, `List` and `deque` included.
 The built-in functions come last, and stay what they are. A program, or a test, is given those of
@@ -89,7 +85,7 @@ def needed(text: str) -> str:
     """Return those of `FUNCTION_IMPORTS` that provide a word of the text, in their order."""
     words = set(_WORD.findall(text))
     modules = [name for name in MODULES if name in words]
-    stars = [name for name in _STARS if not words.isdisjoint(_provided()[name])]
+    stars = [name for name in STARS if not words.isdisjoint(provided()[name])]
     if not modules and stars in ([], ["builtins"]):
         return ""
     lines = ["import " + ", ".join(modules)] if modules else []
@@ -130,26 +126,21 @@ def _defined_by(statement: str) -> frozenset[str]:
 
 def names_of_imports() -> frozenset[str]:
     """The names that `FUNCTION_IMPORTS` defines."""
-    return frozenset(MODULES).union(*_provided().values())
-
-
-def names_of_star(module: str) -> frozenset[str] | None:
-    """The names that `from module import *` defines; None where that is not known here."""
-    return _provided().get(module)
+    return frozenset(MODULES).union(*provided().values())
 
 
 def imports_for_tests(cases: Sequence[Case], imports: str = FUNCTION_IMPORTS) -> tuple[Case, ...]:
-    """Return the cases; tests of asserts with what of `imports` they have words of, all with the
-    same, before their prelude.
+    """Return the cases; tests of a program's names with what of `imports` they have words of, all
+    with the same, before their prelude.
     """
-    asserts = [case for case in cases if isinstance(case, Asserts)]
-    if not asserts:
+    tests = [case for case in cases if isinstance(case, (Asserts, TestModule))]
+    if not tests:
         return tuple(cases)
     if imports == FUNCTION_IMPORTS:
-        imports = _needed_by_tests(tuple((case.prelude, case.test_source) for case in asserts))
+        imports = _needed_by_tests(tuple((case.prelude, case.test_source) for case in tests))
     return tuple(
         dataclasses.replace(case, prelude=_before(case.prelude, imports))
-        if isinstance(case, Asserts)
+        if isinstance(case, (Asserts, TestModule))
         else case
         for case in cases
     )
@@ -162,19 +153,6 @@ def _before(prelude: str, imports: str) -> str:
 @functools.lru_cache(maxsize=64)
 def _needed_by_tests(texts: tuple[tuple[str, str], ...]) -> str:
     return needed("\n".join(part for text in texts for part in text))
-
-
-@functools.cache
-def _provided() -> dict[str, frozenset[str]]:
-    """What each of the modules has for `import *`: they are the standard library's, and few."""
-    found = {}
-    for name in _STARS:
-        module = importlib.import_module(name)
-        names = getattr(module, "__all__", None) or [
-            each for each in vars(module) if not each.startswith("_")
-        ]
-        found[name] = frozenset(names)
-    return found
 
 
 def _first_statement(head: str) -> tuple[int | None, int]:

@@ -1,37 +1,42 @@
-"""Rows whose tests are modules of their own: known, so that a batch can say what is missing."""
+"""Rows whose tests are modules, for pytest or unittest."""
 
-import re
-
+from .asserts import as_source
 from .cells import Row
+from .imports import imports_in
 from .reading import NO_TESTS, Reading
-from .truth import NO_INSERTS, NO_MODULES, read_truth
-
-_MODULE = re.compile(
-    r"^(?:import unittest|from unittest|import pytest|from pytest)\b"
-    r"|^class \w+\((?:unittest\.)?TestCase\)|^(?:class Test\w*|(?:async +)?def test_?\w* *\()"
-    r"|^from solution import|^import solution\b",
-    re.MULTILINE,
-)
-_CHECK = re.compile(r"^def check\b", re.MULTILINE)
-
-
-def is_module(test: str) -> bool:
-    """Whether a test is for pytest or unittest."""
-    return _MODULE.search(test) is not None and _CHECK.search(test) is None
+from .suites import is_module, read_module
+from .truth import NO_INSERTS, read_truth
 
 
 def bigcodebench(row: Row, code: str, compare: str) -> Reading | None:
-    """BigCodeBench: `test` is for unittest, of `entry_point`."""
+    """BigCodeBench: `test` is for unittest, of `entry_point`; the prompt in `complete_prompt`, or
+    in `prelude`, has what the tests take for granted.
+    """
     if not row.has("test", "entry_point") or not is_module(row.text("test")):
         return None
-    return Reading(shape="bigcodebench", why=NO_MODULES)
+    shared = as_source(row.get("complete_prompt")) or as_source(row.get("prompt"))
+    return read_module(
+        "bigcodebench",
+        row.text("test"),
+        names=(row.text("entry_point"),),
+        prelude=row.text("prelude"),
+        shared=shared,
+    )
 
 
 def classeval(row: Row, code: str, compare: str) -> Reading | None:
     """ClassEval: `test` is for unittest, of `class_name`."""
     if not row.has("test", "class_name"):
         return None
-    return Reading(shape="classeval", why=NO_MODULES)
+    reference = row.text("solution_code") or row.text("solution")
+    return read_module(
+        "classeval",
+        row.text("test"),
+        # The harness has test and program in one module: tests go by the program's imports.
+        prelude="\n".join([*imports_in(reference), row.text("prelude")]),
+        reference=reference,
+        names=() if reference else (row.text("class_name"),),
+    )
 
 
 def kodcode(row: Row, code: str, compare: str) -> Reading | None:
@@ -44,7 +49,12 @@ def kodcode(row: Row, code: str, compare: str) -> Reading | None:
         return Reading(shape="kodcode", why=NO_TESTS)
     if not is_module(row.text(column)):
         return None
-    return Reading(shape="kodcode", why=NO_MODULES)
+    return read_module(
+        "kodcode",
+        row.text(column),
+        prelude=row.text("prelude"),
+        reference=row.text("solution"),
+    )
 
 
 def ds1000(row: Row, code: str, compare: str) -> Reading | None:

@@ -4,20 +4,16 @@ import ast
 import builtins
 import dataclasses
 import functools
-import symtable
 import warnings
 from collections.abc import Iterator
 from typing import TypeGuard
 
-from .imports import names_of_imports, names_of_star
+from ..judge.wanted import LONGEST, global_names, names_of_star, parse
+from .imports import names_of_imports
 
 _BUILTINS = frozenset(vars(builtins)) | {"__file__", "__name__", "__doc__", "__builtins__"}
-_TYPES = frozenset(name for name, each in vars(builtins).items() if isinstance(each, type))
 
 SOLUTION = "Solution"
-
-_LONGEST = 2 << 20
-"""Characters of a test that are parsed: a second's work."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,7 +24,7 @@ class Names:
         imports. called: of those that it calls.
     open: it has a `from ... import *` of a module whose names are not known here.
     methods: what it calls of instances of a class Solution, which it makes without arguments.
-    odd: what it passes to some function by name that can't cross, such as a type; by the
+    odd: what it passes to some function by name that can't cross, such as a lambda; by the
         function's name.
     """
 
@@ -46,20 +42,11 @@ def names(source: str) -> Names:
     """Read a source. Raises ValueError where it is no Python. One that is very long is not read: it
     is taken for one that may have any name.
     """
-    if len(source) > _LONGEST:
+    if len(source) > LONGEST:
         nothing: frozenset[str] = frozenset()
         return Names(nothing, nothing, nothing, nothing, True, nothing, {})
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
-            table = symtable.symtable(source, "<test>", "exec")
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise ValueError(f"a test is no Python ({error}): {source!r:.80}") from None
-    used: set[str] = set()
-    bound: set[str] = set()
-    imported: set[str] = set()
-    _walk(table, used, bound, imported)
+    tree = parse(source)
+    used, bound, imported = global_names(source)
     is_open = False
     called: set[str] = set()
     odd: dict[str, str] = {}
@@ -74,9 +61,9 @@ def names(source: str) -> Names:
             is_open |= known is None
             bound |= known or frozenset()
     return Names(
-        frozenset(used),
-        frozenset(bound),
-        frozenset(imported),
+        used,
+        bound,
+        imported,
         frozenset(called),
         is_open,
         frozenset(_methods(nodes)) if SOLUTION in called else frozenset(),
@@ -84,26 +71,10 @@ def names(source: str) -> Names:
     )
 
 
-def _walk(table: symtable.SymbolTable, used: set[str], bound: set[str], imported: set[str]) -> None:
-    top = table.get_type() == "module"
-    for symbol in table.get_symbols():
-        of_module = top or symbol.is_global()
-        if of_module and symbol.is_referenced():
-            used.add(symbol.get_name())
-        if of_module and (symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()):
-            bound.add(symbol.get_name())
-            if symbol.is_imported():
-                imported.add(symbol.get_name())
-    for child in table.get_children():
-        _walk(child, used, bound, imported)
-
-
 def _odd_argument(call: ast.Call) -> str | None:
     for each in (*call.args, *(keyword.value for keyword in call.keywords)):
         if isinstance(each, ast.Lambda):
             return "a lambda"
-        if isinstance(each, ast.Name) and each.id in _TYPES:
-            return f"the type {each.id}"
     return None
 
 

@@ -9,7 +9,8 @@ from ..judge.checker import CheckerProgram
 from .calls import NO_INTERACTOR, halves, name_in_starter, read_pairs
 from .cells import Row
 from .reading import NO_TESTS, Reading
-from .truth import NO_MODULES, read_truth
+from .suites import read_module
+from .truth import read_truth
 
 
 def apps(row: Row, code: str, compare: str) -> Reading | None:
@@ -65,7 +66,8 @@ def roll(row: Row, code: str, compare: str) -> Reading | None:
         return None
     kind = row["case_type"]
     if kind == "pytest":
-        return Reading(shape="roll", why=NO_MODULES)
+        test = row.text("test_case_function") or row.text("test_cases")
+        return read_module("roll", test) if test else Reading(shape="roll", why=NO_TESTS)
     if kind not in ("input", "assert"):
         return Reading(shape="roll", why=f"cases of the type {kind!r:.40} can't be judged")
     return read_truth("roll", row.get("test_cases"), code, compare=compare)

@@ -8,8 +8,8 @@ from .asserts import read_asserts
 from .calls import CONTEST, read_pairs
 from .cells import parsed, plain
 from .reading import NO_TESTS, Reading
+from .suites import read_module
 
-NO_MODULES = "test modules (pytest, unittest) can't be judged yet"
 NO_INSERTS = "programs that are inserted into a test's source can't be judged yet"
 
 
@@ -51,7 +51,7 @@ def _of_dict(
     if truth.get("functional") is not None:
         return read_asserts(shape, [truth["functional"]], name=name, reference=reference)
     if truth.get("pytest") is not None:
-        return Reading(shape=shape, why=NO_MODULES)
+        return read_module(shape, truth["pytest"], reference=reference)
     if isinstance(truth.get("code"), str) and "#<INSERT>" in truth["code"]:
         return Reading(shape=shape, why=NO_INSERTS)
     for inner in ("test_cases", "unit_tests"):

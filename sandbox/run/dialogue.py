@@ -23,6 +23,7 @@ from ..guest.run.dialogue import (
     TOO_LARGE,
     UNFIT,
     VALUE,
+    WEAK,
     WELL,
 )
 from ..result import GuestException
@@ -54,7 +55,7 @@ class LastWord(enum.Enum):
 class Part:
     """One of several tests that share a process, and that has come to its end: how many calls were
     made and answered in it, the exception that ended it, or None; seconds of the program's, by the
-    clock and of CPU time, since the part before.
+    clock and of CPU time, since the part before; weak: as for `Dialogue`.
     """
 
     calls: int
@@ -62,6 +63,7 @@ class Part:
     exception: GuestException | None
     wall_s: float
     cpu_s: float
+    weak: bool = False
 
 
 class Dialogue:
@@ -72,7 +74,8 @@ class Dialogue:
     the rest tells of the one behind these. has_ended_part: the test's process asks whether to begin
     another, to which `begin_part` or `refuse_part` is the answer.
     calls, answers: how many were made and given. asked: the program owes an answer. last_word: how
-    the test has ended; None as long as it has not. fault, why: who has said what can't be, or what
+    the test has ended; None as long as it has not. weak: it says that all it has learned is what
+    the program says of itself (==, in, bool). fault, why: who has said what can't be, or what
     can't cross; then it is over. Whatever a test says once it has an answer may be the answer's
     doing, and is the program's fault: otherwise a program could choose not to be counted.
     """
@@ -82,6 +85,7 @@ class Dialogue:
         self.parts: list[Part] = []
         self.has_ended_part = False
         self._exception: GuestException | None = None
+        self.weak = False
         self.calls = 0
         self.answers = 0
         self.asked = False
@@ -116,6 +120,7 @@ class Dialogue:
         words = frame[HEADER.size :][:_MOST_WORDS].decode("utf-8", "replace")
         if kind in _LAST_WORDS:
             self.last_word = LastWord(kind)
+            self.weak = frame[HEADER.size :] == WEAK
             return b""
         if kind in (UNFIT, TOO_LARGE):
             return self._break(Fault.TEST, words)
@@ -124,19 +129,19 @@ class Dialogue:
         return self._break(Fault.TEST, "the test said what makes no sense")
 
     def _end_part(self, body: bytes) -> bytes:
-        self._exception = None
-        if body:
-            try:
-                self._exception = _exception_in(body)
-            except wire.WireError:
-                return self._break(Fault.TEST, "the test said what makes no sense")
+        try:
+            self._exception, self.weak = _end_in(body)
+        except wire.WireError:
+            return self._break(Fault.TEST, "the test said what makes no sense")
         self.has_ended_part = True
         return b""
 
     def begin_part(self, wall_s: float, cpu_s: float) -> bytes:
         """Count the part that has ended, and return what has the test's process begin another."""
         self.has_ended_part = False
-        self.parts.append(Part(self.calls, self.answers, self._exception, wall_s, cpu_s))
+        its = self.calls, self.answers, self._exception, wall_s, cpu_s, self.weak
+        self.parts.append(Part(*its))
+        self.weak = False
         self.calls = self.answers = 0
         return HEADER.pack(0, NEXT)
 
@@ -177,11 +182,13 @@ class Dialogue:
         return b""
 
 
-def _exception_in(body: bytes) -> GuestException:
-    match wire.decode(body, max_bytes=_MAX_EXCEPTION, max_depth=2, max_nodes=4):
-        case (str(kind), str(message), str(traceback)):
-            return GuestException(kind, message, traceback)
-    raise wire.WireError("it is no exception")
+def _end_in(body: bytes) -> tuple[GuestException | None, bool]:
+    match wire.decode(body, max_bytes=_MAX_EXCEPTION, max_depth=3, max_nodes=6):
+        case (None, bool(weak)):
+            return None, weak
+        case ((str(kind), str(message), str(traceback)), bool(weak)):
+            return GuestException(kind, message, traceback), weak
+    raise wire.WireError("it is no end of a test")
 
 
 class _Frames:

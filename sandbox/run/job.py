@@ -76,7 +76,8 @@ class Job:
         """The job's first message, less its descriptors."""
         sizes = tuple((name, len(content)) for name, content in self.files.items())
         filename = None if self.filename == PROGRAM_FILE else self.filename
-        extras = protocol.Extras(sizes, self.env, self.seed, self.call, self.role, filename)
+        role = None if self.role is None else tuple(self.role)
+        extras = protocol.Extras(sizes, self.env, self.seed, self.call, role, filename)
         return protocol.pack_job(self.source, self.argv, limits, extras)
 
     @contextlib.contextmanager

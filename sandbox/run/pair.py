@@ -55,7 +55,7 @@ class Pair:
         stop: Stop,
     ) -> None:
         role = test[2].role
-        self._dialogue = Dialogue(1 if role is None else 1 + len(role[3]))
+        self._dialogue = Dialogue(1 if role is None else 1 + len(role.tests))
         self._outer = stop
         # Their own: what ends one of them here is no reason for whoever tries again.
         with contextlib.ExitStack() as owned:  # for the case that a stream can't be had
@@ -260,6 +260,7 @@ class Pair:
             dialogue.fault,
             dialogue.why,
             let_go,
+            dialogue.weak,
             parts=tuple(dialogue.parts),
         )
         return result

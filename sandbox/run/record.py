@@ -29,6 +29,7 @@ class Record:
     fault: Fault | None = None
     why: str = ""
     let_go: bool = False
+    weak: bool = False
     lost: Fault | None = None
     parts: tuple[Part, ...] = ()
     heard: bool = False

@@ -57,18 +57,28 @@ class Family:
             self._end()
             raise
 
-    def use(self) -> None:
-        """Count a session that needs the family."""
+    def use(self, home: Home) -> None:
+        """Count one that needs the family, and the files in `home`."""
         with self._counting:
             self._users += 1
+            home.users += 1
 
-    def unuse(self) -> None:
-        """The session needs it no longer; the last one closes it."""
+    def unuse(self, home: Home) -> None:
+        """It needs them no longer, and the states that had them have ended, or will: the last one
+        of a home has the files removed, the last one of all closes the family.
+        """
         with self._counting:
             self._users -= 1
-            last = self._users == 0
+            home.users -= 1
+            last, unneeded = self._users == 0, home.users == 0
         if last:
             self.close()
+        elif unneeded and home.path is not None:  # elsewhere they have gone with the processes
+            # Nobody is left who could reach them. An ordinary user's host can't take the folder
+            # away as well, which is empty then; it goes with the family.
+            with contextlib.suppress(OSError):
+                wipe(home.path)
+                os.rmdir(home.path)
 
     def first(self) -> State:
         """Fork the first head."""

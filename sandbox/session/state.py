@@ -58,12 +58,14 @@ class Home:
 
     name: of its folder in the family's; it changes when branches come off, so that they can't find
     it any more (landlock tier; elsewhere every session has the same path, and "" stands for it).
-    family: the family's folder on the host; None where there is none.
+    family: the family's folder on the host; None where there is none. users: how many need the
+    files, as the family counts them.
     """
 
     def __init__(self, family: str | None = None, name: str = "") -> None:
         self.family = family
         self.name = name
+        self.users = 0
         self.disk = Disk()
 
     def __repr__(self) -> str:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Snapshot,
         Stats,
         Stdio,
+        TestModule,
         Verdict,
     )
     from .registry import (
@@ -95,6 +96,7 @@ __all__ = [
     "StartTimeout",
     "Stats",
     "Stdio",
+    "TestModule",
     "Verdict",
     "get_services",
 ]
@@ -105,7 +107,7 @@ _MODULES = by_name(
             Answer Asserts Call CaseResult CheckerProgram Difference Function Interactive
             LimitExceeded PersistentPythonProcess Pool PoolClosed PoolError PoolFull PoolTimeout
             Program ProgramError PythonExecutorService RunFuture Session SessionLost Snapshot Stats
-            Stdio Verdict
+            Stdio TestModule Verdict
         """,
         ".registry": "Infeasible ServiceDied ServiceError StartTimeout get_services",
         ".sandbox": "ExitReason GuestException Limits PolicyError Result SandboxError SetupError",

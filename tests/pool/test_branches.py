@@ -57,6 +57,49 @@ def test_branches_of_branches(branching):
         session.close()
 
 
+def place_of(session):
+    """Where a session's files are on the host; None where no folder holds them."""
+    return session.held.head.home.path
+
+
+def is_empty(place):
+    return place is None or not os.path.exists(place) or not os.listdir(place)
+
+
+def test_a_branchs_files_go_when_it_is_closed(pool, tmp_path):
+    """And not only with the family, which may live on: whichever is closed first. Those of others,
+    and what its links lead to, stay.
+    """
+    (tmp_path / "kept").write_text("kept")
+    with pool.session() as session:
+        value(
+            session, f"open('f', 'w').write('f')\nimport os\nos.symlink({str(tmp_path)!r}, 'out')"
+        )
+        for _ in range(3):
+            with session.fork() as branch:
+                value(branch, "os.makedirs('d/e')\nopen('d/e/g', 'w').write('g')\nos.chmod('d', 0)")
+                place = place_of(branch)
+                assert pool.tier == "namespaces" or not is_empty(place)
+            assert is_empty(place)
+        other = session.fork()
+        place = place_of(session)
+        assert value(session, "open('f').read()") == "'f'"
+    with other:
+        assert is_empty(place)
+        assert value(other, "open('f').read()") == "'f'"
+    assert (tmp_path / "kept").read_text() == "kept"
+
+
+def test_a_branch_that_ends_itself_leaves_the_files_that_were_asked_for(pool):
+    """They go when they have been collected."""
+    with pool.session(rollback=False) as session, session.fork() as branch:
+        place = place_of(branch)
+        code = "import os\nopen('f', 'w').write('f')\nos.kill(os.getpid(), 9)"
+        result = branch.run(code, collect=["f"])
+        assert (result.reason, result.files) == ("signal", {"f": b"f"})
+        assert is_empty(place)
+
+
 def test_branches_have_their_own_randomness(branching):
     """Forked from one state, they draw different numbers."""
     value(branching, "import random\nrandom.seed(1)")

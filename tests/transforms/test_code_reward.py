@@ -67,6 +67,17 @@ def test_each_environment_is_rewarded_by_its_cases(pool, make_env):
     assert result["infra_error"].tolist() == [[False]] * 4
 
 
+def test_a_program_that_ran_out_of_time_is_not_waited_for_again(pool, make_env):
+    """In its other cases it fails; unless told otherwise, it is given its time in each. A clone
+    does as its original.
+    """
+    endless = "```python\nif input() == '2':\n    while True: pass\nprint(6)\n```"
+    for options, share in (({}, 0.0), ({"stop_at_first_timeout": False}, 0.5)):
+        reward = transforms.CodeReward(pool, timeout=0.2, **options)
+        for each in (reward, reward.clone()):
+            assert step(make_env(each, 1), [endless], [TRUTH])["reward"].tolist() == [[share]]
+
+
 def test_batches_may_be_nested(pool, make_env):
     """Two by two environments, judged at once, each by its own cases."""
     env = make_env(transforms.CodeReward(pool), 2, 2)

@@ -124,6 +124,26 @@ def test_a_batch_is_scored_at_once(pool):
     assert scores == [PASSED, FAILED, FAILED]
 
 
+ENDLESS = fenced("if input() == '2':\n    while True: pass\nprint(6)")
+AND_SIX = {"inputs": ["2", "3"], "outputs": ["4", "6"]}
+
+
+def test_a_program_that_ran_out_of_time_is_not_waited_for_again(pool):
+    """In its other cases it fails; unless told otherwise, it is given its time in each."""
+    half = {"score": 0.5, "acc": 0.0, "infra_error": 0.0}
+    assert verl.Scorer(pool, timeout=0.2)("d", ENDLESS, AND_SIX) == FAILED
+    patient = verl.Scorer(pool, timeout=0.2, stop_at_first_timeout=False)
+    assert patient("d", ENDLESS, AND_SIX) == half
+    options = {"pool": {"size": 1, "tier": pool.tier}, "timeout": 0.2}
+    try:
+        for patient, score in ((False, FAILED), (True, half)):
+            options["stop_at_first_timeout"] = not patient
+            assert verl.compute_score("d", ENDLESS, AND_SIX, **options) == score
+            assert verl.compute_scores(["d"], [ENDLESS], [AND_SIX], **options) == [score]
+    finally:
+        verl.close()
+
+
 def test_the_module_is_a_reward_function(tier):
     """verl takes a function by module and name; it keeps a pool from call to call, until `close`."""
     module = importlib.import_module("interpreter_pool.transforms.verl")

@@ -6,7 +6,7 @@ read with `unpack_event`, which accepts nothing but a record as it should be.
 
 import struct
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import wire
 
@@ -80,7 +80,7 @@ class Extras(NamedTuple):
     env: Mapping[str, str] | None = None
     seed: int | None = None
     call: bytes | None = None
-    role: tuple[str, str, str, tuple[bytes, ...], bool] | None = None
+    role: tuple[Any, ...] | None = None
     filename: str | None = None
 
 

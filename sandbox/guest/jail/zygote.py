@@ -43,7 +43,18 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from ..run import accounts, dialogue, ending, frames, furnishing, maps, program, uncaught
+from ..run import (
+    accounts,
+    answering,
+    calling,
+    dialogue,
+    ending,
+    frames,
+    furnishing,
+    maps,
+    program,
+    uncaught,
+)
 from ..session import family_init, fork_server, head
 from ..snapshot import template
 from . import confine, kernel, landlock, libraries, pages, protocol, rlimits, wire
@@ -300,7 +311,8 @@ class Zygote:
             os.closerange(kept, 1 << 20)
             # Only now: what fails for a limit from here on is the program's, not ours.
             rlimits.apply(limits)
-            self.program.run(source, argv, limits, extras.call, extras.role)
+            role = None if extras.role is None else dialogue.Role(*extras.role)
+            self.program.run(source, argv, limits, extras.call, role)
         finally:
             os._exit(1)
 
@@ -372,7 +384,8 @@ class Zygote:
             *(main, self.serve, self._serve_one, self._be_prewarmed, self.forked),
             *(program, ending, uncaught, furnishing, accounts, head),
             # Not a test's stand-in: by its frame is told whose an exception is.
-            *(dialogue.Test.before, dialogue.Test.after, dialogue.serve),
+            *(calling.Test.before, calling.Test.after, answering.serve),
+            *(answering.Answering.answer, *answering.OPERATIONS.values()),
             *(server.serve, server._serve, server._live),
             *(server._be_family_init, family.serve, family._obey, family._fork_first),
             *(server._be_template, snapshot.set_up, snapshot.serve, snapshot._be_zygote),

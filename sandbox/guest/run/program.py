@@ -21,8 +21,11 @@ from typing import Any
 from ..jail.confine import PROGRAM_FILE
 from ..jail.protocol import Extras, JobLimits
 from ..jail.report import Claim, Report
-from . import dialogue, ending, threads, uncaught
+from . import answering, ending, threads, uncaught
 from . import furnishing as furnishing
+from .calling import Test
+from .dialogue import TEST, Role
+from .standins import StandIns
 
 __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 """The builtins of this module's functions: a program that takes away its own keeps its end."""
@@ -150,7 +153,7 @@ class Program:
         argv: list[str],
         limits: JobLimits,
         call: bytes | None = None,
-        role: dialogue.Role | None = None,
+        role: Role | None = None,
     ) -> None:
         """Run the program as `__main__`; never return. With a `call`, load it as a module, make
         the call, and leave what it returns in the report. With a `role`, be a test that calls, or
@@ -163,22 +166,24 @@ class Program:
         sys.orig_argv = ["python", self._name, *argv]
         namespace = self.main.__dict__
         then: Callable[[], object] | None = None
-        test = None
+        tests: tuple[bytes, ...] = ()
         if call is not None:
             then = functools.partial(self._make, namespace, call)
-        elif role is not None and role[0] == dialogue.TEST:
-            test = dialogue.Test(role, namespace)
+        elif role is not None and role.kind == TEST:
+            tests = source, *role.tests
         elif role is not None:
-            then = functools.partial(dialogue.serve, role[1], namespace)
+            recorders = record_streams() if role.prints else ()
+            then = functools.partial(answering.serve, role, namespace, recorders)
         if then is not None:
             namespace["__name__"] = MODULE
             sys.modules[MODULE] = self.main
         leader = _own_id()
-        if test is None:
-            exit_code, error = _execute(source, self.path, namespace, then)
-        else:
+        test = None
+        if tests:
             assert role is not None
-            exit_code, error, test = self._run_tests((source, *role[3]), role, test)
+            exit_code, error, test = self._run_tests(tests, role)
+        else:
+            exit_code, error = _execute(source, self.path, namespace, then)
         try:
             sys.settrace(None)  # the program's own: from here on it would trace us
         except BaseException:  # an audit hook's opinion
@@ -201,21 +206,22 @@ class Program:
         _leave(exit_code & 0xFF)
 
     def _run_tests(
-        self, sources: tuple[bytes, ...], role: dialogue.Role, test: dialogue.Test
-    ) -> tuple[int, BaseException | None, dialogue.Test]:
+        self, sources: tuple[bytes, ...], role: Role
+    ) -> tuple[int, BaseException | None, Test]:
         """Run tests one after the other, each as the file of a `__main__` of its own; return how
         the last of those that were run has ended, and that test. They share what is imported, and
         their files.
         """
         recursion_limit = sys.getrecursionlimit()
         streams: Any = sys.stdin, sys.stdout, sys.stderr
+        stand_ins = StandIns(role)
         for number, source in enumerate(sources, 1):
             if number > 1:
                 self._renew_main()
                 sys.setrecursionlimit(recursion_limit)
                 sys.stdin, sys.stdout, sys.stderr = streams
                 _rewrite(self.path, source)
-                test = dialogue.Test(role, self.main.__dict__)
+            test = Test(role, self.main.__dict__, stand_ins, source)
             ended = _execute(source, self.path, self.main.__dict__, test.after, test.before)
             closed = any(stream.closed for stream in streams)
             if number == len(sources) or closed or not test.goes_on(*ended):
@@ -319,6 +325,19 @@ def _execute(
     # Outside of the handler: a hook finds no exception being handled.
     uncaught.strip(missed)
     return uncaught.show(missed), missed
+
+
+def record_streams() -> tuple[answering.Recorder, ...]:
+    """Make sys.stdout and stderr anew, so that they remember what is written."""
+    found = []
+    for fd, name, errors in ((1, "stdout", "strict"), (2, "stderr", "backslashreplace")):
+        recorder = answering.Recorder(fd, f"<{name}>")
+        stream = io.TextIOWrapper(recorder, encoding="utf-8", errors=errors, write_through=True)
+        stream.mode = "w"  # type: ignore[misc]
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+        found.append(recorder)
+    return tuple(found)
 
 
 def _raw(fd: int, mode: str, name: str) -> io.FileIO:

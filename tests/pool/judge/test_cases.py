@@ -98,7 +98,8 @@ def test_a_checker_that_can_not_be_called_is_refused():
         ({"kind": "call", "expected": 1}, ValueError, "'function' is missing"),
         ({"kind": "call", "function": "f", "expect": 1}, ValueError, "unknown field 'expect'"),
         ({"kind": "call", "function": "f", "checker": "x"}, ValueError, "unknown field 'checker'"),
-        ({"kind": "asserts", "test_source": "pass"}, ValueError, "'entry_point' is missing"),
+        ({"kind": "asserts", "test_source": "pass"}, ValueError, "entry_point: the test uses noth"),
+        ({"kind": "module", "module": "m"}, ValueError, "'test_source' is missing"),
         ({"kind": "stdio", "input": {"base64": "?"}, "expected": ""}, ValueError, "input: no base"),
     ],
 )

@@ -82,6 +82,24 @@ def test_solutions_that_pass_at_times_or_take_long_are_left_out(pool):
     assert report.kind is Kind.SLOW and "cpu_timeout" in report.why
 
 
+def test_slow_goes_by_the_time_of_a_case_also_where_asserts_share_a_process(pool):
+    """That of all together is not what a limit is for; that of loading counts once."""
+    tests = [f"assert twice({n}) == {2 * n}" for n in range(8)]
+    burn = "    ends = time.process_time() + 0.1\n    while time.process_time() < ends: pass\n"
+    each = f"import time\ndef twice(x):\n{burn}    return 2 * x"
+    loading = f"import time\nif True:\n{burn * 6}{TWICE}"
+    rows = [{"test_list": tests, "code": code} for code in (each, loading, TWICE)]
+    one, load, quick = calibrate(pool, rows, repeats=1, timeout=5, slow=0.05).rows
+    assert one.kind is Kind.KEPT and 0.05 <= one.cpu_s < 0.25
+    assert load.kind is Kind.SLOW and 0.3 <= load.cpu_s < 1.2
+    assert quick.kind is Kind.KEPT and 0 < quick.cpu_s < 0.1
+    (report,) = calibrate(pool, rows[:1], repeats=1, timeout=5, slow=0.01).rows
+    assert report.kind is Kind.SLOW
+    # Together they take more than one of them may: each is judged all the same.
+    (report,) = calibrate(pool, rows[:1], repeats=1, timeout=0.3, slow=1.0).rows
+    assert report.kind is Kind.KEPT and 0.05 <= report.cpu_s < 0.3
+
+
 def test_programs_that_solve_nothing_get_nothing_in_any_shape(pool):
     """Of every shape that is judged, each of the five is judged, conclusively, and scores 0."""
     rows = [{**row, "own": right} for _, row, right, _ in JUDGED]
@@ -109,6 +127,47 @@ def test_the_answer_of_another_row_is_none_of_the_rows_own():
     assert answers.other_than([Call("f", expected=1)]) is None
     assert "return [1.0000001]" in (answers.other_than([Call("f", expected=2)]) or "")
     assert answers.other_than([Asserts("assert f(1)", "f")]) is None
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "assert f(1) == [3, 4]",
+        "def check(candidate):\n    assert candidate(1) == [3, 4], 'why'\n    assert True",
+        "assert Solution().f(1) == (3, 4)",
+        "inputs, results = [], 0\nresults = [[3, 4], [5]]\nfor i, e in z: same(f(i), e)",
+    ],
+)
+def test_tests_of_asserts_are_given_the_answer_of_another_row_too(test):
+    """One that they expect of nothing themselves; numbers may be right by luck."""
+    answers = Answers()
+    asserts = Asserts(test, "f")
+    for other in ("assert g() == 7", "assert g() == []", test, "assert g() == ['a']"):
+        answers.note(Reading(shape="x", cases=(Asserts(other, "g" if "g()" in other else "f"),)))
+    assert (answers.other_than([asserts]) or "").endswith("return ['a']\n")
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "assert f(1)",
+        "assert len(f(1)) == 2",
+        "assert f(1)[0] == 3",
+        "assert sorted(f(1)) == [3]",
+        "assert f(1) == g",
+        "assert f(1) == 2 and f(3)",
+        "results = 3\nf(1)",
+        "f(1) ==",
+    ],
+)
+def test_a_test_that_other_answers_may_pass_is_given_none(test):
+    """Nor has it one to give; that a row is passed by luck does not make it weak."""
+    answers = Answers()
+    answers.note(Reading(shape="x", cases=(Asserts(test, "f"),)))
+    assert answers.other_than([Asserts("assert f(1) == 5", "f")]) is None
+    answers.note(Reading(shape="x", cases=(Asserts("assert g() == ['a']", "g"),)))
+    assert answers.other_than([Asserts(test, "f")]) is None
+    assert answers.other_than([Asserts("assert f(1) == 5", "f")]) is not None
 
 
 def test_a_digest_is_of_the_tests_alone():

@@ -6,6 +6,7 @@ import struct
 import sys
 from collections import Counter, OrderedDict, defaultdict, namedtuple
 from enum import IntEnum
+from fractions import Fraction
 
 import numpy
 import pytest
@@ -429,3 +430,16 @@ def test_keys_of_one_probe_chain_are_refused():
 def test_honest_keys_are_read(value):
     """C2: in whatever number, and however regular they are."""
     assert decode(encode(value)) == value
+
+
+def test_keys_of_values_that_are_built_are_bounded_likewise():
+    """C2: a Fraction has the hash of a whole number, and its bytes do not show it."""
+    prime = (1 << 61) - 1
+    with pytest.raises(WireError, match="made to collide"):
+        wire.distinct([Fraction(number * prime) for number in range(20_000)])
+    honest = [Fraction(number, 7) for number in range(20_000)]
+    assert list(wire.distinct(honest)) == honest
+    with pytest.raises(WireError, match="a key twice"):
+        wire.distinct([1, Fraction(1)])
+    with pytest.raises(WireError, match="unhashable"):
+        wire.distinct([bytearray()])

@@ -1,0 +1,363 @@
+"""What the text of a test wants of a program: which names, and what each of them stands for.
+
+The text alone decides; so a program can't choose what may cross. An instance of a program's class
+may be held by a test (as a handle) only if the text shows that the name is of a class: it looks for
+attributes of what it gets by calling it, asks `isinstance`, takes attributes of the name itself, or
+writes it as the names of classes are written. It may be reckoned with data (`stack + [1]`) only if
+both is so.
+"""
+
+import ast
+import builtins
+import functools
+import importlib
+import re
+import symtable
+import warnings
+from collections.abc import Iterable, Iterator
+
+from ...sandbox.guest.run.dialogue import CLASS, CONSTANT, ERROR, FUNCTION, HOLDER
+
+Wanted = tuple[tuple[str, str], ...]
+"""Names, each with what it stands for."""
+
+_BUILTINS = frozenset(vars(builtins)) | {"__file__", "__name__", "__doc__", "__builtins__"}
+
+STARS = (
+    *("string", "operator", "collections", "heapq", "bisect", "math", "itertools", "functools"),
+    *("typing", "builtins"),
+)
+"""Modules whose names are known where `from ... import *` stands."""
+
+_RAISES = frozenset({"raises", "assertRaises", "assertRaisesRegex", "RaisesGroup"})
+_ASKS_CLASS = ("isinstance", "issubclass", "assertIsInstance", "assertNotIsInstance")
+_CAMEL = re.compile(r"_*[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*")
+_PRINTS = re.compile(
+    r"\b(?:capsys|capfd|redirect_stdout|redirect_stderr|StringIO|sys\.std(?:out|err))\b"
+)
+_FILES = re.compile(
+    r"\b(?:open|os|Path|pathlib|tempfile|tmp_path|tmpdir|shutil|glob|sqlite3|zipfile|tarfile|csv"
+    r"|to_csv|read_csv|h5py|openpyxl|isfile|savefig|ZipFile)\b"
+)
+RUNS_CODE = re.compile(
+    r"(?<!\bre\.)\b(?:eval|exec|compile|__import__|import_module|importlib|runpy|sympify|query|"
+    r"parse_expr|c?[pP]ickle|dill|cloudpickle|joblib|marshal|shelve|allow_pickle|read_pickle|yaml|"
+    r"ctypes|timeit|gc|_thread|builtins|__builtins__|setattr|delattr|open|pathlib|os|subprocess)\b"
+)
+"""A test with one of these words may do what a program's answer says, and then nothing that comes
+behind it in its process could be relied on: it has one of its own."""
+RUNS_FILES = re.compile(
+    r"(?<!\bre\.)\b(?:eval|exec|compile|__import__|import_module|importlib|runpy|sys\.path|"
+    r"c?[pP]ickle|dill|cloudpickle|joblib|marshal|shelve|allow_pickle|read_pickle|yaml\.load|"
+    r"yaml\.unsafe_load|ctypes|torch\.load|subprocess|Popen)\b"
+)
+"""A test with one of these words may execute what is in a file."""
+
+LONGEST = 2 << 20
+"""Characters of a test that are parsed: a second's work."""
+
+
+def parse(source: str) -> ast.Module:
+    """Parse a test. Raises ValueError where it is no Python, or too long."""
+    if len(source) > LONGEST:
+        raise ValueError(f"a test of {len(source)} characters is too long to be read")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise ValueError(f"a test is no Python ({error}): {source!r:.80}") from None
+
+
+@functools.lru_cache(maxsize=512)
+def global_names(source: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """The global names that a source reads, that it defines or imports, and that it imports.
+    Raises ValueError where it is no Python.
+    """
+    used: set[str] = set()
+    bound: set[str] = set()
+    imported: set[str] = set()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            table = symtable.symtable(source, "<test>", "exec")
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise ValueError(f"a test is no Python ({error}): {source!r:.80}") from None
+    tables = [table]
+    while tables:
+        table = tables.pop()
+        top = table.get_type() == "module"
+        for symbol in table.get_symbols():
+            if not (top or symbol.is_global()):
+                continue
+            name = symbol.get_name()
+            if symbol.is_referenced():
+                used.add(name)
+            if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace():
+                bound.add(name)
+            if symbol.is_imported():
+                imported.add(name)
+        tables += table.get_children()
+    return frozenset(used), frozenset(bound), frozenset(imported)
+
+
+@functools.lru_cache(maxsize=512)
+def wanted(test: str, prelude: str, module: str, names: tuple[str, ...] = ()) -> Wanted:
+    """Return what a test uses of a program, in the order of its names.
+
+    module: the name by which the test imports it, or "". names: of the program, where the caller
+    knows them; else they are those that the test imports of `module`, and, of a test that imports
+    none, those that neither it nor its prelude defines. Raises ValueError where it is no Python.
+    """
+    tree = parse(test)
+    imports = _Imports(tree, module)
+    found = dict.fromkeys(names)
+    if not names:
+        if not imports.is_there or imports.star:
+            found.update(dict.fromkeys(sorted(undefined(test, prelude))))
+        found.update(dict.fromkeys(sorted({*imports.names.values(), *imports.attributes})))
+    else:
+        imports.names.setdefault("candidate", names[0])  # as which `check` is given it
+    uses = _Uses(tree, imports)
+    return tuple((name, uses.kind(name)) for name in found)
+
+
+def undefined(test: str, prelude: str) -> frozenset[str]:
+    """The names that a test or its prelude uses, and that neither of them defines, nor Python."""
+    used, bound, _ = global_names(test)
+    used_before, bound_before, _ = global_names(prelude)
+    found = (used | used_before) - bound - bound_before - _BUILTINS
+    for each in (test, prelude):
+        for node in ast.walk(parse(each)) if found and "*" in each else ():
+            if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+                found -= names_of_star(node.module or "") or frozenset()
+    return found
+
+
+@functools.cache
+def provided() -> dict[str, frozenset[str]]:
+    """What each of `STARS` has for `import *`."""
+    found = {}
+    for name in STARS:
+        module = importlib.import_module(name)
+        names = getattr(module, "__all__", None) or [
+            each for each in vars(module) if not each.startswith("_")
+        ]
+        found[name] = frozenset(names)
+    return found
+
+
+def names_of_star(module: str) -> frozenset[str] | None:
+    """The names that `from module import *` defines; None where that is not known here."""
+    return provided().get(module)
+
+
+@functools.lru_cache(maxsize=512)
+def classes_in(source: str) -> tuple[str, ...]:
+    """The classes that a source defines at its top; none where it is no Python."""
+    try:
+        body = parse(source).body
+    except ValueError:
+        return ()
+    return tuple(node.name for node in body if isinstance(node, ast.ClassDef))
+
+
+def looks_at_output(test: str) -> bool:
+    """Whether a test may look at what a call prints."""
+    return _PRINTS.search(test) is not None
+
+
+def seeds(test: str) -> bool:
+    """Whether a test may seed generators of random numbers."""
+    return "seed(" in test or "setstate(" in test or "set_state(" in test
+
+
+def looks_at_files(test: str) -> bool:
+    """Whether a test may look at files that a program makes, or make some for it."""
+    return _FILES.search(test) is not None
+
+
+def imports_module(test: str, module: str) -> bool:
+    """Whether a test imports this module, or names of it."""
+    return _Imports(parse(test), module).is_there
+
+
+class _Imports:
+    """How a test imports the program: names by what the test calls them, and attributes that it
+    takes of the module.
+    """
+
+    def __init__(self, tree: ast.Module, module: str) -> None:
+        self.names: dict[str, str] = {}
+        self.aliases: set[str] = set()
+        self.star = False
+        self.is_there = False
+        nodes = list(ast.walk(tree)) if module else []
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom) and self._is(node, module):
+                self.is_there = True
+                for each in node.names:
+                    if each.name == "*":
+                        self.star = True
+                    else:
+                        self.names[each.asname or each.name] = each.name
+            elif isinstance(node, ast.ImportFrom) and "." in module:
+                package, _, last = module.rpartition(".")
+                for each in node.names:
+                    if node.module == package and each.name == last:
+                        self._is_alias(each.asname or last)
+            elif isinstance(node, ast.Import):
+                for each in node.names:
+                    if each.name == module:
+                        self._is_alias(each.asname or module)
+        self.attributes = {
+            node.attr
+            for node in nodes
+            if isinstance(node, ast.Attribute) and _dotted(node.value) in self.aliases
+        }
+
+    def _is(self, node: ast.ImportFrom, module: str) -> bool:
+        return node.module == module or (
+            node.level > 0 and node.module == module.rpartition(".")[2]
+        )
+
+    def _is_alias(self, name: str) -> None:
+        self.is_there = True
+        self.aliases.add(name)
+
+
+class _Uses:
+    """What a test does with the names of a program."""
+
+    def __init__(self, tree: ast.Module, imports: _Imports) -> None:
+        self._imports = imports
+        self._called: set[str] = set()
+        self._errors: set[str] = set()
+        self._holders: set[str] = set()
+        self._as_data: set[str] = set()
+        self._bare: set[str] = set()
+        assigned: dict[str, set[str]] = {}  # from which name's calls a variable comes
+        nodes = list(ast.walk(tree))
+        handlers = [node for node in nodes if isinstance(node, ast.ExceptHandler)]
+        self._caught = {node.name for node in handlers}
+        for node in nodes:
+            for target, value in _assignments(node):
+                assigned.setdefault(target, set()).update(self._made_in(value))
+        for node in nodes:
+            self._look(node, assigned)
+
+    def kind(self, name: str) -> str:
+        first = name.partition(".")[0].removesuffix("()")
+        if name != first:
+            return FUNCTION
+        if name in self._errors:
+            return ERROR
+        is_camel = _CAMEL.fullmatch(name) is not None
+        if name in self._holders:
+            return CLASS if is_camel else HOLDER
+        if is_camel:
+            return HOLDER
+        if name in self._called or name not in self._as_data:
+            is_data = name.isupper() and name not in self._called
+            return CONSTANT if is_data else FUNCTION
+        return CONSTANT
+
+    def _name(self, node: ast.AST) -> str | None:
+        """The program's name that an expression is, or may be."""
+        if isinstance(node, ast.Name):
+            return self._imports.names.get(node.id, node.id)
+        if isinstance(node, ast.Attribute) and _dotted(node.value) in self._imports.aliases:
+            return node.attr
+        return None
+
+    def _made_in(self, value: ast.expr) -> Iterator[str]:
+        """The names whose call is this value; or in it, if they are written as classes are."""
+        for node in ast.walk(value):
+            name = self._name(node.func) if isinstance(node, ast.Call) else None
+            if name is not None and (node is value or _CAMEL.fullmatch(name)):
+                yield name
+
+    def _look(self, node: ast.AST, assigned: dict[str, set[str]]) -> None:
+        if isinstance(node, ast.Call):
+            self._look_at_call(node)
+        elif isinstance(node, ast.Attribute):
+            self._look_at_attribute(node, assigned)
+        elif isinstance(node, ast.ExceptHandler) and node.type is not None:
+            self._add(self._errors, _parts(node.type))
+        elif isinstance(node, ast.Raise) and node.exc is not None:
+            what = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            self._add(self._errors, [what])
+        elif isinstance(node, (ast.With, ast.AsyncWith)):
+            self._add(
+                self._holders,
+                [
+                    each.context_expr.func
+                    for each in node.items
+                    if isinstance(each.context_expr, ast.Call)
+                ],
+            )
+        elif isinstance(node, ast.Compare):
+            self._add(self._as_data, [node.left, *node.comparators])
+        elif isinstance(node, ast.Subscript):
+            self._add(self._as_data, [node.value])
+        elif isinstance(node, (ast.For, ast.comprehension)):
+            self._add(self._as_data, [node.iter])
+
+    def _look_at_call(self, node: ast.Call) -> None:
+        self._add(self._called, [node.func])
+        name = _dotted(node.func).rpartition(".")[2]
+        if name in _RAISES and node.args:
+            self._add(self._errors, _parts(node.args[0]))
+        elif name in _ASKS_CLASS and len(node.args) > 1:
+            about = _dotted(node.args[0])
+            raised = about in self._caught or about.endswith((".value", ".exception"))
+            found = self._errors if raised else self._holders
+            self._add(found, _parts(node.args[1]))
+
+    def _look_at_attribute(self, node: ast.Attribute, assigned: dict[str, set[str]]) -> None:
+        value = node.value
+        if isinstance(value, ast.Call):
+            self._add(self._holders, [value.func])
+            return
+        if (name := self._name(value)) is not None:
+            self._holders.add(name)
+        self._holders |= assigned.get(_dotted(value), set())
+
+    def _add(self, found: set[str], nodes: Iterable[ast.AST]) -> None:
+        found |= {name for node in nodes if (name := self._name(node)) is not None}
+
+
+def _assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """What is assigned to which variable, or attribute of one."""
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                pairs = zip(target.elts, node.value.elts, strict=False)
+                yield from ((_dotted(each), value) for each, value in pairs)
+            else:
+                yield _dotted(target), node.value
+    elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)) and node.value is not None:
+        yield _dotted(node.target), node.value
+    elif isinstance(node, (ast.With, ast.AsyncWith)):
+        for item in node.items:
+            if item.optional_vars is not None:
+                yield _dotted(item.optional_vars), item.context_expr
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):  # a fixture, say
+        for each in ast.walk(node):
+            if isinstance(each, (ast.Return, ast.Yield)) and each.value is not None:
+                yield node.name, each.value
+
+
+def _dotted(node: ast.AST) -> str:
+    """A name with attributes as it is written; "" for anything else."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return ""
+    return ".".join([node.id, *reversed(parts)])
+
+
+def _parts(node: ast.AST) -> list[ast.AST]:
+    return list(node.elts) if isinstance(node, ast.Tuple) else [node]
