@@ -13,7 +13,8 @@ from interpreter_pool.pool import read_row
 
 from .test_cheats import BREAKER, BREAKERS
 
-QUICK = Limits(cpu_s=0.5, wall_s=3)
+QUICK = Limits(cpu_s=0.3, wall_s=3)
+BRIEF = QUICK.replace(wall_s=0.4)
 
 SUM = """
 import sys
@@ -201,7 +202,7 @@ def test_j3_an_interactor_is_flooded_and_starved_in_vain(pool, what):
     judged.
     """
     case = Interactive(ASKS, input="7")
-    verdict = pool.judge(TALKERS[what], [case], limits=QUICK.replace(wall_s=1))
+    verdict = pool.judge(TALKERS[what], [case], limits=BRIEF)
     assert verdict.conclusive and verdict.score == 0, verdict.cases
     assert pool.judge("print(2 * int(input()))", [case]).passed
 
@@ -210,7 +211,7 @@ def test_j3_an_interactor_is_flooded_and_starved_in_vain(pool, what):
 def test_j3_breaking_things_is_charged_to_the_program(pool, breaker):
     """J3, W9: what it does to its worker, and so to the run beside it, is its failure, not ours."""
     cases = [Interactive(ASKS, input="7"), Stdio("2", "4", checker=CheckerProgram(SUM))]
-    verdict = pool.judge(BREAKER + BREAKERS[breaker], cases, limits=QUICK.replace(wall_s=1))
+    verdict = pool.judge(BREAKER + BREAKERS[breaker], cases, limits=BRIEF)
     assert verdict.conclusive and verdict.score == 0, verdict.cases
     assert pool.judge("print(2 * int(input()))", [cases[0]]).passed
 

@@ -40,7 +40,7 @@ def only(verdict):
 
 
 def ended(pool, code, interactor=GUESS, **options):
-    options.setdefault("timeout", 0.5)
+    options.setdefault("timeout", 0.25)
     return only(pool.judge(code, [Interactive(interactor, input="777", expected="x")], **options))
 
 
