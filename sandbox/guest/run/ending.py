@@ -45,24 +45,43 @@ def finish(exit_code: int, release: Callable[[], list[types.ModuleType]], *, fro
     Python goes on whatever a step raises, and so does this: modules may be fakes, audit hooks
     object, memory may be short.
     """
+    _flush_streams()  # as it does behind `__main__`, whatever comes of it
     threading = sys.modules.get("threading")
     if _thread._count() or getattr(threading, "_threading_atexits", None):
         _guarded(lambda: threading._shutdown())  # type: ignore[union-attr]
     if atexit._ncallbacks():
         _guarded(atexit._run_exitfuncs)
+    # A stream of the program's own may need what is in `main`, which is taken apart next.
+    flushed = _flush_streams()
     try:
+        _restore_streams()
         _settle(release, frozen)
     except BaseException:
         pass
+    flushed &= _flush_streams()
+    flush_stdio()
+    return exit_code if flushed else exit_code or 120
+
+
+def _flush_streams() -> bool:
+    """Flush standard output and errors; tell whether that went well."""
+    well = True
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name, None)
         if stream is not None and not _is_closed(stream):
             try:
                 stream.flush()
             except BaseException:
-                exit_code = exit_code or 120
-    flush_stdio()
-    return exit_code
+                well = False
+    return well
+
+
+def _restore_streams() -> None:
+    """Put Python's own streams in the place of the program's, which end now if nothing else has
+    them.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, name, getattr(sys, f"__{name}__", None))
 
 
 def flush_stdio() -> None:
