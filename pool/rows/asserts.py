@@ -44,10 +44,14 @@ def read_asserts(
     own = classes_shared(texts, before, wanted[0])
     return Reading(
         shape=shape,
-        cases=tuple(Asserts(text, wanted, before) for text in texts),
+        cases=tuple(Asserts(text, _one_or_all(wanted), before) for text in texts),
         prelude="\n\n".join(part for part in (without(shared, *wanted), own) if part),
         imports=imports_in(prelude),
     )
+
+
+def _one_or_all(names: tuple[str, ...]) -> str | tuple[str, ...]:
+    return names[0] if len(names) == 1 else names
 
 
 def _names(

@@ -38,23 +38,27 @@ class Test:
         """Run the prelude as a module, and put stand-ins where the program's names were."""
         namespace, role = self._namespace, self._role
         self._asking.begin(namespace)
+        if role.module:
+            self._install_module()
+        self._put_stand_ins(with_data=False)  # the prelude may use them
         name = namespace["__name__"]
         namespace["__name__"] = PROGRAM
         lines = role.prelude.splitlines(True)
         linecache.cache[PRELUDE_FILE] = (len(role.prelude), None, lines, PRELUDE_FILE)
         exec(compile(role.prelude, PRELUDE_FILE, "exec", dont_inherit=True), namespace)
         namespace["__name__"] = name
-        if role.module:
-            self._install_module()
-        for place, (name, kind) in enumerate(role.names):
-            if kind != CONSTANT or not role.module:
-                first = name.partition(".")[0].removesuffix("()")
-                namespace[first] = _leading_to(self._stand_ins.at(place), name)
+        self._put_stand_ins(with_data=not role.module)
         self._checks = namespace.get(CHECK)
         if role.runs:
             namespace["__name__"] = MODULE
             sys.modules[MODULE] = sys.modules["__main__"]
             testing.prepare(role.prelude + "\n" + self._source.decode("utf-8", "replace"))
+
+    def _put_stand_ins(self, *, with_data: bool) -> None:
+        for place, (name, kind) in enumerate(self._role.names):
+            if kind != CONSTANT or with_data:
+                first = name.partition(".")[0].removesuffix("()")
+                self._namespace[first] = _leading_to(self._stand_ins.at(place), name)
 
     def _install_module(self) -> None:
         role = self._role

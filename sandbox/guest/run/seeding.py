@@ -1,5 +1,6 @@
 """The generators of random numbers that all of a process share: random's, and numpy's."""
 
+import importlib
 import sys
 from typing import Any
 
@@ -22,11 +23,8 @@ def set_states(states: States) -> None:
     """Have the generators go on from there; numpy is imported if need be."""
     own, of_numpy = states
     if own is not None:
-        import random
-
-        random.setstate(own)
+        importlib.import_module("random").setstate(own)
     if of_numpy is not None:
-        import numpy
-
+        numpy = importlib.import_module("numpy")
         name, keys, *rest = of_numpy
         numpy.random.set_state((name, numpy.array(keys, dtype="uint32"), *rest))

@@ -195,7 +195,9 @@ def test_main_parts_run_for_the_test_only(judge):
 
 
 def test_values_cross_by_value(judge):
-    """What the program does to an argument is not seen; types stay; bases stand for subclasses."""
+    """What the program does to an argument is not seen; types stay; bases stand for subclasses, but
+    for those of libraries.
+    """
     test = """
 from collections import Counter, OrderedDict, defaultdict, namedtuple
 items = [3, 1]
@@ -204,7 +206,7 @@ kinds = (1, 1.5, 2j, True, None, "s", b"b", [1], (1,), {1: 2}, {1}, frozenset({1
 assert list(map(type, g(kinds))) == list(map(type, kinds)) and g(kinds) == kinds
 point = namedtuple("point", "x y")
 given = [Counter("aab"), defaultdict(int, a=1), OrderedDict(a=1), point(1, 2)]
-assert list(map(type, g(given))) == [dict, dict, dict, tuple]
+assert list(map(type, g(given))) == [Counter, defaultdict, OrderedDict, tuple]
 """
     source = "def f(x):\n    if x == [3, 1]: x.sort()\n    return x\n"
     assert judge(source, test.replace("g(", "f(")).passed

@@ -30,6 +30,11 @@ UNITTEST = (
     "    def test_a(self): self.assertEqual(twice(1), 2)\n"
 )
 PYTEST = "from solution import twice\n\ndef test_twice():\n    assert twice(1) == 2\n"
+BOX = "import math\nclass Box:\n    def __init__(self, x): self.x = x\n    def half(self): return self.x / 2"
+TEST_OF_BOX = (
+    "import unittest\nclass BoxTestHalf(unittest.TestCase):\n"
+    "    def test_half(self): self.assertEqual(Box(math.pi).half(), math.pi / 2)\n"
+)
 ASSERTS = ["assert twice(1) == 2", "assert twice('a') == 'aa'"]
 SCRIPT = (
     "from math import inf\n\ndef same(out, exp):\n    assert out == exp, f'{out} {inf}'\n\n"
@@ -61,6 +66,22 @@ def packed(value) -> str:
 
 
 JUDGED = [
+    (
+        "bigcodebench",
+        {"test": UNITTEST, "entry_point": "twice", "libs": "[]", "code_prompt": ""},
+        TWICE,
+        THRICE,
+    ),
+    (
+        "classeval",
+        {"class_name": "Box", "solution_code": BOX, "test": TEST_OF_BOX},
+        BOX,
+        BOX.replace("self.x", "1"),
+    ),
+    ("kodcode", {"solution": TWICE, "test_code": PYTEST, "test_info": []}, TWICE, THRICE),
+    ("kodcode", {"solution": TWICE, "test": PYTEST, "style": "instruct"}, TWICE, THRICE),
+    ("roll", {"case_type": "pytest", "test_case_function": PYTEST}, TWICE, THRICE),
+    ("verl", {"reward_model": {"ground_truth": json.dumps({"pytest": PYTEST})}}, TWICE, THRICE),
     ("cases", {"cases": [{"kind": "stdio", "input": "1", "expected": "2"}]}, DOUBLE, TRIPLE),
     ("humaneval", {"task_id": "x", "test": CHECK, "entry_point": "twice"}, TWICE, THRICE),
     (
@@ -319,15 +340,13 @@ JUDGED = [
 """Shape, row, a right program, a wrong one."""
 
 KNOWN = [
-    ("evalplus", {"base_input": [[1]], "plus_input": [], "canonical_solution": ""}, "no outputs"),
     (
         "bigcodebench",
-        {"test": UNITTEST, "entry_point": "twice", "libs": "[]", "code_prompt": ""},
-        "test modules",
+        {"test": UNITTEST.replace("(1), 2", "(mock.Mock()), 2"), "entry_point": "twice"},
+        "the tests replace what the program uses",
     ),
-    ("classeval", {"class_name": "A", "solution": "", "test": UNITTEST}, "test modules"),
-    ("kodcode", {"solution": TWICE, "test_code": PYTEST, "test_info": []}, "test modules"),
-    ("kodcode", {"solution": TWICE, "test": PYTEST, "style": "instruct"}, "test modules"),
+    ("roll", {"case_type": "pytest", "test_cases": None}, "the row has no tests"),
+    ("evalplus", {"base_input": [[1]], "plus_input": [], "canonical_solution": ""}, "no outputs"),
     ("ds-1000", {"code_context": "", "reference_code": "", "prompt": ""}, "inserted"),
     (
         "sandboxfusion",
@@ -335,8 +354,6 @@ KNOWN = [
         "inserted",
     ),
     ("repository", {"FAIL_TO_PASS": "[]", "PASS_TO_PASS": "[]", "patch": ""}, "repository"),
-    ("roll", {"case_type": "pytest", "test_cases": None, "test_case_function": ""}, "test modules"),
-    ("verl", {"reward_model": {"ground_truth": json.dumps({"pytest": PYTEST})}}, "test modules"),
     (
         "codeforces",
         {

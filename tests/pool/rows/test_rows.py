@@ -223,16 +223,20 @@ def test_limits_of_a_row_apply_at_most_the_pools(pool):
         ({"test_list": ["assert a(b(1)) == 1"], "prompt": "def a(x): ..."}, None),
         ({"test_list": ["assert a(1) == b(1)"], "test_setup_code": "def b(x): return x"}, "a"),
         ({"test_list": ["assert len([1]) == 1"]}, None),
-        ({"test_list": ["assert f([Pair(1, 2)]) == 1"], "code": "class Pair: 1\ndef f(): 1"}, None),
+        (
+            {"test_list": ["assert f([Pair(1, 2)]) == 1"], "code": "class Pair: 1\ndef f(): 1"},
+            ("f", "Pair"),
+        ),
+        ({"test_list": ["assert f(g(1)) == 1"]}, ("f", "g")),
         (
             {
                 "test_list": ["assert f(root) == 1"],
                 "test_setup_code": "root = Node(1)",
                 "code": "class Node: pass\ndef f(x): pass",
             },
-            None,
+            ("f", "Node"),
         ),
-        ({"test_list": ["assert f((1, 'a'), int) == 1"], "code": "def f(x, y): pass"}, None),
+        ({"test_list": ["assert f((1, 'a'), int) == 1"], "code": "def f(x, y): pass"}, "f"),
         ({"test_list": ["assert f(lambda x: x) == 1"]}, None),
         ({"test": "assert helper(f(1))", "entry_point": "f"}, None),
         ({"test": "assert helper(f(1))", "entry_point": "f", "prelude": "helper = bool"}, "f"),
@@ -259,23 +263,33 @@ def total(values): return sum(values)
 
 
 @pytest.mark.parametrize(
-    ("test", "judged"),
+    ("test", "given"),
     [
-        ("assert candidate(node(1)) == 1", False),
-        ("assert candidate(a=[node(1)]) == 1", False),
-        ("assert same(candidate(1), node(1))", False),
-        ("assert candidate(1) == Node(1)", False),
-        ("assert total(candidate(1)) == 1", True),
-        ("assert candidate(1) == 1", True),
-        ("assert node(1).x == 1 and candidate(1) == 1", True),
+        ("assert candidate(node(1)) == 1", True),
+        ("assert candidate(a=[node(1)]) == 1", True),
+        ("assert same(candidate(1), node(1))", True),
+        ("assert candidate(1) == Node(1)", True),
+        ("assert total(candidate(1)) == 1", False),
+        ("assert candidate(1) == 1", False),
+        ("assert node(1).x == 1 and candidate(1) == 1", False),
     ],
 )
-def test_instances_of_classes_of_the_prompt_do_not_cross(test, judged):
-    """Where the test's text says that they would have to, it is not judged, whatever is returned."""
+def test_classes_of_a_prelude_are_given_to_programs_whose_tests_pass_instances(test, given):
+    """The program has to know them; its helpers stay the test's own."""
     test = f"def check(candidate):\n    {test}"
-    for column in ("prompt", "prelude"):
-        reading = read_row({"test": test, "entry_point": "f", column: NODES})
-        assert bool(reading.cases) is judged, reading
+    reading = read_row({"test": test, "entry_point": "f", "prelude": NODES})
+    assert reading.cases and ("class Node" in reading.prelude) is given
+    assert "def same" not in reading.prelude
+    reading = read_row({"test": test, "entry_point": "f", "prompt": NODES})
+    assert reading.cases and "def same" in reading.prelude
+
+
+def test_instances_of_classes_of_the_prompt_cross(pool):
+    test = "def check(candidate): assert same(candidate(node(1)), node(2))"
+    row = {"test": test, "entry_point": "f", "prelude": NODES}
+    codes = ["def f(n): return Node(n.x + 1)", "def f(n): return n"]
+    judged = judge_readings(pool, [(code, read_row(row, code)) for code in codes])
+    assert [each.verdict.score for each in judged] == [1, 0]
 
 
 def test_helpers_of_a_prompt_are_given_to_tests_and_programs():

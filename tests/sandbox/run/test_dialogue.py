@@ -26,6 +26,9 @@ from interpreter_pool.sandbox.result import GuestException
 from interpreter_pool.sandbox.run.dialogue import Dialogue, Fault, LastWord, Part
 
 
+WELL_DONE = wire.encode((None, False))
+
+
 def frame(kind: int, body: bytes = b"body") -> bytes:
     return struct.pack("<IB", len(body), kind) + body
 
@@ -132,13 +135,13 @@ def test_tests_that_share_a_process_are_counted_here():
         for _ in range(turn + 1):
             dialogue.test_said(frame(CALL))
             dialogue.program_said(frame(VALUE))
-        body = b"" if turn else wire.encode(ERROR)
+        body = wire.encode((None, True) if turn else (ERROR, False))
         assert dialogue.test_said(frame(PART, body)) == b""
         assert dialogue.has_ended_part
         assert dialogue.begin_part(0.5, 0.25) == frame(NEXT, b"")
         assert not dialogue.has_ended_part
     error = GuestException(*ERROR)
-    assert dialogue.parts == [Part(1, 1, error, 0.5, 0.25), Part(2, 2, None, 0.5, 0.25)]
+    assert dialogue.parts == [Part(1, 1, error, 0.5, 0.25), Part(2, 2, None, 0.5, 0.25, weak=True)]
     assert (dialogue.calls, dialogue.answers, dialogue.fault) == (0, 0, None)
     dialogue.test_said(frame(WELL, b""))
     assert dialogue.last_word is LastWord.WELL
@@ -149,7 +152,7 @@ def test_a_test_that_is_told_to_be_the_last_is_not_counted_yet():
     dialogue = Dialogue(2)
     dialogue.test_said(frame(CALL))
     dialogue.program_said(frame(VALUE))
-    dialogue.test_said(frame(PART, b""))
+    dialogue.test_said(frame(PART, WELL_DONE))
     assert dialogue.refuse_part() == frame(LAST, b"")
     dialogue.test_said(frame(FAILED, b""))
     assert (dialogue.parts, dialogue.calls, dialogue.last_word) == ([], 1, LastWord.FAILED)
@@ -158,12 +161,14 @@ def test_a_test_that_is_told_to_be_the_last_is_not_counted_yet():
 @pytest.mark.parametrize(
     "tests, said",
     [
-        (1, frame(PART, b"")),
+        (1, frame(PART, WELL_DONE)),
+        (2, frame(PART, b"")),
         (2, frame(PART, b"x")),
-        (2, frame(PART, wire.encode(("a", "b")))),
-        (2, frame(PART, wire.encode((1, "b", "c")))),
-        (2, frame(PART, wire.encode(("x" * (1 << 20), "b", "c")))),
-        (2, frame(PART, b"") * 2),
+        (2, frame(PART, wire.encode((("a", "b"), False)))),
+        (2, frame(PART, wire.encode(((1, "b", "c"), False)))),
+        (2, frame(PART, wire.encode((("a", "b", "c"), 1)))),
+        (2, frame(PART, wire.encode((("x" * (1 << 20), "b", "c"), False)))),
+        (2, frame(PART, WELL_DONE) * 2),
         (2, frame(NEXT, b"")),
         (2, frame(LAST, b"")),
     ],
