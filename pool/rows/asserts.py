@@ -36,8 +36,6 @@ def read_asserts(
         wanted = _names(texts, before, name, reference, hint)
     except Ambiguous as error:
         return Reading(shape=shape, why=str(error))
-    for each in wanted:
-        check_name(each)
     why = _why_not(texts, wanted[0])
     if why:
         return Reading(shape=shape, why=why)
@@ -61,12 +59,17 @@ def _names(
     `Ambiguous` where they use others that nobody defines.
     """
     own = defined_in(reference) if reference else frozenset()
+    if name is not None:
+        check_name(name)
     lacking = missing(texts, prelude)
     if name is None:
         try:
             name = entry_point(texts, prelude, reference=reference, hint=hint)
         except Ambiguous:
-            several = sorted(lacking & own if own else lacking - names_of_imports())
+            several = sorted(
+                lacking & own if own else lacking - names_of_imports(),
+                key=lambda each: (each[0].isupper(), each),  # classes are used besides
+            )
             if not several:
                 raise
             name = several[0]

@@ -58,12 +58,13 @@ def test_all_cases_must_pass_for_exit_code_0(file):
     assert pool("-", "--cases", cases, stdin=DOUBLE).returncode == 0
 
 
+PATCHING = "import unittest\n@patch('os.listdir')\ndef test_f(m): f(1)\n"
 ROWS = (
     {"task_id": "a", "test_list": ["assert f(2) == 4"], "code": DOUBLE, "mine": DOUBLE},
     {"task_id": "b", "input_output": {"inputs": ["2"], "outputs": ["4"]}, "mine": DOUBLE},
     {"task_id": "c", "inputs": ["3"], "outputs": ["7"], "solution": DOUBLE, "mine": DOUBLE},
     {"task_id": "d", "answer": 3, "mine": DOUBLE},
-    {"task_id": "[red]e", "test": "import unittest", "entry_point": "f", "mine": DOUBLE},
+    {"task_id": "[red]e", "test": PATCHING, "entry_point": "f", "mine": DOUBLE},
 )
 
 

@@ -25,7 +25,6 @@ from interpreter_pool.sandbox.guest.run.dialogue import (
 from interpreter_pool.sandbox.result import GuestException
 from interpreter_pool.sandbox.run.dialogue import Dialogue, Fault, LastWord, Part
 
-
 WELL_DONE = wire.encode((None, False))
 
 
