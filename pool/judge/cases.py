@@ -275,7 +275,7 @@ class Asserts:
         given = (self.entry_point,) if isinstance(self.entry_point, str) else self.entry_point
         names = _checked_names("entry_point", given)
         try:
-            found = wanted(self.test_source, self.prelude, "", names)
+            found = wanted(self.test_source, "" if names else self.prelude, "", names)
         except ValueError:  # no Python: that will show
             found = tuple((name, FUNCTION) for name in names)
         object.__setattr__(self, "names", _some(found, "entry_point"))
@@ -323,7 +323,7 @@ class TestModule:
         ):
             raise ValueError(f"module={self.module!r:.80}: must be the name of a module")
         names = _checked_names("entry_points", self.entry_points)
-        found = wanted(self.test_source, self.prelude, self.module, names)
+        found = wanted(self.test_source, "" if names else self.prelude, self.module, names)
         object.__setattr__(self, "names", _some(found, "entry_points"))
 
     @property

@@ -57,8 +57,11 @@ LONGEST = 2 << 20
 """Characters of a test that are parsed: a second's work."""
 
 
+@functools.lru_cache(maxsize=4)
 def parse(source: str) -> ast.Module:
-    """Parse a test. Raises ValueError where it is no Python, or too long."""
+    """Parse a test; several look at one, each after the other. Raises ValueError where it is no
+    Python, or too long.
+    """
     if len(source) > LONGEST:
         raise ValueError(f"a test of {len(source)} characters is too long to be read")
     try:
@@ -67,6 +70,38 @@ def parse(source: str) -> ast.Module:
             return ast.parse(source)
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise ValueError(f"a test is no Python ({error}): {source!r:.80}") from None
+
+
+def nodes_of(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but constants, operators, and lists and tuples of constants, of which tests have a
+    hundred thousand.
+    """
+    stack: list[ast.AST] = [tree]
+    while stack:
+        node = stack.pop()
+        yield node
+        for name in node._fields:
+            value = getattr(node, name)
+            if type(value) is list:
+                stack += [each for each in value if not _is_dull(each)]
+            elif isinstance(value, ast.AST) and not _is_dull(value):
+                stack.append(value)
+
+
+@functools.lru_cache(maxsize=4)
+def nodes_in(source: str) -> tuple[ast.AST, ...]:
+    """The nodes of a test. Raises ValueError as `parse`."""
+    return tuple(nodes_of(parse(source)))
+
+
+def _is_dull(node: object) -> bool:
+    kind = type(node)
+    if kind in (ast.List, ast.Tuple):
+        return all(type(each) is ast.Constant for each in node.elts)  # type: ignore[attr-defined]
+    return kind in _DULL
+
+
+_DULL = frozenset({ast.Constant, ast.Load, ast.Store, str, type(None)})
 
 
 @functools.lru_cache(maxsize=512)
@@ -109,8 +144,8 @@ def wanted(test: str, prelude: str, module: str, names: tuple[str, ...] = ()) ->
     knows them; else they are those that the test imports of `module`, and, of a test that imports
     none, those that neither it nor its prelude defines. Raises ValueError where it is no Python.
     """
-    tree = parse(test)
-    imports = _Imports(tree, module)
+    nodes = nodes_in(test)
+    imports = _Imports(nodes, module)
     found = dict.fromkeys(names)
     if not names:
         if not imports.is_there or imports.star:
@@ -118,7 +153,7 @@ def wanted(test: str, prelude: str, module: str, names: tuple[str, ...] = ()) ->
         found.update(dict.fromkeys(sorted({*imports.names.values(), *imports.attributes})))
     else:
         imports.names.setdefault("candidate", names[0])  # as which `check` is given it
-    uses = _Uses(tree, imports)
+    uses = _Uses(nodes, imports)
     return tuple((name, uses.kind(name)) for name in found)
 
 
@@ -128,7 +163,7 @@ def undefined(test: str, prelude: str) -> frozenset[str]:
     used_before, bound_before, _ = global_names(prelude)
     found = (used | used_before) - bound - bound_before - _BUILTINS
     for each in (test, prelude):
-        for node in ast.walk(parse(each)) if found and "*" in each else ():
+        for node in nodes_in(each) if found and "*" in each else ():
             if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
                 found -= names_of_star(node.module or "") or frozenset()
     return found
@@ -179,7 +214,7 @@ def looks_at_files(test: str) -> bool:
 
 def imports_module(test: str, module: str) -> bool:
     """Whether a test imports this module, or names of it."""
-    return _Imports(parse(test), module).is_there
+    return _Imports(nodes_in(test), module).is_there
 
 
 class _Imports:
@@ -187,12 +222,13 @@ class _Imports:
     takes of the module.
     """
 
-    def __init__(self, tree: ast.Module, module: str) -> None:
+    def __init__(self, nodes: tuple[ast.AST, ...], module: str) -> None:
         self.names: dict[str, str] = {}
         self.aliases: set[str] = set()
         self.star = False
         self.is_there = False
-        nodes = list(ast.walk(tree)) if module else []
+        if not module:
+            nodes = ()
         for node in nodes:
             if isinstance(node, ast.ImportFrom) and self._is(node, module):
                 self.is_there = True
@@ -229,7 +265,7 @@ class _Imports:
 class _Uses:
     """What a test does with the names of a program."""
 
-    def __init__(self, tree: ast.Module, imports: _Imports) -> None:
+    def __init__(self, nodes: tuple[ast.AST, ...], imports: _Imports) -> None:
         self._imports = imports
         self._called: set[str] = set()
         self._errors: set[str] = set()
@@ -237,7 +273,6 @@ class _Uses:
         self._as_data: set[str] = set()
         self._bare: set[str] = set()
         assigned: dict[str, set[str]] = {}  # from which name's calls a variable comes
-        nodes = list(ast.walk(tree))
         handlers = [node for node in nodes if isinstance(node, ast.ExceptHandler)]
         self._caught = {node.name for node in handlers}
         for node in nodes:
@@ -272,7 +307,7 @@ class _Uses:
 
     def _made_in(self, value: ast.expr) -> Iterator[str]:
         """The names whose call is this value; or in it, if they are written as classes are."""
-        for node in ast.walk(value):
+        for node in nodes_of(value):
             name = self._name(node.func) if isinstance(node, ast.Call) else None
             if name is not None and (node is value or _CAMEL.fullmatch(name)):
                 yield name
@@ -343,7 +378,7 @@ def _assignments(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
             if item.optional_vars is not None:
                 yield _dotted(item.optional_vars), item.context_expr
     elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):  # a fixture, say
-        for each in ast.walk(node):
+        for each in nodes_of(node):
             if isinstance(each, (ast.Return, ast.Yield)) and each.value is not None:
                 yield node.name, each.value
 

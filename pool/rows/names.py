@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TypeGuard
 
-from ..judge.wanted import LONGEST, global_names, names_of_star, parse
+from ..judge.wanted import LONGEST, global_names, names_of_star, nodes_in
 from .imports import names_of_imports
 
 _BUILTINS = frozenset(vars(builtins)) | {"__file__", "__name__", "__doc__", "__builtins__"}
@@ -45,12 +45,11 @@ def names(source: str) -> Names:
     if len(source) > LONGEST:
         nothing: frozenset[str] = frozenset()
         return Names(nothing, nothing, nothing, nothing, True, nothing, {})
-    tree = parse(source)
     used, bound, imported = global_names(source)
     is_open = False
     called: set[str] = set()
     odd: dict[str, str] = {}
-    nodes = list(_nodes(tree))
+    nodes = list(nodes_in(source))
     for node in nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             called.add(node.func.id)
@@ -92,23 +91,6 @@ def _methods(nodes: list[ast.AST]) -> Iterator[str]:
             or (isinstance(node.value, ast.Name) and node.value.id in instances)
         ):
             yield node.attr
-
-
-def _nodes(tree: ast.Module) -> Iterator[ast.AST]:
-    """All nodes but constants and operators, of which tests have a hundred thousand."""
-    stack: list[ast.AST] = [tree]
-    while stack:
-        node = stack.pop()
-        yield node
-        for name in node._fields:
-            value = getattr(node, name)
-            if type(value) is list:
-                stack += [each for each in value if type(each) not in _DULL]
-            elif type(value) not in _DULL and isinstance(value, ast.AST):
-                stack.append(value)
-
-
-_DULL = frozenset({ast.Constant, ast.Load, ast.Store, str, type(None)})
 
 
 def _is_solution(node: ast.expr) -> bool:
@@ -174,7 +156,7 @@ def crossing(test: str, targets: frozenset[str], suspects: frozenset[str]) -> st
     """
     if not names(test).used & suspects:
         return None
-    for node in _nodes(ast.parse(test)):
+    for node in nodes_in(test):
         if isinstance(node, ast.Compare):
             parts = [node.left, *node.comparators]
         elif isinstance(node, ast.Call):

@@ -5,7 +5,7 @@ import functools
 import re
 
 from ..judge.cases import TestModule
-from ..judge.wanted import RUNS_FILES, looks_at_files, parse
+from ..judge.wanted import RUNS_FILES, looks_at_files, nodes_in, parse
 from .asserts import classes_shared, without
 from .imports import imports_in, names_of_imports
 from .names import defined_in
@@ -91,7 +91,7 @@ def _why_not(test: str, found: frozenset[str]) -> str:
         return PLOTS
     if looks_at_files(test) and RUNS_FILES.search(test):
         return RUNS
-    for node in ast.walk(parse(test)):
+    for node in nodes_in(test):
         if isinstance(node, ast.ClassDef):
             bases = {each.id for each in node.bases if isinstance(each, ast.Name)}
             if bases & found:

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ..jail import wire
+from . import ahead, seeding
 from . import furnishing as furnishing
-from . import seeding
 from .crossing import AWAITABLE, HANDLE, ITERATOR, NAME, Crossing, Entry
 from .dialogue import (
     CLASS,
@@ -40,6 +40,9 @@ __builtins__ = dict(vars(builtins))  # type: ignore[assignment]
 _MAX_MESSAGE = 4096
 _MOST_PRINTED = 1 << 20
 """Bytes of what a call prints that the test is handed."""
+
+_MOST_OF_MANY = 1 << 20
+"""Bytes, or characters, of the answers to calls that were asked for at once."""
 
 _FROZEN = (int, float, complex, str, bytes, tuple, frozenset)
 _MUTABLE = (list, dict, set)
@@ -101,6 +104,8 @@ class Answering:
             args, kwargs = self._files.inward(args), self._files.inward(kwargs)
         for each in self._recorders:
             each.take()
+        if operation == "calls":
+            return self._many(self._role.names[place][0], args[0])
         try:
             if place >= 0:
                 target = furnishing.find(self._namespace, self._role.names[place][0])
@@ -120,6 +125,35 @@ class Answering:
                 if self._files is not None:
                     whole = (self._files.outward(value), *whole[1:])
             return VALUE, self._crossing.pack(whole, MAX_ANSWER, origins)[0]
+        except wire.WireError as error:
+            return UNFIT, str(error).encode("utf-8", "replace")
+
+    def _many(self, name: str, packed: bytes) -> tuple[int, bytes]:
+        """Make calls until one raises, or there is no more room for answers. Each answer is
+        written when it is there: it may be changed by the next call.
+        """
+        answers: list[str | bytes] = []
+        raised, size = b"", 0
+        for args in ahead.unpacked(packed):
+            try:
+                value = furnishing.find(self._namespace, name)(*args)
+            except Exception as error:
+                raised = self._raised(error)
+                break
+            answer: str | bytes | None = ahead.as_json(value)
+            if answer is None:
+                try:
+                    answer = self._crossing.pack(value, MAX_ANSWER)[0]
+                except wire.WireError as error:
+                    if answers:  # it is asked for once more, and then is the first
+                        break
+                    return UNFIT, str(error).encode("utf-8", "replace")
+            size += len(answer)
+            if answers and size > _MOST_OF_MANY:
+                break
+            answers.append(answer)
+        try:
+            return VALUE, wire.encode((answers, raised), max_bytes=MAX_ANSWER)
         except wire.WireError as error:
             return UNFIT, str(error).encode("utf-8", "replace")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from ..jail import wire
-from . import seeding
+from . import ahead, seeding
 from .crossing import Crossing, Entry
 from .dialogue import (
     CALL,
@@ -147,6 +147,38 @@ class Asking:
         if kind == VALUE:
             return answer
         raise answer
+
+    def ask_for_many(self, place: int, calls: bytes, count: int) -> list[tuple[Any, ...]]:
+        """Have the program make `count` calls of a name; return the outcomes of some of them, the
+        first included: (value,), or (None, exception), after which there are no more.
+        """
+        with self._turn:
+            if self._watched:
+                self._write_out()
+            question: Any = ("calls", place, None, (calls,), {}, None, self._new_states())
+            send(CALL, wire.encode(question, max_bytes=MAX_CALL))
+            _, body = receive()
+            try:
+                match wire.decode(body, max_bytes=MAX_ANSWER, max_nodes=len(body) + 1):
+                    case (list(answers), bytes(raised)) if 0 < len(answers) + bool(raised) <= count:
+                        pass
+                    case _:
+                        raise wire.WireError("no answers")
+                outcomes: list[tuple[Any, ...]] = [(self._read(each),) for each in answers]
+                if raised:
+                    told, _ = self._crossing.unpack(raised, MAX_ANSWER)
+                    outcomes.append((None, self._exception(told)))
+            except (wire.WireError, TypeError, ValueError) as error:
+                _give_up(GARBLED, str(error))
+            self.has_data = True
+            return outcomes
+
+    def _read(self, answer: Any) -> Any:
+        if type(answer) is str:
+            return ahead.from_json(answer)
+        if type(answer) is not bytes:
+            raise wire.WireError("no answer")
+        return self._crossing.unpack(answer, MAX_ANSWER)[0]
 
     def _is_data(self, operation: str, answer: Any) -> bool:
         if operation == "get":

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..jail import wire
 from . import testing, uncaught
+from .ahead import AHEAD, rewritten
 from .dialogue import CONSTANT, FAILED, MAX_TRACEBACK, NEXT, PART, PROGRAM, WEAK, WELL, Role
 from .standins import Module, StandIns
 
@@ -31,6 +32,8 @@ class Test:
         self._stand_ins = stand_ins
         self._asking = stand_ins.asking
         self._source = source
+        self.rewritten = rewritten(source)
+        """What is to be executed."""
         self._checks: object = None
         self._has_run = False
 
@@ -48,6 +51,7 @@ class Test:
         exec(compile(role.prelude, PRELUDE_FILE, "exec", dont_inherit=True), namespace)
         namespace["__name__"] = name
         self._put_stand_ins(with_data=not role.module)
+        namespace[AHEAD] = self._stand_ins.ahead
         self._checks = namespace.get(CHECK)
         if role.runs:
             namespace["__name__"] = MODULE

@@ -222,7 +222,7 @@ class Program:
                 sys.stdin, sys.stdout, sys.stderr = streams
                 _rewrite(self.path, source)
             test = Test(role, self.main.__dict__, stand_ins, source)
-            ended = _execute(source, self.path, self.main.__dict__, test.after, test.before)
+            ended = _execute(test.rewritten, self.path, self.main.__dict__, test.after, test.before)
             closed = any(stream.closed for stream in streams)
             if number == len(sources) or closed or not test.goes_on(*ended):
                 break
