@@ -10,6 +10,7 @@ from ..jail import wire
 from . import testing, uncaught
 from .ahead import AHEAD, rewritten
 from .dialogue import CONSTANT, FAILED, MAX_TRACEBACK, NEXT, PART, PROGRAM, WEAK, WELL, Role
+from .literals import LITERAL, Literals
 from .standins import Module, StandIns
 
 CHECK = "check"
@@ -32,7 +33,8 @@ class Test:
         self._stand_ins = stand_ins
         self._asking = stand_ins.asking
         self._source = source
-        self.rewritten = rewritten(source)
+        self._literals = Literals(rewritten(source))
+        self.rewritten = self._literals.rewritten
         """What is to be executed."""
         self._checks: object = None
         self._has_run = False
@@ -52,6 +54,7 @@ class Test:
         namespace["__name__"] = name
         self._put_stand_ins(with_data=not role.module)
         namespace[AHEAD] = self._stand_ins.ahead
+        namespace[LITERAL] = self._literals
         self._checks = namespace.get(CHECK)
         if role.runs:
             namespace["__name__"] = MODULE
