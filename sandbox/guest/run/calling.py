@@ -3,11 +3,12 @@
 import _thread
 import atexit
 import linecache
+import re
 import sys
 from typing import Any
 
 from ..jail import wire
-from . import testing, uncaught
+from . import sharing, testing, uncaught
 from .dialogue import CONSTANT, FAILED, MAX_TRACEBACK, NEXT, PART, PROGRAM, WEAK, WELL, Role
 from .standins import Module, StandIns
 
@@ -15,6 +16,8 @@ CHECK = "check"
 PRELUDE_FILE = "<prelude>"
 MODULE = "test_main"
 """What a module of tests is called, so that its main part does not run."""
+
+_UNPICKLES = re.compile(rb"(?i)pickle|dill|joblib|shelve|torch\.load")
 
 
 class Test:
@@ -37,6 +40,8 @@ class Test:
         """Run the prelude as a module, and put stand-ins where the program's names were."""
         namespace, role = self._namespace, self._role
         self._asking.begin(namespace)
+        if not role.shares and _UNPICKLES.search(self._source):
+            sharing.refuse_pickles()  # a program may have written one that runs code
         name = namespace["__name__"]
         namespace["__name__"] = PROGRAM
         lines = role.prelude.splitlines(True)
