@@ -376,8 +376,8 @@ def _share(case: Case, other: Case) -> bool:
     return (
         isinstance(case, Asserts)
         and isinstance(other, Asserts)
-        and (case.names, case.prelude, case.mutates) == (other.names, other.prelude, other.mutates)
-        and looks_at_output(case.test_source) is looks_at_output(other.test_source)
+        and case.prelude == other.prelude
+        and _role_for(case) == _role_for(other)
     )
 
 

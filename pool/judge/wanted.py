@@ -2,9 +2,9 @@
 
 The text alone decides; so a program can't choose what may cross. An instance of a program's class
 may be held by a test (as a handle) only if the text shows that the name is of a class: it looks for
-attributes of what it gets by calling it, asks `isinstance`, takes attributes of the name itself, or
-writes it as the names of classes are written. It may be reckoned with data (`stack + [1]`) only if
-both is so.
+attributes, which data has not, of what it gets by calling it, asks `isinstance`, takes attributes
+of the name itself, or writes it as the names of classes are written. It may be reckoned with data
+(`stack + [1]`) only if both is so.
 """
 
 import ast
@@ -31,6 +31,16 @@ STARS = (
 
 _RAISES = frozenset({"raises", "assertRaises", "assertRaisesRegex", "RaisesGroup"})
 _ASKS_CLASS = ("isinstance", "issubclass", "assertIsInstance", "assertNotIsInstance")
+_OF_DATA = frozenset(
+    name
+    for kind in (str, bytes, int, float, complex, list, tuple, dict, set, frozenset, range, slice)
+    for name in dir(kind)
+) | {
+    *("shape", "dtype", "dtypes", "ndim", "size", "T", "columns", "iloc", "loc", "values", "empty"),
+    *("all", "any", "sum", "mean", "min", "max", "std", "round", "tolist", "to_dict", "to_numpy"),
+    *("equals", "isin", "isna", "isnull", "notna", "head", "tail", "year", "month", "day", "group"),
+}
+"""Attributes that data has: who takes one of these has not shown that it is none."""
 _CAMEL = re.compile(r"_*[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*")
 _PRINTS = re.compile(
     r"\b(?:capsys|capfd|redirect_stdout|redirect_stderr|StringIO|sys\.std(?:out|err))\b"
@@ -351,12 +361,14 @@ class _Uses:
 
     def _look_at_attribute(self, node: ast.Attribute, assigned: dict[str, set[str]]) -> None:
         value = node.value
-        if isinstance(value, ast.Call):
-            self._add(self._holders, [value.func])
-            return
         if (name := self._name(value)) is not None:
             self._holders.add(name)
-        self._holders |= assigned.get(_dotted(value), set())
+        made_by = assigned.get(_dotted(value), set())
+        if isinstance(value, ast.Call) and (name := self._name(value.func)) is not None:
+            made_by = {*made_by, name}
+        self._holders |= {
+            name for name in made_by if node.attr not in _OF_DATA or _CAMEL.fullmatch(name)
+        }
 
     def _add(self, found: set[str], nodes: Iterable[ast.AST]) -> None:
         found |= {name for node in nodes if (name := self._name(node)) is not None}

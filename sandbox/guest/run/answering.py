@@ -257,9 +257,10 @@ def _held(item: object) -> tuple[str, object]:
 
 def _next(item: Any) -> tuple[bool, object]:
     """Whether there was another, and which: what ends an iteration may not cross."""
-    for each in item:
-        return True, each
-    return False, None
+    try:
+        return True, next(item)
+    except StopIteration:
+        return False, None
 
 
 _loop: Any = None

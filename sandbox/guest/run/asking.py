@@ -31,11 +31,20 @@ from .dialogue import (
 )
 from .sharing import Files
 
-_OWN_WORD = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "contains", "bool", "subclass"})
+_OWN_WORD = frozenset(
+    {"eq", "ne", "lt", "le", "gt", "ge", "contains", "bool", "hash", "subclass", "leave", "aleave"}
+)
 """Operations whose answer only says what the program says of itself."""
 
-_NO_EXCEPTIONS_OF = frozenset({"unittest", "pytest", "_pytest", "nose", "__main__"})
-"""Modules of which no exception may come from a program: some tell a runner to skip a test."""
+_PAIRS = frozenset({"get", "next", "anext"})
+"""Operations that are answered by a truth and a value."""
+
+_NO_EXCEPTIONS_OF = frozenset(
+    {"unittest", "pytest", "_pytest", "nose", "hypothesis", "__main__", "test_main"}
+)
+"""Modules of which no exception may come from a program: some tell a runner to skip a test. Nor
+may one that is derived from theirs; other modules have theirs by names of their own.
+"""
 
 _MOST_WATCHED = 8
 _OURS = 3
@@ -74,6 +83,7 @@ class Asking:
     def begin(self, namespace: dict[str, Any]) -> None:
         """Be told what the next test's names are: its records are of the classes in there."""
         self._crossing.namespace = namespace
+        self._watched.clear()  # an earlier test's
         self.has_data = self.has_own_word = False
 
     @property
@@ -134,7 +144,7 @@ class Asking:
                     self._take(printed, news)
                     if self._files is not None:
                         answer = self._files.inward(answer)
-                    if afterwards is not None:
+                    if self.role.mutates:  # whatever the program says
                         _write_back([((args, keywords), tuple(afterwards[:2]))])
             except (wire.WireError, TypeError, ValueError) as error:
                 _give_up(GARBLED, str(error))
@@ -142,8 +152,10 @@ class Asking:
                 self._for_object = before
             if operation in _OWN_WORD:
                 self.has_own_word = True
-            elif kind == RAISED or self._is_data(operation, answer):
+            elif kind == RAISED:
                 self.has_data = True
+            else:
+                self._take_note(answer, operation in _PAIRS)
         if kind == VALUE:
             return answer
         raise answer
@@ -180,11 +192,21 @@ class Asking:
             raise wire.WireError("no answer")
         return self._crossing.unpack(answer, MAX_ANSWER)[0]
 
-    def _is_data(self, operation: str, answer: Any) -> bool:
-        if operation == "get":
-            is_method, answer = answer
-            return not is_method and self._tell(answer) is None
-        return answer is not None and self._tell(answer) is None
+    def _take_note(self, answer: Any, is_pair: bool) -> None:
+        """Of what the test has learned: something that is data, or only that there are objects."""
+        if is_pair and type(answer) is tuple and len(answer) == 2:
+            answer = answer[1]
+        if self._tell(answer) is not None:
+            self.has_own_word = True
+        elif answer is not None and not self._is_of_objects(answer):
+            self.has_data = True
+
+    def _is_of_objects(self, answer: Any) -> bool:
+        """Whether it is a container of what the program keeps, and of nothing else."""
+        kind = type(answer)
+        held = answer.values() if kind is dict else answer
+        is_container = kind in (list, tuple, set, frozenset, dict) and len(answer) > 0
+        return is_container and all(self._tell(each) is not None for each in held)
 
     def watch(self, place: int, target: object, name: str, value: object) -> None:
         """Take note of a container that was an attribute: the test has a copy, and what it does to
@@ -253,12 +275,12 @@ class Asking:
             kind = self._type_of(kind, places, module, name)
         error = _made(kind, args)
         if kind is not EXCEPTIONS[base]:
-            if text and str(error) != text:
+            own = {key: each for key, each in attributes.items() if not key.startswith("__")}
+            vars(error).update(own)
+            if text and not _reads(error, text):
                 told_as = {"__module__": kind.__module__, "__str__": lambda self: text}
                 error = _made(type(kind.__name__, (kind,), told_as), args)
-            vars(error).update(
-                {key: each for key, each in attributes.items() if not key.startswith("__")}
-            )
+                vars(error).update(own)
         return error
 
     def _type_of(
@@ -274,12 +296,23 @@ class Asking:
                 known = self._errors[base, *named] = type(named[0].__name__, bases, own)
             return known
         holder: Any = sys.modules.get(module)
-        if module.partition(".")[0] in _NO_EXCEPTIONS_OF or holder is None or "." in name:
+        if holder is None or "." in name:
             return base
         found = vars(holder).get(name)
         if not (isinstance(found, type) and issubclass(found, base)):
             return base
-        return base if issubclass(found, (StopIteration, StopAsyncIteration)) else found
+        for each in found.__mro__:
+            of_runner = each.__module__.partition(".")[0] in _NO_EXCEPTIONS_OF
+            if of_runner or each in (StopIteration, StopAsyncIteration):
+                return base
+        return found
+
+
+def _reads(error: Exception, text: str) -> bool:
+    try:
+        return str(error) == text
+    except Exception:  # a class of a library, whose __init__ did not run
+        return False
 
 
 def _give_up(kind: int, why: str) -> NoReturn:

@@ -3,11 +3,12 @@
 import _thread
 import atexit
 import linecache
+import re
 import sys
 from typing import Any
 
 from ..jail import wire
-from . import testing, uncaught
+from . import sharing, testing, uncaught
 from .ahead import AHEAD, rewritten
 from .dialogue import CONSTANT, FAILED, MAX_TRACEBACK, NEXT, PART, PROGRAM, WEAK, WELL, Role
 from .literals import LITERAL, Literals
@@ -17,6 +18,8 @@ CHECK = "check"
 PRELUDE_FILE = "<prelude>"
 MODULE = "test_main"
 """What a module of tests is called, so that its main part does not run."""
+
+_UNPICKLES = re.compile(rb"(?i)pickle|dill|joblib|shelve|torch\.load")
 
 
 class Test:
@@ -46,6 +49,8 @@ class Test:
         if role.module:
             self._install_module()
         self._put_stand_ins(with_data=False)  # the prelude may use them
+        if not role.shares and _UNPICKLES.search(self._source):
+            sharing.refuse_pickles()  # a program may have written one that runs code
         name = namespace["__name__"]
         namespace["__name__"] = PROGRAM
         lines = role.prelude.splitlines(True)

@@ -66,6 +66,8 @@ class Files:
                 pass
             case _:
                 raise wire.WireError("no news of files")
+        if len(files) > MOST_FILES:
+            raise wire.TooMuch(f"more than {MOST_FILES} files")
         try:
             for path in folders:
                 os.makedirs(self._path(path), exist_ok=True)
@@ -78,7 +80,7 @@ class Files:
             for path in gone:
                 self._remove(self._path(path))
             if where is not None:
-                os.chdir(os.path.join(self.root, where))
+                os.chdir(self._path(where))
         except (OSError, OverflowError, ValueError) as error:
             raise wire.WireError(f"files can't be shared: {error}") from None
         self._known = self._all()
@@ -118,11 +120,7 @@ class Files:
 
     def _path(self, path: object) -> str:
         parts = path.split("/") if isinstance(path, str) else []
-        if (
-            len(parts) < 2
-            or parts[0] not in ("home", "tmp")
-            or not {"", ".", ".."}.isdisjoint(parts)
-        ):
+        if parts[:1] not in (["home"], ["tmp"]) or not {"", ".", ".."}.isdisjoint(parts):
             raise wire.WireError(f"no path of a scratch: {path!r:.80}")
         if path == _OWN:
             raise wire.WireError("a program's own file is not shared")
@@ -153,10 +151,15 @@ class Files:
 def refuse_code() -> None:
     """In a test's process: nothing that a program has written into a file is to run here.
 
-    Modules are not looked for among the files, and pickles may name only `_PLAIN_CLASSES`.
+    Modules are not looked for among the files, and pickles are read as `refuse_pickles` says.
     """
     home = os.getcwd()
     sys.path[:] = [each for each in sys.path if each not in (home, "")]
+    refuse_pickles()
+
+
+def refuse_pickles() -> None:
+    """In a test's process: have pickles name only `_PLAIN_CLASSES`, and classes of the test's."""
     sys.addaudithook(_look_at_pickle)
 
 
@@ -178,8 +181,17 @@ _PLAIN_CLASSES = {
 
 
 def _look_at_pickle(event: str, args: Any) -> None:
-    if event == "pickle.find_class" and args[1] not in _PLAIN_CLASSES.get(args[0], ()):
-        raise RuntimeError(f"in a test's process no pickle may name {args[0]}.{args[1]}")
+    if event != "pickle.find_class":
+        return
+    module, name = args
+    if name not in _PLAIN_CLASSES.get(module, ()) and not _is_class_of_test(module, name):
+        raise RuntimeError(f"in a test's process no pickle may name {module}.{name}")
+
+
+def _is_class_of_test(module: str, name: str) -> bool:
+    main = sys.modules["__main__"]
+    found = vars(main).get(name) if sys.modules.get(module) is main else None
+    return type(found) is type and found.__module__ == module
 
 
 def _replaced(value: Any, old: str, new: str, depth: int) -> Any:

@@ -4,7 +4,9 @@ Whatever is done to one of these is asked of the program, by name, from one fixe
 (`answering.OPERATIONS`). What comes back is data; so a handle proves nothing that a test does not
 look at. It is never equal to plain data, and does not reckon with data that a test may expect,
 unless the test has made it itself, of a class that its text shows to be one: `abs(f(2) - 4) < 0.1`
-must not be what an object makes of it.
+must not be what an object makes of it. What a method, an operator or an index makes of such an
+object may be data again (`vector[0]`, `v * w`, `abs(v)`), and does not reckon with data. Nor does
+it have the methods by which data says whether it is what is expected: `f(x).equals(expected)`.
 """
 
 import functools
@@ -30,17 +32,29 @@ _SPECIAL = frozenset(
 )
 """Names of Python's own that are asked for; of the others, a stand-in has what it has."""
 
+_ANSWERS_FOR_DATA = frozenset(
+    {
+        *("startswith", "endswith", "isdisjoint", "issubset", "issuperset", "difference"),
+        *("symmetric_difference", "equals", "equal", "isin", "eq", "ne", "compare", "allclose"),
+        "identical",
+    }
+)
+"""Methods of texts, sets, arrays and frames that are given what is expected, and say if it is."""
+
+_OF_ITERATORS = frozenset({"send", "throw", "close"})
+
 
 class _StandIn(type):
     """The type of stand-ins for classes: what is done to one is done to the program's class."""
 
     __place__: int
+    __met__: bool  # it has come where data may have been expected
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         return _ask("call", cls.__place__, None, args, kwargs, for_object=True)
 
     def __getattr__(cls, name: str) -> Any:
-        return _attribute(name, cls.__place__, None)
+        return _attribute(name, cls.__place__, None, not cls.__met__)
 
     def __setattr__(cls, name: str, value: Any) -> None:
         _ask("set", cls.__place__, None, (name, value))
@@ -66,6 +80,8 @@ class _StandIn(type):
         return _ask("iter", cls.__place__)
 
     def __contains__(cls, item: Any) -> bool:
+        if not isinstance(item, Handle):
+            return any(each is item or each == item for each in iter(cls))
         return bool(_ask("contains", cls.__place__, None, (item,)))
 
 
@@ -79,9 +95,10 @@ class Handle(metaclass=_StandIn):
 
     __slots__ = ("__derived__", "__held__", "__made__", "__number__", "__weakref__")
     __place__ = -1
+    __met__ = False
 
     def __getattr__(self, name: str) -> Any:
-        return _attribute(name, -1, self)
+        return _attribute(name, -1, self, self.__made__)
 
     def __setattr__(self, name: str, value: Any) -> None:
         _ask("set", -1, self, (name, value))
@@ -122,6 +139,9 @@ class Handle(metaclass=_StandIn):
 
     async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
         return bool(_ask("aleave", -1, self, (_told(error),)))
+
+    def __next__(self) -> Any:
+        return _next(self)
 
     async def __anext__(self) -> Any:
         goes_on, value = _ask("anext", -1, self)
@@ -164,6 +184,7 @@ def _may_reckon(handle: Handle, other: object) -> bool:
 
 
 def _binary(operation: str) -> Callable[[Handle, Any], Any]:
+    in_place = operation.startswith("i")
     plain = getattr(operator, operation, None) or getattr(operator, f"{operation}_", None)
 
     def do(self: Handle, *others: Any) -> Any:
@@ -174,8 +195,8 @@ def _binary(operation: str) -> Callable[[Handle, Any], Any]:
             return _reflected(operation)(other, self.__held__)
         if not _may_reckon(self, other):
             return NotImplemented
-        made = self.__made__ and getattr(other, "__made__", True) is True
-        return _ask(operation, -1, self, others, for_object=made)
+        # Only what is done in place surely makes an object of an object.
+        return _ask(operation, -1, self, others, for_object=self.__made__ and in_place)
 
     return do
 
@@ -187,7 +208,7 @@ def _reflected(operation: str) -> Callable[[Any, Any], Any]:
 
 def _unary(operation: str) -> Callable[..., Any]:
     def do(self: Handle, *args: Any) -> Any:
-        return _ask(operation, -1, self, args, for_object=self.__made__)
+        return _ask(operation, -1, self, args)
 
     return do
 
@@ -217,13 +238,19 @@ class Iterator:
         return self
 
     def __next__(self) -> Any:
-        goes_on, value = _ask("next", -1, self)
-        if not goes_on:
-            raise StopIteration
-        return value
+        return _next(self)
 
     def __getattr__(self, name: str) -> Any:
-        return _attribute(name, -1, self)
+        if name not in _OF_ITERATORS:  # it may stand where data is expected
+            raise AttributeError(f"an iterator of the program's has no {name}")
+        return _attribute(name, -1, self, False)
+
+
+def _next(iterator: Any) -> Any:
+    goes_on, value = _ask("next", -1, iterator)
+    if not goes_on:
+        raise StopIteration
+    return value
 
 
 class _Awaitable:
@@ -237,8 +264,10 @@ async def _awaiting(awaitable: _Awaitable) -> Any:
     return _ask("await", -1, awaitable)
 
 
-def _attribute(name: str, place: int, target: Any) -> Any:
-    """What an attribute is; of a method, a function that calls it by its name."""
+def _attribute(name: str, place: int, target: Any, is_made: bool) -> Any:
+    """What an attribute is; of a method, a function that calls it by its name. is_made: it is
+    one of what can't have come in place of data.
+    """
     if name.startswith("__") and name.endswith("__") and name not in _SPECIAL:
         raise AttributeError(f"a stand-in has no {name}")
     is_method, value = _ask("get", place, target, (name,))
@@ -247,6 +276,9 @@ def _attribute(name: str, place: int, target: Any) -> Any:
         return value
 
     def method(*args: Any, **kwargs: Any) -> Any:
+        about_data = not all(isinstance(each, Handle) for each in (*args, *kwargs.values()))
+        if about_data and not is_made and name in _ANSWERS_FOR_DATA:
+            raise TypeError(f"{name} of the program's own is no answer about data")
         return _ask("method", place, target, (name, *args), kwargs)
 
     method.__name__ = method.__qualname__ = name
@@ -272,6 +304,7 @@ class StandIns:
                 standing: Any = self.asking.errors[place]
             elif kind in (CLASS, HOLDER):
                 own = {"__place__": place, "__slots__": (), "__module__": role.module or "program"}
+                own["__met__"] = False
                 standing = type.__new__(_StandIn, name, (Handle,), own)
             elif kind == CONSTANT:
                 continue
@@ -323,7 +356,10 @@ class StandIns:
             case (str(what), int(number), tuple(places), str(base), held) if what == HANDLE:
                 return self._handle(number, places, base, held, is_made)
             case (str(what), int(place)) if what == NAME and place in self._standing:
-                return self._standing[place]
+                standing = self._standing[place]
+                if type(standing) is _StandIn:
+                    type.__setattr__(standing, "__met__", True)
+                return standing
             case (str(what), int(number)) if what == ITERATOR:
                 return Iterator(number)
             case (str(what), int(number)) if what == AWAITABLE:

@@ -120,6 +120,7 @@ class _Array(_Approx):
     def _pairs(self, actual: Any) -> Iterator[tuple[Any, Any]]:
         numpy: Any = sys.modules["numpy"]
         if _is_number(actual):
+            _require_some(self.expected)
             return ((value, actual) for value in self.expected.flat)
         try:
             other = numpy.asarray(actual)
@@ -160,7 +161,7 @@ class _Scalar(_Approx):
     def __eq__(self, actual: object) -> bool:
         array = _as_array(actual)
         if array is not None:
-            return builtins.all(self == each for each in array.flat)
+            return array.size > 0 and builtins.all(self == each for each in array.flat)
         expected: Any = self.expected
         if _is_bool(expected) and not _is_bool(actual):
             return False
@@ -186,6 +187,12 @@ class _Scalar(_Approx):
         plain = type(bound).__name__ != "Decimal" and 1e-3 <= bound < 1e3
         turned = " ∠ ±180°" if isinstance(self.expected, complex) and self.expected.imag else ""
         return f"{self.expected} ± {bound:{'n' if plain else '.1e'}}{turned}"
+
+
+def _require_some(array: Any) -> None:
+    """Raise TypeError for an empty array: no number is like it, though none in it is unlike one."""
+    if array.size == 0:
+        raise TypeError
 
 
 def _is_bool(value: object) -> bool:
