@@ -62,6 +62,8 @@ def plain_source(row: dict[str, Any], solution: str) -> str | None:
     test, name = row.get("test"), row.get("entry_point")
     if isinstance(test, str) and isinstance(name, str) and "def check" in test:
         return f"{before}{row.get('prompt', '')}\n{solution}\n{test}\ncheck({name})\n"
+    if isinstance(test, str) and "TestCase" in test:
+        return f"{solution}\n{test}\nimport unittest\nunittest.main()\n"
     if row.get("test_list") is not None:
         setup = "\n".join([*(row.get("test_imports") or ()), row.get("test_setup_code") or ""])
         tests = test if isinstance(test, str) else "\n".join(row["test_list"])
@@ -93,6 +95,7 @@ def run_plainly(source: str, given: bytes = b"") -> subprocess.CompletedProcess[
                 capture_output=True,
                 timeout=PLAIN_S,
                 cwd=folder,
+                env={**os.environ, "MPLBACKEND": "Agg"},
             )
         except subprocess.TimeoutExpired:
             return None
