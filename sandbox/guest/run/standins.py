@@ -21,6 +21,7 @@ from .answering import ARITHMETIC, ORDERING
 from .asking import Asking
 from .crossing import AWAITABLE, HANDLE, ITERATOR, NAME, Entry
 from .dialogue import CLASS, CONSTANT, ERROR, HOLDER, Role
+from .swallowing import may_swallow
 
 _ask: Callable[..., Any] = None  # type: ignore[assignment]
 _watch: Callable[..., Any] = None  # type: ignore[assignment]
@@ -37,7 +38,7 @@ _ANSWERS_FOR_DATA = frozenset(
         "identical",
     }
 )
-"""Methods of texts, sets, arrays and frames that are given what is expected, and say if it is so."""
+"""Methods of texts, sets, arrays and frames that are given what is expected and say if it is so."""
 
 _OF_ITERATORS = frozenset({"send", "throw", "close"})
 
@@ -46,10 +47,11 @@ class _StandIn(type):
     """The type of stand-ins for classes: what is done to one is done to the program's class."""
 
     __place__: int
+    __makes__: bool  # it is a class for sure, so that what it is called for is an object
     __met__: bool  # it has come where data may have been expected
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        return _ask("call", cls.__place__, None, args, kwargs, for_object=True)
+        return _ask("call", cls.__place__, None, args, kwargs, for_object=cls.__makes__)
 
     def __getattr__(cls, name: str) -> Any:
         return _attribute(name, cls.__place__, None, not cls.__met__)
@@ -93,7 +95,7 @@ class Handle(metaclass=_StandIn):
 
     __slots__ = ("__derived__", "__held__", "__made__", "__number__", "__weakref__")
     __place__ = -1
-    __met__ = False
+    __makes__ = __met__ = False
 
     def __getattr__(self, name: str) -> Any:
         return _attribute(name, -1, self, self.__made__)
@@ -130,13 +132,15 @@ class Handle(metaclass=_StandIn):
         return _ask("enter", -1, self, for_object=self.__made__)
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
-        return bool(_ask("leave", -1, self, (_told(error),)))
+        swallows = bool(_ask("leave", -1, self, (_told(error),)))
+        return swallows and (error is None or may_swallow(error, traceback))
 
     async def __aenter__(self) -> Any:
         return _ask("aenter", -1, self, for_object=self.__made__)
 
     async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
-        return bool(_ask("aleave", -1, self, (_told(error),)))
+        swallows = bool(_ask("aleave", -1, self, (_told(error),)))
+        return swallows and (error is None or may_swallow(error, traceback))
 
     def __next__(self) -> Any:
         return _next(self)
@@ -174,6 +178,8 @@ def _compared(handle: Handle, other: object, operation: str) -> Any:
     held = handle.__held__
     if held is None:
         held = _ask("plain", -1, handle)
+        if type(held) not in wire.PLAIN:
+            return operation == "ne"
     return (held == other) is (operation == "eq")
 
 
@@ -263,8 +269,8 @@ async def _awaiting(awaitable: _Awaitable) -> Any:
 
 
 def _attribute(name: str, place: int, target: Any, is_made: bool) -> Any:
-    """What an attribute is; of a method, a function that calls it by its name. is_made: it is one of
-    what can't have come in place of data.
+    """What an attribute is; of a method, a function that calls it by its name. is_made: whose it is
+    can't have come in place of data.
     """
     if name.startswith("__") and name.endswith("__") and name not in _SPECIAL:
         raise AttributeError(f"a stand-in has no {name}")
@@ -274,9 +280,9 @@ def _attribute(name: str, place: int, target: Any, is_made: bool) -> Any:
         return value
 
     def method(*args: Any, **kwargs: Any) -> Any:
-        if not is_made and name in _ANSWERS_FOR_DATA:
-            if not all(isinstance(each, Handle) for each in (*args, *kwargs.values())):
-                raise TypeError(f"{name} of the program's own is no answer about data")
+        about_data = not all(isinstance(each, Handle) for each in (*args, *kwargs.values()))
+        if about_data and not is_made and name in _ANSWERS_FOR_DATA:
+            raise TypeError(f"{name} of the program's own is no answer about data")
         return _ask("method", place, target, (name, *args), kwargs)
 
     method.__name__ = method.__qualname__ = name
@@ -300,8 +306,9 @@ class StandIns:
             if kind == ERROR:
                 standing: Any = self.asking.errors[place]
             elif kind in (CLASS, HOLDER):
-                own = {"__place__": place, "__slots__": (), "__module__": role.module or "program"}
-                own["__met__"] = False
+                own: dict[str, Any] = {"__place__": place, "__slots__": ()}
+                own["__module__"] = role.module or "program"
+                own |= {"__makes__": kind == CLASS, "__met__": False}
                 standing = type.__new__(_StandIn, name, (Handle,), own)
             elif kind == CONSTANT:
                 continue
