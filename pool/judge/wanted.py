@@ -287,7 +287,8 @@ class _Uses:
         self._caught = {node.name for node in handlers}
         for node in nodes:
             for target, value in _assignments(node):
-                assigned.setdefault(target, set()).update(self._made_in(value))
+                if target:
+                    assigned.setdefault(target, set()).update(self._made_in(value))
         for node in nodes:
             self._look(node, assigned)
 

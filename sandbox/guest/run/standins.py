@@ -23,6 +23,7 @@ from .answering import ARITHMETIC, ORDERING
 from .asking import Asking
 from .crossing import AWAITABLE, HANDLE, ITERATOR, NAME, Entry
 from .dialogue import CLASS, CONSTANT, ERROR, HOLDER, Role
+from .swallowing import may_swallow
 
 _ask: Callable[..., Any] = None  # type: ignore[assignment]
 _watch: Callable[..., Any] = None  # type: ignore[assignment]
@@ -48,10 +49,11 @@ class _StandIn(type):
     """The type of stand-ins for classes: what is done to one is done to the program's class."""
 
     __place__: int
+    __makes__: bool  # it is a class for sure, so that what it is called for is an object
     __met__: bool  # it has come where data may have been expected
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        return _ask("call", cls.__place__, None, args, kwargs, for_object=True)
+        return _ask("call", cls.__place__, None, args, kwargs, for_object=cls.__makes__)
 
     def __getattr__(cls, name: str) -> Any:
         return _attribute(name, cls.__place__, None, not cls.__met__)
@@ -95,7 +97,7 @@ class Handle(metaclass=_StandIn):
 
     __slots__ = ("__derived__", "__held__", "__made__", "__number__", "__weakref__")
     __place__ = -1
-    __met__ = False
+    __makes__ = __met__ = False
 
     def __getattr__(self, name: str) -> Any:
         return _attribute(name, -1, self, self.__made__)
@@ -132,13 +134,15 @@ class Handle(metaclass=_StandIn):
         return _ask("enter", -1, self, for_object=self.__made__)
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
-        return bool(_ask("leave", -1, self, (_told(error),)))
+        swallows = bool(_ask("leave", -1, self, (_told(error),)))
+        return swallows and (error is None or may_swallow(error, traceback))
 
     async def __aenter__(self) -> Any:
         return _ask("aenter", -1, self, for_object=self.__made__)
 
     async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
-        return bool(_ask("aleave", -1, self, (_told(error),)))
+        swallows = bool(_ask("aleave", -1, self, (_told(error),)))
+        return swallows and (error is None or may_swallow(error, traceback))
 
     def __next__(self) -> Any:
         return _next(self)
@@ -176,6 +180,8 @@ def _compared(handle: Handle, other: object, operation: str) -> Any:
     held = handle.__held__
     if held is None:
         held = _ask("plain", -1, handle)
+        if type(held) not in wire.PLAIN:
+            return operation == "ne"
     return (held == other) is (operation == "eq")
 
 
@@ -303,8 +309,9 @@ class StandIns:
             if kind == ERROR:
                 standing: Any = self.asking.errors[place]
             elif kind in (CLASS, HOLDER):
-                own = {"__place__": place, "__slots__": (), "__module__": role.module or "program"}
-                own["__met__"] = False
+                own: dict[str, Any] = {"__place__": place, "__slots__": ()}
+                own["__module__"] = role.module or "program"
+                own |= {"__makes__": kind == CLASS, "__met__": False}
                 standing = type.__new__(_StandIn, name, (Handle,), own)
             elif kind == CONSTANT:
                 continue
