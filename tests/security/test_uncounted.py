@@ -47,7 +47,7 @@ LED_ASTRAY = {
     ),
     "code that kills the test": ("exec(f(1))", "def f(x): return 'import os; os.abort()'"),
     "an argument that can't cross": (CAUGHT, "def f(x): raise ValueError"),
-    "an argument that is too large": ("y = f(1)\nf([y, y, y])", "def f(x): return 'x' * 8000000"),
+    "an argument that is too large": ("y = f(1)\nf([y, y, y])", "def f(x): return 'x' * 16000000"),
     "a comparison that is too deep": (
         "def same(a): return a == 1 or same(a[0])\nimport sys; sys.setrecursionlimit(30)\n"
         "assert same(f(1))",
