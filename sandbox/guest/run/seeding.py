@@ -1,5 +1,6 @@
 """The generators of random numbers that all of a process share: random's, and numpy's."""
 
+import importlib
 import sys
 from typing import Any
 
@@ -26,7 +27,6 @@ def set_states(states: States) -> None:
 
         random.setstate(own)
     if of_numpy is not None:
-        import numpy
-
+        numpy: Any = importlib.import_module("numpy")
         name, keys, *rest = of_numpy
         numpy.random.set_state((name, numpy.array(keys, dtype="uint32"), *rest))
