@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from ..sandbox.details import states_held_too_much
+from ..sandbox.details import STARVED, states_held_too_much
 from ..sandbox.jail import descriptors
 from ..sandbox.jail.messages import JailLost
 from ..sandbox.limits import Limits
@@ -92,6 +92,8 @@ class Calls:
                 returned=None,
                 detail=detail,
             )
+        elif result.reason is ExitReason.INTERNAL and result.detail == STARVED:
+            pass  # it was idle when the host had no memory left
         elif call.survived or result.reason is ExitReason.INTERNAL:  # what it said made no sense
             detail = "its process answered, and was not at rest, or with what is no result"
             result = dataclasses.replace(result, reason=ExitReason.DENIED, detail=detail)

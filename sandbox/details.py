@@ -21,6 +21,9 @@ _OWN = (ExitReason.OK, ExitReason.EXCEPTION, ExitReason.EXIT)
 """The program's own doing: nothing is to be said."""
 
 
+STARVED = "the host, or a memory cgroup further up, ran out of memory, and the kernel killed it"
+
+
 def explain(
     decision: Decision, limits: Limits, *, output_of: str = "stdout", found: str = ""
 ) -> str:

@@ -38,7 +38,8 @@ class End:
 
     host: what the host decided, if it ended the run itself.
     wait_status: as wait(2) gave it to the zygote; None where the run was lost.
-    out_of_memory: the kernel killed something in the run's memory cgroup.
+    out_of_memory: the kernel killed something in the run's memory cgroup, which had no room.
+    starved: it did, though the group had room: the host had none.
     exception, memory_error: the program's own word: an uncaught exception ended it; one that
         says that memory ran out.
     """
@@ -49,6 +50,7 @@ class End:
     memory_limited: bool
     exception: bool
     memory_error: bool
+    starved: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def decide(end: End) -> Decision:
         return Decision(end.host)
     if end.out_of_memory:
         return Decision(ExitReason.MEMORY)
-    if end.wait_status is None:
+    if end.wait_status is None or end.starved:
         return Decision(ExitReason.INTERNAL)
     if os.WIFSIGNALED(end.wait_status):
         number = os.WTERMSIG(end.wait_status)

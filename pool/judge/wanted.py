@@ -1,9 +1,9 @@
 """What the text of a test wants of a program: which names, and what each of them stands for.
 
 The text alone decides; so a program can't choose what may cross. An instance of a program's class
-may be held by a test (as a handle) only if the text shows that the name is of a class: it looks for
-attributes, which data has not, of what it gets by calling it, asks `isinstance`, takes attributes
-of the name itself, or writes it as the names of classes are written. It may be reckoned with data
+may be held by a test (as a handle) only if the text shows that the name is of a class: it takes an
+attribute that data has not of what it gets by calling it, asks `isinstance`, takes attributes of
+the name itself, or writes it as the names of classes are written. It may be reckoned with data
 (`stack + [1]`) only if both is so.
 """
 

@@ -29,10 +29,13 @@ has changed by less than a MiB is no new limit."""
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
-    """What a run used: its peak in bytes (None: unknown), and whether the kernel killed for it."""
+    """What a run used: its peak in bytes (None: unknown), and whether the kernel killed for it.
+    for_others: it did, though the group had room: there was none further up, or on the host.
+    """
 
     peak_bytes: int | None
     out_of_memory: bool
+    for_others: bool = False
 
 
 class Group(Protocol):
@@ -194,6 +197,7 @@ class _V1:
             self._oom = _File(self.memory, "memory.oom_control")
             # Exists only where the kernel accounts for swap; it counts memory and swap together.
             self._swap = _File.if_there(self.memory, "memory.memsw.limit_in_bytes")
+            self._swap_peak = _File.if_there(self.memory, "memory.memsw.max_usage_in_bytes")
             self._tasks_max = _File(self.tasks, "pids.max") if self.tasks else None
         except BaseException:
             self.remove()
@@ -242,8 +246,16 @@ class _V1:
         return (self._cpu_ns.read_int() - self._cpu_before_ns) / 1e9
 
     def end(self) -> Usage:
-        peak = _of_run(self._peak.read_int(), self._base, self._held, self._memory_bytes)
-        return Usage(peak, self._oom.read_field("oom_kill") > self._kills)
+        most = self._peak.read_int()
+        peak = _of_run(most, self._base, self._held, self._memory_bytes)
+        killed = self._oom.read_field("oom_kill") > self._kills
+        had_room = killed and has_room(most, self._limit.read_int())
+        if had_room and self._swap is not None and self._swap_peak is not None:
+            had_room = has_room(self._swap_peak.read_int(), self._swap.read_int())
+            self._swap_peak.write(
+                "0"
+            )  # it is only looked at here; then it may be of an earlier run
+        return Usage(peak, killed and not had_room, had_room)
 
     def remove(self) -> None:
         for file in vars(self).values():
@@ -284,7 +296,7 @@ class _V2:
         self._settings: tuple[int | None, int | None, int] | None = None
         self._base = self._held = self._cpu_before_us = 0
         self._memory_bytes: int | None = None
-        self._kills = 0
+        self._kills = self._own_kills = 0
         self._peak_resets = False
 
     def add(self, pid: int) -> None:
@@ -302,7 +314,7 @@ class _V2:
             if self._tasks_max is not None:
                 self._tasks_max.write(str(tasks) if tasks else _UNLIMITED_V2)
             self._settings = (memory_bytes, tasks, self._base >> 20)
-        self._kills = self._events.read_field("oom_kill")
+        self._kills, self._own_kills = self._events.read_fields("oom_kill", "oom")
         if self._cpu is not None:
             self._cpu_before_us = self._cpu.read_field("usage_usec")
         # Since 6.12 a write resets the peak as this descriptor sees it; before, it can't be.
@@ -323,7 +335,9 @@ class _V2:
         peak = None
         if self._peak is not None and self._peak_resets:
             peak = _of_run(self._peak.read_int(), self._base, self._held, self._memory_bytes)
-        return Usage(peak, self._events.read_field("oom_kill") > self._kills)
+        kills, own_kills = self._events.read_fields("oom_kill", "oom")
+        killed, own = kills > self._kills, own_kills > self._own_kills
+        return Usage(peak, killed and own, killed and not own)
 
     def remove(self) -> None:
         for file in vars(self).values():
@@ -424,6 +438,15 @@ class _Idle:
         return self._usage.read_int()
 
 
+_CHARGED_AHEAD = 4 << 20
+"""Memory is charged in batches, and in large pages: a limit is met where so much is left."""
+
+
+def has_room(most: int, limit: int) -> bool:
+    """Whether a group that never held more than `most` bytes has not met its limit."""
+    return most < limit - min(_CHARGED_AHEAD, limit // 8)
+
+
 class _File:
     """One file of a group, kept open: it is read or written for every run."""
 
@@ -461,6 +484,11 @@ class _File:
         """The number behind `name` in a file of lines "name number"; 0 where it isn't there."""
         fields = os.pread(self.fd, 1 << 14, 0).decode("ascii").split()
         return int(fields[fields.index(name) + 1]) if name in fields else 0
+
+    def read_fields(self, *names: str) -> list[int]:
+        """The same of several names, in one look."""
+        fields = os.pread(self.fd, 1 << 14, 0).decode("ascii").split()
+        return [int(fields[fields.index(name) + 1]) if name in fields else 0 for name in names]
 
     def close(self) -> None:
         if self.fd >= 0:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..details import explain
+from ..details import STARVED, explain
 from ..guest.jail import protocol, wire
 from ..guest.jail.rlimits import STACK_BYTES
 from ..jail.jail import START_PATIENCE_S
@@ -291,6 +291,10 @@ class Run:
             with contextlib.suppress(OSError, ValueError):
                 usage = self.jail.group.end()
         out_of_memory = usage is not None and usage.out_of_memory
+        killed = status is not None and status & 0x7F == signal.SIGKILL
+        starved = killed and usage is not None and usage.for_others
+        if starved and not self.detail:
+            self.detail = STARVED
         if self.stop.reason is None and not out_of_memory:
             self._require_started()
         claim = self.jail.report.read()
@@ -304,6 +308,7 @@ class Run:
                 memory_limited=self.job.limits.memory_bytes is not None,
                 exception=exception is not None,
                 memory_error=claim is not None and claim.memory_error,
+                starved=starved,
             )
         )
         if decision.signal == signal.SIGSEGV and not self.detail:

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from ..details import explain
+from ..details import STARVED, explain
 from ..guest.jail import proc, wire
 from ..guest.jail.report import MAX_VALUE as MAX_RETURNED
 from ..guest.jail.report import Claim
@@ -26,6 +26,9 @@ from ..run.watchdog import Watchdog
 from .disk import Moment
 from .family import Family
 from .state import State
+
+_IDLE_S = 0.02
+"""CPU time of a call that found its process dead, at the most."""
 
 _LONGEST_ANSWER = 8 * MAX_VALUE + MAX_RETURNED
 """Bytes of what a state may say at the end of a call: a value, and a traceback or what a called
@@ -86,10 +89,16 @@ class Call:
                 self._look_at_process(used_s)
             self._look_at_files(used_s, lives=lives)
             self.survived = lives and self.stop.reason is None
+            out_of_memory, starved = self._was_out_of_memory(status) if ended else (False, False)
+            if starved:
+                self._watchdog.detail = self._watchdog.detail or STARVED
+                if used_s > _IDLE_S:  # it was not there for nothing: the call is charged with it
+                    out_of_memory, starved = True, False
             end = End(
                 host=self.stop.reason,
                 wait_status=status if ended else outcome.status if outcome else None,
-                out_of_memory=ended and self._was_out_of_memory(status),
+                out_of_memory=out_of_memory,
+                starved=starved,
                 memory_limited=self.family.limits.memory_bytes is not None,
                 exception=outcome is not None and outcome.exception is not None,
                 memory_error=outcome is not None and outcome.memory_error,
@@ -109,7 +118,7 @@ class Call:
                 value=outcome.value if outcome and self.survived else None,
                 returned=outcome.returned if outcome else None,
                 wall_s=wall_s,
-                cpu_s=used_s if used_s is not None else cpu_s,
+                cpu_s=max(used_s, 0.0) if used_s is not None else cpu_s,
                 queue_s=queue_s,
                 peak_memory_bytes=None,
                 tier=self.family.fork_server.plan.tier,
@@ -196,15 +205,19 @@ class Call:
         _, size = HEADER.unpack_from(self._answer)
         return len(self._answer) >= HEADER.size + int(size)
 
-    def _was_out_of_memory(self, status: int | None) -> bool:
-        """Whether the kernel has killed it, as its session's group was out of memory."""
+    def _was_out_of_memory(self, status: int | None) -> tuple[bool, bool]:
+        """Whether the kernel has killed it because its session's group was out of memory, or
+        because the host was.
+        """
         group = self.state.group
         if group is None or status is None or os.WTERMSIG(status) != signal.SIGKILL:
-            return False
+            return False, False
         try:
-            return group.has_killed()
+            killed = group.has_killed()
+            own = killed and group.has_met_its_limit()
+            return own, killed and not own
         except (OSError, ValueError):  # somebody has taken it away
-            return False
+            return False, False
 
     # ---- the end
 

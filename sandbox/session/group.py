@@ -108,6 +108,24 @@ class Group:
         before, self._kills = self._kills, kills
         return kills > before
 
+    def has_met_its_limit(self) -> bool:
+        """Whether it ever held as much as it may. If not, what was killed in it was killed because
+        there was no memory further up, or on the host.
+        """
+        if self._version == 2:
+            fields = self._read("memory.events").split()
+            return "oom" not in fields or int(fields[fields.index("oom") + 1]) > 0
+        kinds = ["memory."]
+        if os.path.exists(f"{self.folder}/{self._names.swap}"):
+            kinds.append("memory.memsw.")
+        return not all(
+            cgroups.has_room(
+                int(self._read(f"{kind}max_usage_in_bytes")),
+                int(self._read(f"{kind}limit_in_bytes")),
+            )
+            for kind in kinds
+        )
+
     def remove(self, patience_s: float) -> bool:
         """Remove it, and what processes are left in it; tell whether it is gone."""
         return cgroups.remove(self.folder, patience_s)

@@ -220,6 +220,32 @@ ROWS: dict[str, Row] = {
         _both("the test's process alone says which test has ended; a bad end is run again alone"),
         no_control="there is no other judge of several tests in two processes; right ones pass",
     ),
+    "T1": Row(
+        "return what poses as data: objects that answer yes, iterators, classes, functions that are classes",
+        _both("a stand-in reckons with data only if the test has made it; the test's text says of what"),
+    ),
+    "T2": Row(
+        "forge what crosses: handles, names, records, leaves, exceptions, frames",
+        _both("the test's process reads only what can be; what can't is the program's wrong answer"),
+        no_control="outside nothing crosses",
+    ),
+    "T3": Row(
+        "change what a test compares with, or swallow what it raises",
+        _both("copies; the text says if arguments come back; no `with` of a program's swallows what is asserted"),
+    ),
+    "T4": Row(
+        "have a test skipped or its runner stopped, by exceptions",
+        _both("no exception of a runner's crosses, by whichever name; a skip is no pass"),
+    ),
+    "T5": Row(
+        "leave modules, .pth files and pickles where a test finds them",
+        _both("the test's process looks for no modules among files, and its pickles name plain classes only"),
+    ),
+    "T6": Row(
+        "not be counted by what crosses: circles, no end, odd files, news that are none",
+        _both("the host counts answers: what comes after the first is the program's doing"),
+        no_control="what it is led to is an error in our own processes; right programs pass",
+    ),
     "J1": Row(
         "make a checker say that it is right: by code, pickles, verdicts in the output",
         _both("a checker that evaluates is refused; its verdict is one number, and nothing else"),

@@ -26,7 +26,7 @@ FOLDERS = (
 )
 TIERS = ("namespaces", "landlock")
 
-_ID = r"[CFJMNKPRHOWSL]\d+"
+_ID = r"[CFJMNKPRHOWSLT]\d+"
 _BEGINNING = re.compile(rf"({_ID}(?:(?:, | to | and ){_ID})*)[ :]")
 _VARIANTS = {"ns": "namespaces", "ll": "landlock"}
 _WAYS = {"parties": "session", "session": "session", "judge": "judge", "answers": "judge"}

@@ -501,8 +501,7 @@ LEAVES_CODE = {
         PICKLES + "def f(x): return pickle.dumps(Main())",
     ),
     "a pickle in a file": (
-        "import glob\nf(1)\np = __import__('pi' + 'ckle')\n"
-        "assert p.load(__builtins__.open('x', 'rb')) == 6",
+        "import _pickle\nf(1)\nassert _pickle.load(open('x', 'rb')) == 6",
         PICKLES + "def f(x): open('x', 'wb').write(pickle.dumps(Evil()))",
     ),
     "names that lead elsewhere": (
@@ -614,7 +613,7 @@ ASTRAY = {
         "def f(x):\n    for _ in range(10**4): print('x' * 9999)",
     ),
     "a pattern that takes long": (
-        "import re\nassert f(1).match('a' * 40) is None",
+        "import re\nassert f(1).match('a' * 40 + 'c') == 5",
         "import re\ndef f(x): return re.compile('(a+)+$|b')",
     ),
     "an error that is held": (

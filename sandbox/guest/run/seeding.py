@@ -25,6 +25,6 @@ def set_states(states: States) -> None:
     if own is not None:
         importlib.import_module("random").setstate(own)
     if of_numpy is not None:
-        numpy = importlib.import_module("numpy")
+        numpy: Any = importlib.import_module("numpy")
         name, keys, *rest = of_numpy
         numpy.random.set_state((name, numpy.array(keys, dtype="uint32"), *rest))
