@@ -28,7 +28,7 @@ from .family import Family
 from .state import State
 
 _IDLE_S = 0.02
-"""CPU time of a call that found its process dead, at the most."""
+"""For so long at most a call has lasted that found its process dead."""
 
 _LONGEST_ANSWER = 8 * MAX_VALUE + MAX_RETURNED
 """Bytes of what a state may say at the end of a call: a value, and a traceback or what a called
@@ -92,7 +92,7 @@ class Call:
             out_of_memory, starved = self._was_out_of_memory(status) if ended else (False, False)
             if starved:
                 self._watchdog.detail = self._watchdog.detail or STARVED
-                if used_s > _IDLE_S:  # it was not there for nothing: the call is charged with it
+                if wall_s > _IDLE_S:  # it was not there for nothing: the call is charged with it
                     out_of_memory, starved = True, False
             end = End(
                 host=self.stop.reason,
