@@ -138,10 +138,10 @@ def _follow(
     progress = Progressing(total, "left out")
     for report in known.values():
         progress.advance(failed=not report.keep, ran=False)
-    if known:
-        live.notice(f"{counted(len(known), 'row')} have a report already; going on from there")
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
+        if known:  # who reads this may interrupt it
+            live.notice(f"{counted(len(known), 'row')} have a report already; going on from there")
         with progress:
             for report in reports:
                 file.write(report)

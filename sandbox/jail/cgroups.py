@@ -197,7 +197,6 @@ class _V1:
             self._oom = _File(self.memory, "memory.oom_control")
             # Exists only where the kernel accounts for swap; it counts memory and swap together.
             self._swap = _File.if_there(self.memory, "memory.memsw.limit_in_bytes")
-            self._swap_peak = _File.if_there(self.memory, "memory.memsw.max_usage_in_bytes")
             self._tasks_max = _File(self.tasks, "pids.max") if self.tasks else None
         except BaseException:
             self.remove()
@@ -246,15 +245,15 @@ class _V1:
         return (self._cpu_ns.read_int() - self._cpu_before_ns) / 1e9
 
     def end(self) -> Usage:
-        most = self._peak.read_int()
-        peak = _of_run(most, self._base, self._held, self._memory_bytes)
+        highest = self._peak.read_int()
+        peak = _of_run(highest, self._base, self._held, self._memory_bytes)
         killed = self._oom.read_field("oom_kill") > self._kills
-        had_room = killed and has_room(most, self._limit.read_int())
-        if had_room and self._swap is not None and self._swap_peak is not None:
-            had_room = has_room(self._swap_peak.read_int(), self._swap.read_int())
-            self._swap_peak.write(
-                "0"
-            )  # it is only looked at here; then it may be of an earlier run
+        had_room = killed and has_room(highest, self._limit.read_int())
+        if had_room and self._swap is not None:
+            file = _File(self.memory, "memory.memsw.max_usage_in_bytes")
+            with contextlib.closing(file):
+                had_room = has_room(file.read_int(), self._swap.read_int())
+                file.write("0")  # it is looked at here only, and may be of an earlier run
         return Usage(peak, killed and not had_room, had_room)
 
     def remove(self) -> None:

@@ -204,7 +204,7 @@ def test_programs_are_judged_by_rows(service):
     rows = [
         {"test_list": ["assert double(2) == 4"]},
         {"answer": 3},
-        {"test": "import unittest", "entry_point": "double"},
+        {"test": "import unittest\n@patch('x')\ndef test(m): double(1)", "entry_point": "double"},
     ]
     cases = [{"kind": "call", "function": "double", "args": [3], "expected": 6}]
     items = [*((good, row) for row in rows), (good, cases)]
@@ -213,7 +213,7 @@ def test_programs_are_judged_by_rows(service):
     assert [verdict["passed"] for verdict in verdicts] == [True, False, False, True]
     assert [verdict["shape"] for verdict in verdicts] == ["mbpp", "", "bigcodebench", ""]
     assert verdicts[1]["unjudged"].startswith("no column with cases")
-    assert not verdicts[2]["conclusive"] and "test modules" in verdicts[2]["unjudged"]
+    assert not verdicts[2]["conclusive"] and "the tests replace" in verdicts[2]["unjudged"]
     with pytest.raises(
         TypeError, match=r"items\[0\]: a program that is judged by a row must be its"
     ):

@@ -199,6 +199,8 @@ def test_v1_a_run_is_limited_and_measured_beyond_what_was_there(fake, filled):
     fake.folder(f"memory/{NAME}", memory__max_usage_in_bytes="6000000")
     assert group.end() == Usage(5_000_000, False)
     fake.folder(f"memory/{NAME}", memory__oom_control="oom_kill_disable 0\noom_kill 1\n")
+    assert group.end() == Usage(5_000_000, False, for_others=True)
+    fake.folder(f"memory/{NAME}", memory__max_usage_in_bytes=str((64 << 20) + 1_000_000))
     assert group.end().out_of_memory
     group.begin(None, None)
     assert read(memory, "memory.limit_in_bytes").startswith("-1")
