@@ -489,7 +489,7 @@ LEAVES_CODE = {
         PLANT,
     ),
     "modules that the runner takes": (
-        "import glob, site\nf(1)\nimport sitecustomize",
+        "import glob, site\nf(1)\nimport usercustomize",
         PLANT,
     ),
     "a pickle that is returned": (
