@@ -19,11 +19,10 @@ import math
 import select
 import time
 
-from ..jail.messages import JailLost
 from ..reasons import ExitReason
 from ..result import Result
 from .capture import Capture
-from .dialogue import Fault
+from .halves import Exit, Half, Halves
 from .inlet import MOST_HELD, Inlet
 from .job import Job
 from .record import Record
@@ -42,7 +41,7 @@ _FOR_TIME = (ExitReason.CANCELLED, ExitReason.CPU_TIMEOUT, ExitReason.WALL_TIMEO
 says nothing about it."""
 
 
-class Interaction:
+class Interaction(Halves):
     """A program's job and an interactor's, on a prewarmed process each. `drive` does it all and
     returns the program's result; `record` then has the interactor's.
 
@@ -55,6 +54,7 @@ class Interaction:
         interactor: tuple[RunJail, Prewarmed, Job],
         stop: Stop,
     ) -> None:
+        super().__init__()
         self._outer = stop
         self._program = _Side(program, stop.branch())
         self._interactor = _Side(interactor, stop.branch())
@@ -63,8 +63,6 @@ class Interaction:
         self._grace_ends = math.inf
         self._next_look = 0.0
         self._is_over = False  # the interactor has ended, and the program had not
-        self.record: Record | None = None
-        self.lost: Fault | None = None
 
     @property
     def jail_lost(self) -> bool:
@@ -98,7 +96,7 @@ class Interaction:
                 if side.run.stop.reason is not None and not side.ended:
                     self._next_look = 0.0  # from now on its patience counts
             for side in self._sides:
-                if side.take_exit(ready):
+                if side.take_exit_if(ready):
                     self._take_leave(side)
 
     def _look(self, now: float) -> None:
@@ -132,38 +130,25 @@ class Interaction:
     # ---- the end
 
     def _results(self, queue_s: float) -> Result:
-        program, interactor = self._program, self._interactor
-        self.lost = Fault.PROGRAM
-        if program.run.jail_lost and program.run.stop.reason is None:
-            program.result(queue_s)  # raises; the interactor may have been stopped for it
-        # What it does when it has read something may be the program's doing.
-        self.lost = Fault.PROGRAM if interactor.inlet.heard else Fault.TEST
-        its = interactor.result(0.0)
-        self.lost = Fault.PROGRAM
-        result = program.result(queue_s)
-        self.lost = None
+        heard = self._interactor.inlet.heard
+        result, its = self._both_results(self._program, self._interactor, queue_s, heard=heard)
         let_go = self._is_over and self._outer.reason is None and result.reason in _FOR_TIME
         if let_go:  # which is a good end
             result = dataclasses.replace(result, reason=ExitReason.OK, detail="")
-        self.record = Record(its, let_go=let_go, heard=interactor.inlet.heard)
+        self.record = Record(its, let_go=let_go, heard=heard)
         return result
 
 
-class _Side:
-    """One of the two: its run, and the way into it."""
+class _Side(Half):
+    """One of the two, with the way into it."""
 
     other: "_Side"
 
     def __init__(self, what: tuple[RunJail, Prewarmed, Job], stop: Stop) -> None:
         jail, prewarmed, job = what
         self.inlet = Inlet()
-        self.run = Run(jail, prewarmed, job, stop, self._pass_on, inlet=self.inlet)
-        self.status: tuple[int | None, float | None] | None = None
+        super().__init__(Run(jail, prewarmed, job, stop, self._pass_on, inlet=self.inlet))
         self._open: dict[str, bool] = {"stdout": True, "stderr": True}
-
-    @property
-    def ended(self) -> bool:
-        return self.status is not None
 
     def _pass_on(self, name: str, piece: bytes) -> None:
         """Hold what it has written for the other one."""
@@ -202,44 +187,15 @@ class _Side:
         if self.inlet.fd in ready:
             self.inlet.move()
 
-    def look(self) -> float:
-        """Look at its clocks; return in how many seconds to look again."""
-        try:
-            self.run.watchdog.look()
-        except JailLost as lost:
-            self._lose(lost)
-            return 0.0
-        return self.run.watchdog.until_next_look()
+    def take_exit_if(self, ready: dict[int, int]) -> bool:
+        """Whether it has ended just now."""
+        return not self.ended and self.run.jail.control_fd() in ready and self.take_exit()
 
-    def take_exit(self, ready: dict[int, int]) -> bool:
-        """Whether it has ended just now: then the other finds all that it has written, and the end
-        of its input.
-        """
-        if self.ended or self.run.jail.control_fd() not in ready:
-            return False
-        try:
-            status = self.run.jail.wait_exit(self.run.prewarmed, 0.0)
-        except JailLost as lost:
-            self._lose(lost)
-            return True
-        if status is None:
-            return False
-        if self._open["stdout"]:
+    def _finish(self, status: Exit) -> None:
+        """The other finds all that it has written, and then the end of its input."""
+        super()._finish(status)
+        if self._open["stdout"] and not self.run.jail_lost:
             self.run.out.drain_rest()
-        self._finish(status)
-        return True
-
-    def _lose(self, lost: JailLost) -> None:
-        self.run.jail_lost = True
-        self.run.detail = self.run.detail or str(lost)
-        self._finish((None, None))
-
-    def _finish(self, status: tuple[int | None, float | None]) -> None:
-        self.status = status
         self.inlet.close_at_exit()
         self.other.inlet.has_ended = True
         self.other.inlet.move()
-
-    def result(self, queue_s: float) -> Result:
-        assert self.status is not None
-        return self.run.end(self.status, queue_s)

@@ -19,11 +19,11 @@ import socket
 import time
 from collections.abc import Callable
 
-from ..jail.messages import JailLost
 from ..reasons import ExitReason
 from ..result import Result
 from .capture import Capture
-from .dialogue import Dialogue, Fault
+from .dialogue import Dialogue
+from .halves import Half, Halves
 from .job import Job
 from .record import Record
 from .run import Run
@@ -39,7 +39,7 @@ _GRACE_S = 1.0
 _READ = 1 << 18
 
 
-class Pair:
+class Pair(Halves):
     """A program's job and a test's, on a prewarmed process each. `drive` does it all and returns
     the program's result; `record` then has the rest.
 
@@ -54,6 +54,7 @@ class Pair:
         test: tuple[RunJail, Prewarmed, Job],
         stop: Stop,
     ) -> None:
+        super().__init__()
         role = test[2].role
         self._dialogue = Dialogue(1 if role is None else 1 + len(role.tests))
         self._outer = stop
@@ -70,8 +71,6 @@ class Pair:
         self._next_look = self._quiet_until = 0.0
         self._grace_ends: float | None = None
         self._parts_s = (0.0, 0.0)  # of wall and CPU time, when the last part ended
-        self.record: Record | None = None
-        self.lost: Fault | None = None
 
     @property
     def jail_lost(self) -> bool:
@@ -204,8 +203,7 @@ class Pair:
             self._quiet_until = time.monotonic() + _QUIET_S
 
     def _notice_exit(self, end: "_End", events: int) -> None:
-        end.take_exit()
-        if end.ended:
+        if end.take_exit():
             self._take_leave(end)
 
     def _take_leave(self, end: "_End") -> None:
@@ -235,16 +233,8 @@ class Pair:
     # ---- the end
 
     def _results(self, queue_s: float) -> Result:
-        program, test = self._program, self._test
-        self.lost = Fault.PROGRAM
-        if program.run.jail_lost and program.run.stop.reason is None:
-            program.result(queue_s)  # raises; the test may have been stopped for it
-        # Of a test that has had an answer, what it does may be the answer's doing.
-        self.lost = Fault.PROGRAM if self._dialogue.answers else Fault.TEST
-        its = test.result(0.0)
-        self.lost = Fault.PROGRAM
-        result = program.result(queue_s)
-        self.lost = None
+        heard = self._dialogue.answers > 0
+        result, its = self._both_results(self._program, self._test, queue_s, heard=heard)
         let_go = self._let_go and result.reason is ExitReason.CANCELLED
         if self._outer.reason is not None:
             let_go = False
@@ -266,46 +256,21 @@ class Pair:
         return result
 
 
-class _End:
-    """One of the two: its run, and the host's end of its stream."""
+class _End(Half):
+    """One of the two, with the host's end of its stream."""
 
     def __init__(self, what: tuple[RunJail, Prewarmed, Job], stop: Stop) -> None:
         jail, prewarmed, job = what
         self.stream, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.stream.setblocking(False)
-        self.run = Run(jail, prewarmed, job, stop, stream=self.theirs.fileno())
+        super().__init__(Run(jail, prewarmed, job, stop, stream=self.theirs.fileno()))
         self.unsent: memoryview | bytes = b""
         self.looks_for_room = False
         self.deaf = False
-        self.status: tuple[int | None, float | None] | None = None
 
     def close(self) -> None:
         self.stream.close()
         self.theirs.close()
-
-    @property
-    def ended(self) -> bool:
-        return self.status is not None
-
-    def look(self) -> float:
-        """Look at its clocks; return in how many seconds to look again."""
-        try:
-            self.run.watchdog.look()
-        except JailLost as lost:
-            self._lose(lost)
-            return 0.0
-        return self.run.watchdog.until_next_look()
-
-    def take_exit(self) -> None:
-        try:
-            self.status = self.run.jail.wait_exit(self.run.prewarmed, 0.0)
-        except JailLost as lost:
-            self._lose(lost)
-
-    def _lose(self, lost: JailLost) -> None:
-        self.run.jail_lost = True
-        self.run.detail = self.run.detail or str(lost)
-        self.status = (None, None)
 
     def receive(self) -> bytes | None:
         """What is there to be read, if there is anything; b"" at its end."""
@@ -324,7 +289,3 @@ class _End:
             pass
         except OSError:  # it is gone: its exit tells
             self.unsent = b""
-
-    def result(self, queue_s: float) -> Result:
-        assert self.status is not None
-        return self.run.end(self.status, queue_s)

@@ -146,7 +146,7 @@ class Asking:
                         answer = self._files.inward(answer)
                     if self.role.mutates:  # whatever the program says
                         _write_back([((args, keywords), tuple(afterwards[:2]))])
-            except (wire.WireError, TypeError, ValueError) as error:
+            except Exception as error:  # whatever it was made to raise
                 _give_up(GARBLED, str(error))
             finally:
                 self._for_object = before
@@ -180,7 +180,7 @@ class Asking:
                 if raised:
                     told, _ = self._crossing.unpack(raised, MAX_ANSWER)
                     outcomes.append((None, self._exception(told)))
-            except (wire.WireError, TypeError, ValueError) as error:
+            except Exception as error:  # as above
                 _give_up(GARBLED, str(error))
             self.has_data = True
             return outcomes
@@ -213,7 +213,10 @@ class Asking:
         that is done to the program's before it is asked for anything else.
         """
         if type(value) in (list, dict, set):
-            packed, _ = self._crossing.pack(value, MAX_CALL)
+            try:
+                packed, _ = self._crossing.pack(value, MAX_CALL)
+            except wire.WireError:  # it has come, and can't go back: a coroutine is in it
+                return
             self._watched.append((place, target, name, value, packed))
             del self._watched[:-_MOST_WATCHED]
 
