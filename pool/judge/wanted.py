@@ -281,16 +281,11 @@ class _Uses:
         self._errors: set[str] = set()
         self._holders: set[str] = set()
         self._as_data: set[str] = set()
-        self._bare: set[str] = set()
-        assigned: dict[str, set[str]] = {}  # from which name's calls a variable comes
         handlers = [node for node in nodes if isinstance(node, ast.ExceptHandler)]
         self._caught = {node.name for node in handlers}
+        self._made = self._made_by(nodes)
         for node in nodes:
-            for target, value in _assignments(node):
-                if target:
-                    assigned.setdefault(target, set()).update(self._made_in(value))
-        for node in nodes:
-            self._look(node, assigned)
+            self._look(node)
 
     def kind(self, name: str) -> str:
         first = name.partition(".")[0].removesuffix("()")
@@ -316,18 +311,40 @@ class _Uses:
             return node.attr
         return None
 
-    def _made_in(self, value: ast.expr) -> Iterator[str]:
+    def _made_by(self, nodes: tuple[ast.AST, ...]) -> dict[str, set[str]]:
+        """From which names' calls the test's variables come: directly, or, of names that are
+        written as classes are, by way of others (`w = 2 * v`).
+        """
+        found: dict[str, set[str]] = {}
+        parts: list[tuple[str, list[str]]] = []
+        for node in nodes:
+            for target, value in _assignments(node):
+                if target:
+                    found.setdefault(target, set()).update(self._called_in(value))
+                    parts.append((target, [_dotted(each) for each in nodes_of(value)]))
+        changed = True
+        while changed:
+            changed = False
+            for target, names in parts:
+                known = found[target]
+                before = len(known)
+                for name in names:
+                    known |= {each for each in found.get(name, ()) if _CAMEL.fullmatch(each)}
+                changed |= len(known) > before
+        return found
+
+    def _called_in(self, value: ast.expr) -> Iterator[str]:
         """The names whose call is this value; or in it, if they are written as classes are."""
         for node in nodes_of(value):
             name = self._name(node.func) if isinstance(node, ast.Call) else None
             if name is not None and (node is value or _CAMEL.fullmatch(name)):
                 yield name
 
-    def _look(self, node: ast.AST, assigned: dict[str, set[str]]) -> None:
+    def _look(self, node: ast.AST) -> None:
         if isinstance(node, ast.Call):
             self._look_at_call(node)
         elif isinstance(node, ast.Attribute):
-            self._look_at_attribute(node, assigned)
+            self._look_at_attribute(node)
         elif isinstance(node, ast.ExceptHandler) and node.type is not None:
             self._add(self._errors, _parts(node.type))
         elif isinstance(node, ast.Raise) and node.exc is not None:
@@ -360,13 +377,15 @@ class _Uses:
             found = self._errors if raised else self._holders
             self._add(found, _parts(node.args[1]))
 
-    def _look_at_attribute(self, node: ast.Attribute, assigned: dict[str, set[str]]) -> None:
+    def _look_at_attribute(self, node: ast.Attribute) -> None:
         value = node.value
         if (name := self._name(value)) is not None:
             self._holders.add(name)
-        made_by = assigned.get(_dotted(value), set())
-        if isinstance(value, ast.Call) and (name := self._name(value.func)) is not None:
-            made_by = {*made_by, name}
+        made_by = {*self._made.get(_dotted(value), ()), *self._called_in(value)}
+        for each in nodes_of(value):
+            made_by |= {
+                name for name in self._made.get(_dotted(each), ()) if _CAMEL.fullmatch(name)
+            }
         self._holders |= {
             name for name in made_by if node.attr not in _OF_DATA or _CAMEL.fullmatch(name)
         }

@@ -333,6 +333,33 @@ def test_the_names_are_those_that_the_test_lacks():
     assert names == {"Err": "error", "other": "function", "run": "function"}
 
 
+VECTOR = (
+    "class Vector:\n    def __init__(self, x): self.x = x\n"
+    "    def __mul__(self, n): return Vector(self.x * n)\n    __rmul__ = __mul__\n"
+    "    def __add__(self, o): return Vector(self.x + getattr(o, 'x', o))\n"
+)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "v = Vector(1)\nw = v * 3\nassert w.x == 3",
+        "v = Vector(1)\nw = v\nu = 2 * w\nassert u.x == 2",
+        "assert (Vector(1) + 1).x == 2",
+        "v = Vector(1)\nv *= 2\nassert (v * 3).x == 6",
+        "import unittest\nclass T(unittest.TestCase):\n"
+        "    def setUp(self): self.v = Vector(2)\n"
+        "    def test(self):\n        w = self.v * 2\n        self.assertEqual(w.x, 4)\n"
+        "assert unittest.TextTestRunner().run(unittest.defaultTestLoader.loadTestsFromTestCase(T))"
+        ".wasSuccessful()",
+    ],
+)
+def test_what_a_test_makes_is_reckoned_with_data_however_it_gets_there(judge, test):
+    """Its variables lead from the class to the attribute that shows it to be one."""
+    result = judge(VECTOR, Asserts(test))
+    assert result.passed, result
+
+
 def test_a_case_that_tests_nothing_is_refused():
     with pytest.raises(ValueError, match="entry_point: the test uses nothing that"):
         Asserts("assert True")
