@@ -23,6 +23,7 @@ from .wanted import (
     RUNS_CODE,
     RUNS_FILES,
     classes_in,
+    holders,
     imports_module,
     looks_at_files,
     looks_at_output,
@@ -359,8 +360,16 @@ def _role_for(case: Asserts | TestModule) -> Role:
         prints=prints,
         shares=shares,
         seeds=seeds(case.test_source),
+        holders=_holders(case, module),
         runs=runs,
     )
+
+
+def _holders(case: Asserts | TestModule, module: str) -> tuple[str, ...]:
+    try:
+        return holders(case.test_source, module)
+    except ValueError:  # no Python: that will show
+        return ()
 
 
 def _shared_bytes(case: Case) -> int | None:

@@ -167,6 +167,39 @@ def wanted(test: str, prelude: str, module: str, names: tuple[str, ...] = ()) ->
     return tuple((name, uses.kind(name)) for name in found)
 
 
+@functools.lru_cache(maxsize=512)
+def holders(test: str, module: str) -> tuple[str, ...]:
+    """Return the attributes, functions and methods whose value a test takes for an object: it looks
+    for attributes of it that data has not (`tree.root.left`), or calls it (`adder(3)(4)`).
+    """
+    nodes = nodes_in(test)
+    imports = _Imports(nodes, module)
+    sources: dict[str, set[str]] = {}  # of variables
+    for node in nodes:
+        for target, value in _assignments(node):
+            if target and (source := _source(value, imports)):
+                sources.setdefault(target, set()).add(source)
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and node.attr not in _OF_DATA:
+            found |= {*sources.get(_dotted(node.value), ()), _source(node.value, imports)}
+        elif isinstance(node, ast.Call):
+            found |= sources.get(_dotted(node.func), set())
+            if isinstance(node.func, ast.Call):
+                found.add(_source(node.func, imports))
+    return tuple(sorted(found - {""}))
+
+
+def _source(value: ast.expr, imports: "_Imports") -> str:
+    """The attribute that a value is, or the function or method that has returned it; or ""."""
+    called = value.func if isinstance(value, ast.Call) else value
+    if isinstance(called, ast.Attribute):
+        return called.attr
+    if isinstance(called, ast.Name) and called is not value:
+        return imports.names.get(called.id, called.id)
+    return ""
+
+
 def undefined(test: str, prelude: str) -> frozenset[str]:
     """The names that a test or its prelude uses, and that neither of them defines, nor Python."""
     used, bound, _ = global_names(test)

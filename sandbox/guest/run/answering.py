@@ -7,6 +7,7 @@ coroutines. All else crosses as what it holds (`crossing`), or not at all.
 
 import builtins
 import copy
+import functools
 import io
 import operator
 import os
@@ -44,6 +45,7 @@ _MOST_PRINTED = 1 << 20
 _MOST_OF_MANY = 1 << 20
 """Bytes, or characters, of the answers to calls that were asked for at once."""
 
+_METHODS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
 _FROZEN = (int, float, complex, str, bytes, tuple, frozenset)
 _MUTABLE = (list, dict, set)
 
@@ -112,8 +114,11 @@ class Answering:
             value = OPERATIONS[operation](target, *args, **kwargs)
         except Exception as error:
             return RAISED, self._raised(error)
+        keep = None
+        if self._role.takes_object(operation, place, args):
+            keep = functools.partial(self._keep, value)
         if operation == "get":
-            value = self._got(value)
+            value = self._got(value, known=keep is not None)
         whole = value
         origins: dict[int, int] = {}
         try:
@@ -124,7 +129,7 @@ class Answering:
                 origins = {id(each): number for number, each in enumerate(objects)}
                 if self._files is not None:
                     whole = (self._files.outward(value), *whole[1:])
-            return VALUE, self._crossing.pack(whole, MAX_ANSWER, origins)[0]
+            return VALUE, self._crossing.pack(whole, MAX_ANSWER, origins, keep)[0]
         except wire.WireError as error:
             return UNFIT, str(error).encode("utf-8", "replace")
 
@@ -157,9 +162,15 @@ class Answering:
         except wire.WireError as error:
             return UNFIT, str(error).encode("utf-8", "replace")
 
-    def _got(self, value: object) -> tuple[bool, object]:
+    def _keep(self, value: object, item: object) -> Entry | None:
+        if item is not value or isinstance(item, (*_FROZEN, *_MUTABLE)):
+            return None
+        return HANDLE, self._number(item), (), "", None
+
+    def _got(self, value: object, *, known: bool) -> tuple[bool, object]:
         """Of an attribute: whether it is to be called by its name, and what it is if not."""
-        known = isinstance(value, type) or self._entry_of(value) is not None
+        known = known and not isinstance(value, _METHODS)
+        known = known or isinstance(value, type) or self._entry_of(value) is not None
         is_method = callable(value) and not known
         return is_method, None if is_method else value
 

@@ -67,7 +67,7 @@ class Asking:
         self._make, self._tell = make, tell
         self._crossing = Crossing(role.records, {}, tell, self._object_of)
         self._errors: dict[tuple[Any, ...], type[Exception]] = {}
-        self._for_object = False
+        self._for_object = self.may_be_object = False
         self._watched: list[tuple[int, object, str, Any, bytes]] = []
         self._files = Files(os.getcwd()) if role.shares else None
         self._states = seeding.states() if role.seeds else None
@@ -132,7 +132,9 @@ class Asking:
                 _give_up(TOO_LARGE if isinstance(error, wire.TooMuch) else UNFIT, why)
             send(CALL, request)
             kind, body = receive()
-            before, self._for_object = self._for_object, for_object
+            before = self._for_object, self.may_be_object
+            self._for_object = for_object
+            self.may_be_object = self.role.takes_object(operation, place, args)
             try:
                 answer, _ = self._crossing.unpack(
                     body, MAX_ANSWER, objects if self.role.mutates else None
@@ -149,7 +151,7 @@ class Asking:
             except Exception as error:  # whatever it was made to raise
                 _give_up(GARBLED, str(error))
             finally:
-                self._for_object = before
+                self._for_object, self.may_be_object = before
             if operation in _OWN_WORD:
                 self.has_own_word = True
             elif kind == RAISED:

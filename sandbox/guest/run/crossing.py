@@ -63,10 +63,15 @@ class Crossing:
         self._object_of = object_of
 
     def pack(
-        self, value: object, max_bytes: int, origins: Mapping[int, int] = _NO_ENTRIES
+        self,
+        value: object,
+        max_bytes: int,
+        origins: Mapping[int, int] = _NO_ENTRIES,
+        keep: Callable[[object], Entry | None] | None = None,
     ) -> tuple[bytes, list[Any]]:
         """Return `value` as bytes, and the objects of its table. Raises `wire.WireError` for what
-        can't cross. origins: the places of objects in the table of a call, by id().
+        can't cross. origins: the places of objects in the table of a call, by id(). keep: as
+        `entry_of`, of what would not cross otherwise.
         """
         table: list[Entry] = []
         objects: list[Any] = []  # also keeps their ids from being given to others
@@ -87,6 +92,8 @@ class Crossing:
                 unwritten.append(list(attributes.values()))
             if entry is None:
                 entry = _leaf(item)
+            if entry is None and keep is not None:
+                entry = keep(item)
             if entry is None:
                 return None
             place = places[id(item)] = len(table)

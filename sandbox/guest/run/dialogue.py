@@ -37,7 +37,7 @@ which of its tests has ended; the host counts them.
 import builtins
 import os
 import struct
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 FD = 3
 """Where a process has its end of the stream."""
@@ -72,6 +72,8 @@ class Role(NamedTuple):
     the test's. prints: the test is handed what the program writes to sys.stdout and sys.stderr.
     shares: files of either side are also the other's (`sharing`). seeds: the generators of random
     numbers that all share go on in the program from where they are in the test, if that seeds them.
+    holders: attributes and names whose value, or what they return, the test takes for an object by
+    its text (`tree.root.left`, `adder(3)(4)`): it may have a handle of that, whatever it is.
     The rest is for the test only. runs: it is a module of tests that are to be found and run.
     prelude: is run before it. tests: the sources of those that come after the first, which is the
     job's. stops: one that fails is the last.
@@ -85,10 +87,17 @@ class Role(NamedTuple):
     prints: bool = False
     shares: bool = False
     seeds: bool = False
+    holders: tuple[str, ...] = ()
     runs: bool = False
     prelude: str = ""
     tests: tuple[bytes, ...] = ()
     stops: bool = False
+
+    def takes_object(self, operation: str, place: int, args: tuple[Any, ...]) -> bool:
+        """Whether the test's text takes what comes of this for an object."""
+        if operation in ("get", "method"):
+            return args[0] in self.holders
+        return operation == "call" and place >= 0 and self.names[place][0] in self.holders
 
     @property
     def tells_more(self) -> bool:

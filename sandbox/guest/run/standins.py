@@ -377,15 +377,17 @@ class StandIns:
         self, number: int, places: tuple[Any, ...], base: str, held: Any, is_made: bool
     ) -> Handle:
         kinds = {place: kind for place, (_, kind) in enumerate(self._role.names)}
-        if not places or any(kinds.get(place) not in (CLASS, HOLDER) for place in places):
+        if any(kinds.get(place) not in (CLASS, HOLDER) for place in places):
             raise wire.WireError("an object of a class that the test does not name")
-        is_made = is_made and kinds[places[0]] == CLASS
+        if not places and not self.asking.may_be_object:
+            raise wire.WireError("an object where the test takes none")
+        is_made = is_made and bool(places) and kinds[places[0]] == CLASS
         found = self._handles.get(number)
         if found is not None:
             # Once it has come where data may have been expected, it no longer reckons with data.
             object.__setattr__(found, "__made__", found.__made__ and is_made)
             return found
-        handle: Handle = object.__new__(self._kind(places))
+        handle: Handle = object.__new__(self._kind(places) if places else Handle)
         for name, value in (
             ("__number__", number),
             ("__made__", is_made),

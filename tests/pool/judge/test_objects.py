@@ -360,6 +360,63 @@ def test_what_a_test_makes_is_reckoned_with_data_however_it_gets_there(judge, te
     assert result.passed, result
 
 
+PARTS = """
+class Node:
+    def __init__(self, value, next=None): self.value, self.next = value, next
+class Chain:
+    def __init__(self, *values):
+        self.head = None
+        for value in reversed(values): self.head = Node(value, self.head)
+    def find(self, value): return self.head
+def adder(n): return lambda x: x + n
+class Base:
+    import sqlite3
+    def __init__(self): self.connection = self.sqlite3.connect(":memory:")
+"""
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "c = Chain(1, 2)\nassert c.head.value == 1 and c.head.next.value == 2 and c.head.next.next is None",
+        "c = Chain(1, 2)\nat, found = c.head, []\nwhile at is not None:\n    found.append(at.value)\n"
+        "    at = at.next\nassert found == [1, 2]",
+        "c = Chain(1, 2)\nassert c.find(1).value == 1\nn = c.find(1)\nassert n.next.value == 2",
+        "assert adder(3)(4) == 7\nadd = adder(1)\nassert add(1) == 2",
+        "b = Base()\nassert b.connection.execute('select 1').fetchone() == (1,)\nb.connection.close()",
+    ],
+)  # fmt: skip
+def test_what_a_test_takes_for_an_object_may_be_one(judge, test):
+    """By its text: it looks for attributes of a part, or calls what a call returns."""
+    exec(PARTS + test, {"__name__": "both"})
+    result = judge(PARTS, Asserts(test))
+    assert result.passed and not result.weak, result
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "p = f(3)\np.draw()\nassert abs(p - 6) < 0.1",
+        "p = f(3)\np.draw()\nassert p == 6",
+        "p = f(3)\np.draw()\nassert p.equals(6)",
+        "p = f(3)\np.draw()\nassert 6 in p",
+        "p = f(3)\np.draw()\nassert 5 < p < 7",
+        "p = f(3)\np.draw()\nimport math\nassert math.isclose(p, 6)",
+        "p = f(3)\np.draw()\nassert isinstance(p, (int, float))",
+        "p = f(3)\np.draw()\nassert sorted([p, 6]) == [6, p]",
+    ],
+)
+def test_such_an_object_answers_for_no_data(judge, test):
+    source = (
+        "class Yes:\n    def yes(self, *a, **k): return True\n"
+        "    __eq__ = __lt__ = __gt__ = __le__ = __ge__ = __contains__ = equals = draw = yes\n"
+        "    def zero(self, *a): return 0.0\n    __sub__ = __rsub__ = __abs__ = __float__ = zero\n"
+        "    def __iter__(self): return iter(())\n    def __hash__(self): return 6\n"
+        "def f(x): return Yes()"
+    )
+    assert judge(source, Asserts(test, "f")).outcome == "fail"
+
+
 def test_a_case_that_tests_nothing_is_refused():
     with pytest.raises(ValueError, match="entry_point: the test uses nothing that"):
         Asserts("assert True")
