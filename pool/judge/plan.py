@@ -367,7 +367,7 @@ def _role_for(case: Asserts | TestModule) -> Role:
 
 def _holders(case: Asserts | TestModule, module: str) -> tuple[str, ...]:
     try:
-        return holders(case.test_source, module)
+        return holders(case.test_source, module, tuple(name for name, _ in case.names))
     except ValueError:  # no Python: that will show
         return ()
 

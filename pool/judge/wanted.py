@@ -168,36 +168,44 @@ def wanted(test: str, prelude: str, module: str, names: tuple[str, ...] = ()) ->
 
 
 @functools.lru_cache(maxsize=512)
-def holders(test: str, module: str) -> tuple[str, ...]:
+def holders(test: str, module: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the attributes, functions and methods whose value a test takes for an object: it looks
     for attributes of it that data has not (`tree.root.left`), or calls it (`adder(3)(4)`).
+
+    names: of the program. Raises ValueError where it is no Python.
     """
     nodes = nodes_in(test)
     imports = _Imports(nodes, module)
+    used, bound, imported = global_names(test)
+    program = imports.names.keys() | imports.aliases
+    own = (bound | _BUILTINS) - program
+    others = (imported | (used - bound)) - program - set(names)  # modules, as a rule
+
+    def source(value: ast.expr) -> str:
+        """The attribute that a value is, or what has returned it; "" where that is
+        not the program's.
+        """
+        called = value.func if isinstance(value, ast.Call) else value
+        if isinstance(called, ast.Attribute):
+            return "" if _root(called) in others else called.attr
+        if isinstance(called, ast.Name) and called is not value and called.id not in own:
+            return imports.names.get(called.id, called.id)
+        return ""
+
     sources: dict[str, set[str]] = {}  # of variables
     for node in nodes:
         for target, value in _assignments(node):
-            if target and (source := _source(value, imports)):
-                sources.setdefault(target, set()).add(source)
+            if target and (its := source(value)):
+                sources.setdefault(target, set()).add(its)
     found: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Attribute) and node.attr not in _OF_DATA:
-            found |= {*sources.get(_dotted(node.value), ()), _source(node.value, imports)}
+            found |= {*sources.get(_dotted(node.value), ()), source(node.value)}
         elif isinstance(node, ast.Call):
             found |= sources.get(_dotted(node.func), set())
             if isinstance(node.func, ast.Call):
-                found.add(_source(node.func, imports))
+                found.add(source(node.func))
     return tuple(sorted(found - {""}))
-
-
-def _source(value: ast.expr, imports: "_Imports") -> str:
-    """The attribute that a value is, or the function or method that has returned it; or ""."""
-    called = value.func if isinstance(value, ast.Call) else value
-    if isinstance(called, ast.Attribute):
-        return called.attr
-    if isinstance(called, ast.Name) and called is not value:
-        return imports.names.get(called.id, called.id)
-    return ""
 
 
 def undefined(test: str, prelude: str) -> frozenset[str]:
@@ -457,6 +465,13 @@ def _dotted(node: ast.AST) -> str:
     if not isinstance(node, ast.Name):
         return ""
     return ".".join([node.id, *reversed(parts)])
+
+
+def _root(node: ast.AST) -> str:
+    """The name from which an expression takes attributes, items and answers; "" if it is none."""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _parts(node: ast.AST) -> list[ast.AST]:
