@@ -5,6 +5,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from .engine.bell import Bell
+
 Begin = Callable[[], bool]
 """Begins something whose turn has come; False where there was nothing to begin after all."""
 
@@ -59,17 +61,15 @@ class Mailbox:
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for a turn, and have it for as long as this lasts."""
-        granted = threading.Lock()
-        granted.acquire()
+        granted = Bell()
 
         def begin() -> bool:
-            granted.release()
+            granted.ring()
             return True
 
         self.post(begin)
         try:
-            with granted:
-                pass
+            granted.wait()
         except BaseException:  # Ctrl-C
             self._give_up(begin)
             raise

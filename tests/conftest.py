@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -299,3 +300,14 @@ def wait_until(condition, timeout_s: float = 10.0) -> None:
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) else len(value)
+
+
+def run_script(script: str, folder) -> "subprocess.CompletedProcess[str]":
+    """Run `script` in a Python of its own, with its temporary files below `folder`."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"TMPDIR": str(folder)},
+    )

@@ -1,13 +1,16 @@
 """Many runs of one caller on their way: begun as there is room, taken as they end."""
 
 import functools
+import math
 import queue
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Generic, TypeVar
 
 from ...sandbox.result import Result
 from ..errors import PoolFull
+from .bell import LOOK_S
 from .task import RunFuture
 
 _T = TypeVar("_T")
@@ -60,10 +63,15 @@ class Flights(Generic[_T]):
         once `cancel` was called.
         """
         self._require_wanted()
-        try:
-            future = self._landed.get(wait, timeout_s)
-        except queue.Empty:
-            return None
+        deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left = max(deadline - time.monotonic(), 0.0) if wait else 0.0
+            try:
+                future = self._landed.get(left > 0, min(left, LOOK_S))
+                break
+            except queue.Empty:
+                if left <= LOOK_S:
+                    return None
         self._require_wanted()
         return None if future is None else (future, self._flying.pop(future))
 

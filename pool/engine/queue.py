@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ..errors import PoolClosed, PoolFull, PoolTimeout
+from .bell import Bell
 from .task import Task
 from .timer import Timer
 
@@ -69,11 +70,9 @@ class Queue:
         `PoolClosed` where it is closed, also meanwhile.
         """
         while not self._try_put(task, insist=not wait):
-            room = threading.Lock()
-            room.acquire()
-            self.when_room(room.release)
-            with room:  # a lock, not an Event: an interrupted wait leaves nothing locked
-                pass
+            room = Bell()
+            self.when_room(room.ring)
+            room.wait()
 
     def _try_put(self, task: Task, *, insist: bool) -> bool:
         with self._lock:

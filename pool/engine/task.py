@@ -12,6 +12,7 @@ from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
 from ...sandbox.run.job import Job
 from ...sandbox.run.stop import Stop
+from .bell import Bell
 from .retry import Attempts
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ class RunFuture(concurrent.futures.Future[Result]):
         super().__init__()
         self.record: Record | None = None
         self._stop = stop
-        self._ended = ended = threading.Lock()
-        ended.acquire()
-        self.add_done_callback(lambda _: ended.release())  # of no `self`: that would be a cycle
+        self._ended = Bell()
+        ring = self._ended.ring
+        self.add_done_callback(lambda _: ring())
 
     def cancel(self) -> bool:
         if super().cancel():
@@ -56,12 +57,12 @@ class RunFuture(concurrent.futures.Future[Result]):
         return True
 
     def result(self, timeout: float | None = None) -> Result:
-        if timeout is None:
-            # Not in a Condition, as other futures wait: a signal's exception at the wrong moment
-            # leaves that locked, and the worker could never say that the run has ended.
-            with self._ended:
-                pass
-        return super().result(timeout)
+        self._ended.wait(timeout)
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._ended.wait(timeout)
+        return super().exception(0)
 
     def wait(self) -> Result:
         """Return the result; kill the run where the wait is interrupted."""

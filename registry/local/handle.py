@@ -1,10 +1,13 @@
 """A handle on a service in another process: `handle.method.remote(...)` returns a `LocalRef`."""
 
+import concurrent.futures
 import difflib
+import math
 import os
 import pickle
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
@@ -12,6 +15,8 @@ from typing import Any
 
 from ..errors import ServiceDied, ServiceError
 from . import wire
+
+_LOOK_S = 0.2
 
 
 class LocalRef:
@@ -34,7 +39,12 @@ class LocalRef:
         return (yield from asyncio.wrap_future(self._future).__await__())
 
     def result(self, timeout: float | None = None) -> Any:
-        return self._future.result(timeout)
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while not self._future.done() and (left := deadline - time.monotonic()) > 0:
+            # Piece by piece: a signal that the kernel has another thread take wakes no wait, and
+            # the main thread, which alone has handlers, would not see Ctrl-C.
+            concurrent.futures.wait([self._future], min(left, _LOOK_S))
+        return self._future.result(0)
 
 
 class LocalMethod:

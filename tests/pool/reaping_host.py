@@ -57,20 +57,27 @@ def begun(pool: Pool, code: str = SLEEP):
     return future
 
 
+def lose_zygote(pool: Pool) -> None:
+    """Kill it, and wait for the next one: what it has forked may outlive it by a moment."""
+    zygote = zygote_of(pool)
+    kill(zygote)
+    wait_until(lambda: zygote_of(pool) != zygote)
+
+
 def lose_runs(pool: Pool) -> None:
     for code in (SLEEP, RENAMED):
-        kill(zygote_of(pool))  # idle
+        lose_zygote(pool)  # idle
         future = begun(pool, code)
-        zygote = zygote_of(pool)
-        kill(zygote)  # under a run, which is tried again
-        wait_until(lambda zygote=zygote: zygote_of(pool) != zygote)
+        lose_zygote(pool)  # under a run, which is tried again
         future.cancel()
         future = begun(pool, code)
         (run,) = psutil.Process(zygote_of(pool)).children()
         run.kill()  # which its zygote reaps
         future.exception()
     if pool.tier == "namespaces":
-        kill(psutil.Process(zygote_of(pool)).ppid())  # nsjail
+        zygote = zygote_of(pool)
+        kill(psutil.Process(zygote).ppid())  # nsjail
+        wait_until(lambda: zygote_of(pool) != zygote)
         pool.run("")
 
 

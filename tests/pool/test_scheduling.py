@@ -4,13 +4,11 @@ import concurrent.futures
 import itertools
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
-from conftest import wait_until
+from conftest import run_script, wait_until
 
 from interpreter_pool import Limits, Pool, PoolClosed, PoolFull, PoolTimeout
 
@@ -371,17 +369,6 @@ def test_limits_that_change_the_shape_of_a_run_work_by_turns(pool):
     ]
     for limits in profiles * 3:
         assert pool.run("print(1)", limits=limits).ok
-
-
-def run_script(script: str, folder) -> "subprocess.CompletedProcess[str]":
-    """Run `script` in a Python of its own, with its temporary files below `folder`."""
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=os.environ | {"TMPDIR": str(folder)},
-    )
 
 
 def leftovers(folder) -> list[str]:

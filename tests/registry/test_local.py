@@ -779,3 +779,19 @@ def test_who_begins_at_once_finds_the_same_folder(shared):
         assert default_folder() not in (folder, os.path.join(shared, "interpreter-pool-services"))
     finally:
         os.close(lock)
+
+
+def test_a_signal_that_another_thread_takes_ends_the_wait_for_an_answer(services):
+    """The main thread alone has handlers, and a wait that is not woken by it looks up."""
+    services.register("counter", Counter)
+
+    def take():
+        time.sleep(0.3)
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    ref = services.get("counter").sleep.remote(20)
+    threading.Thread(target=take).start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        services.result(ref)
+    assert time.monotonic() - began < 10
