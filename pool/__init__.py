@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ProgramError,
         SessionLost,
     )
+    from .executor import Executor
     from .function import Function
     from .fuzzing import Answer, Difference
     from .judge import (
@@ -49,6 +50,7 @@ __all__ = [
     "CaseResult",
     "CheckerProgram",
     "Difference",
+    "Executor",
     "Function",
     "Interactive",
     "LimitExceeded",
@@ -82,6 +84,7 @@ _MODULES = by_name(
             LimitExceeded PoolClosed PoolError PoolFull
             PoolTimeout ProgramError SessionLost
         """,
+        ".executor": "Executor",
         ".function": "Function",
         ".fuzzing": "Answer Difference",
         ".judge": """

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from ..sandbox.limits import Limits
 from ..sandbox.run.job import Job
-from .engine.task import RunFuture
+from .engine.task import OnOutput, RunFuture
 
 
 class Runner(Protocol):
@@ -19,11 +19,24 @@ class Runner(Protocol):
     tier: str
     ahead: int
 
-    def submit(self, job: Job, *, test: Job | None = None, wait: bool = False) -> RunFuture:
+    def submit(
+        self,
+        job: Job,
+        *,
+        test: Job | None = None,
+        expires_at: float | None = None,
+        on_output: OnOutput | None = None,
+        wait: bool = False,
+    ) -> RunFuture:
         """Queue a run; test: of a program that a test calls, the test's job, which runs beside it,
-        and of which the future's `record` then tells. Where the queue is full, wait for room, or
+        and of which the future's `record` then tells. expires_at: the monotonic time until which it
+        may wait; then it resolves with `PoolTimeout`. Where the queue is full, wait for room, or
         raise `PoolFull`.
         """
+        ...
+
+    def require_room(self) -> None:
+        """Raise `PoolFull` or `PoolClosed`, as `submit` would now."""
         ...
 
     def when_room(self, call: Callable[[], None]) -> None:

@@ -97,6 +97,7 @@ LEVELS = (
     {"fuzzing"},
     {
         "processes",
+        "executor",
         "session",
         "session_calls",
         "session_files",

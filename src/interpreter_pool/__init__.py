@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         CaseResult,
         CheckerProgram,
         Difference,
+        Executor,
         Function,
         Interactive,
         LimitExceeded,
@@ -67,6 +68,7 @@ __all__ = [
     "CaseResult",
     "CheckerProgram",
     "Difference",
+    "Executor",
     "ExitReason",
     "Function",
     "GuestException",
@@ -104,8 +106,8 @@ __all__ = [
 _MODULES = by_name(
     {
         ".pool": """
-            Answer Asserts Call CaseResult CheckerProgram Difference Function Interactive
-            LimitExceeded PersistentPythonProcess Pool PoolClosed PoolError PoolFull PoolTimeout
+            Answer Asserts Call CaseResult CheckerProgram Difference Executor Function
+            Interactive LimitExceeded PersistentPythonProcess Pool PoolClosed PoolError PoolFull PoolTimeout
             Program ProgramError PythonExecutorService RunFuture Session SessionLost Snapshot Stats
             Stdio TestModule Verdict
         """,

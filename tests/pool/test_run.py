@@ -1,5 +1,7 @@
 """`Pool.run`: a program behaves as under `python file.py`, and its end is told truthfully."""
 
+import pickle
+
 import pytest
 
 from interpreter_pool import ExitReason
@@ -26,3 +28,9 @@ def test_the_end_is_told(pool, code, reason, exit_code, signal, completed):
     assert (result.exit_code, result.signal) == (exit_code, signal)
     assert result.completed is completed
     assert result.ok is (reason == "ok")
+
+
+def test_a_pool_is_not_pickled(pool):
+    """The error names what other processes can have."""
+    with pytest.raises(TypeError, match=r'connect\("local://NAME"\)'):
+        pickle.dumps(pool)
