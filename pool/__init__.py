@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .persistent import PersistentPythonProcess
     from .pool import Pool
     from .program import Program
+    from .remote.connect import connect
     from .rows import Calibration, Reading, Unreadable, calibrate, read_row, solutions_of
     from .service import PythonExecutorService
     from .session import Session
@@ -74,6 +75,7 @@ __all__ = [
     "Unreadable",
     "Verdict",
     "calibrate",
+    "connect",
     "read_row",
     "solutions_of",
 ]
@@ -93,6 +95,7 @@ _MODULES = by_name(
         ".persistent": "PersistentPythonProcess",
         ".pool": "Pool",
         ".program": "Program",
+        ".remote.connect": "connect",
         ".rows": "Calibration Reading Unreadable calibrate read_row solutions_of",
         ".service": "PythonExecutorService",
         ".session": "Session",

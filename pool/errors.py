@@ -17,7 +17,20 @@ class PoolClosed(PoolError):
 
 
 class PoolFull(PoolError):
-    """`max_queue` runs are waiting already; try again later, or give the pool more workers."""
+    """`max_queue` runs are waiting already; try again later, or give the pool more workers.
+    retry_after_s: about how many seconds later there may be room, or None.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _pool_full, (str(self), self.retry_after_s)
+
+
+def _pool_full(message: str, retry_after_s: float | None) -> PoolFull:
+    return PoolFull(message, retry_after_s=retry_after_s)
 
 
 class ProgramError(PoolError):

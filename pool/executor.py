@@ -263,7 +263,7 @@ class Executor(ABC):
         A program never makes it raise; ValueError or TypeError are for cases that make no sense.
         Waits where the queue is full. If the wait is interrupted, all that runs is killed.
         """
-        (verdict,) = self._judging([(source, cases)], options, numbered=False).run()
+        (verdict,) = self.judging([(source, cases)], options, numbered=False).run()
         return verdict
 
     def judge_many(
@@ -274,7 +274,7 @@ class Executor(ABC):
         """Return a verdict for each of `items`, pairs of a program and its cases, in their order.
         The cases of all of them share the pool; options as for `judge`.
         """
-        return self._judging(items, options).run()
+        return self.judging(items, options).run()
 
     async def ajudge(
         self,
@@ -287,7 +287,7 @@ class Executor(ABC):
 
         from .awaited import in_own_thread
 
-        judging = self._judging([(source, cases)], options, numbered=False)
+        judging = self.judging([(source, cases)], options, numbered=False)
         try:
             (verdict,) = await in_own_thread("judge", judging.run)
         except asyncio.CancelledError:
@@ -295,7 +295,7 @@ class Executor(ABC):
             raise
         return verdict
 
-    def _judging(
+    def judging(
         self,
         items: "Iterable[tuple[str | bytes | Program, Iterable[Case]]]",
         options: "JudgeOptions",

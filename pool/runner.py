@@ -1,7 +1,7 @@
 """What judging and fuzzing need of whoever runs programs."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..sandbox.limits import Limits
 from ..sandbox.run.job import Job
@@ -15,24 +15,35 @@ class Runner(Protocol):
     many runs one caller should have under way.
     """
 
-    limits: Limits
-    tier: str
-    ahead: int
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def tier(self) -> str: ...
+
+    @property
+    def ahead(self) -> int: ...
 
     def submit(
         self,
         job: Job,
         *,
         test: Job | None = None,
+        source: Any = None,
         expires_at: float | None = None,
         on_output: OnOutput | None = None,
         wait: bool = False,
     ) -> RunFuture:
         """Queue a run; test: of a program that a test calls, the test's job, which runs beside it,
-        and of which the future's `record` then tells. expires_at: the monotonic time until which it
+        and of which the future's `record` then tells. source: of a run that is forked from a
+        snapshot, what that is made of. expires_at: the monotonic time until which it
         may wait; then it resolves with `PoolTimeout`. Where the queue is full, wait for room, or
         raise `PoolFull`.
         """
+        ...
+
+    def is_ours(self) -> bool:
+        """Whether it was made in this process, and not in one that this was forked from."""
         ...
 
     def require_room(self) -> None:

@@ -16,6 +16,7 @@ from .judge import Case, case_from_dict
 from .metrics import Metrics
 from .pool import Pool
 from .program import Program, limits_from_dict
+from .remote.desk import Desks
 from .rows import Reading, Unreadable, read_row
 from .rows.batch import attempt, judge_readings
 from .session import Session
@@ -83,6 +84,7 @@ class PythonExecutorService:
         # What the pool calls must not know it, or it would never be freed.
         self._metrics.stats = weakref.WeakMethod(self.pool.stats)
         self.sessions = SessionIds(pool_size)
+        self.desks = Desks(self.pool)
 
     def __repr__(self) -> str:
         return f"<PythonExecutorService of {self.pool!r}>"
@@ -225,6 +227,24 @@ class PythonExecutorService:
             )
         return self.sessions[session_id]
 
+    # ---- for clients that `connect` makes
+
+    def describe_executor(self) -> bytes:
+        """Say what this is, to a client of ours."""
+        return self.desks.describe()
+
+    def exchange(self, data: bytes) -> bytes:
+        """Take a client's orders, and return answers when there are some."""
+        return self.desks.exchange(data)
+
+    def drain(self) -> None:
+        """Have clients send nothing new: what they have begun comes to its end."""
+        self.desks.draining = True
+
+    def is_drained(self) -> bool:
+        """Whether nothing that a client has begun is left here."""
+        return not self.desks.under_way()
+
     # ---- all of it
 
     def stats(self) -> dict[str, Any]:
@@ -237,6 +257,7 @@ class PythonExecutorService:
 
     def cleanup(self) -> None:
         """End everything: the sessions, and all processes. Idempotent."""
+        self.desks.close()
         self.pool.close()
         self.sessions.clear()
 

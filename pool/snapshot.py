@@ -6,11 +6,10 @@ from typing import Any, Unpack
 
 from ..sandbox.result import Result
 from .checks import expiry
-from .engine.engine import Engine
-from .engine.origin import Origin
 from .engine.task import OnOutput, RunFuture
 from .function import check_name, pack_call, value_of
 from .program import Options, Program, limits_for
+from .runner import Runner
 
 
 class Snapshot:
@@ -19,7 +18,7 @@ class Snapshot:
     context manager.
     """
 
-    def __init__(self, pool: object, engine: Engine, origin: Origin) -> None:
+    def __init__(self, pool: object, engine: Runner, origin: Any) -> None:
         self._pool = pool  # which is not collected, and so not closed, before this is
         self.engine = engine
         self.origin = origin

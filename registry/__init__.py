@@ -6,6 +6,7 @@
 >>> services.shutdown()
 """
 
+from .backend import Backend
 from .base import DEFAULT_NAMESPACE, Service, ServiceBase
 from .choice import get_services
 from .errors import Infeasible, ServiceDied, ServiceError, StartTimeout
@@ -14,6 +15,7 @@ from .ray import RayService
 
 __all__ = [
     "DEFAULT_NAMESPACE",
+    "Backend",
     "Infeasible",
     "LocalService",
     "RayService",

@@ -84,6 +84,10 @@ class Backend(ServiceBase):
         """What is there, if it lives."""
 
     @abstractmethod
+    def _identity(self, handle: Any) -> str:
+        """What tells the service behind a handle from every other."""
+
+    @abstractmethod
     def _let_go(self) -> None:
         """End what this object registered, as far as it is still there."""
 
@@ -133,6 +137,15 @@ class Backend(ServiceBase):
 
     def get(self, name: str) -> Any:
         return self._require(name).target
+
+    def members(self, name: str) -> dict[str, Any]:
+        """Return handles on the members of the fleet `name`, or on the service `name`, by what
+        tells each from any other that there was or will be. KeyError: there is neither.
+        """
+        found = self._require(name)
+        if found.is_client:
+            raise TypeError(f"service {name!r} is an owner's, and has a client of its own")
+        return {self._identity(found.target): found.target}
 
     def get_client(self, name: str) -> Any:
         found = self._require(name)

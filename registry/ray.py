@@ -139,6 +139,9 @@ class RayService(Backend):
         except ValueError:  # it has just died
             return None
 
+    def _identity(self, handle: Any) -> str:
+        return str(handle._actor_id.hex())
+
     def _let_go(self) -> None:
         if not self._ray.is_initialized():
             return  # what was there went with it

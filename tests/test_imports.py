@@ -107,7 +107,8 @@ LEVELS = (
         "pool",
         "persistent",
     },
-    {"metrics", "session_ids", "service"},
+    {"metrics", "session_ids", "remote"},
+    {"service"},
     {"command"},
 )
 """Of the folder pool, from the floor upwards: each level stands on those before it."""

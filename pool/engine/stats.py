@@ -49,6 +49,21 @@ class Stats:
     queue_s_buckets: dict[str, int]
     run_s_buckets: dict[str, int]
 
+    def plus(self, other: "Stats") -> "Stats":
+        """Return the counters of two pools together."""
+        found: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            mine, its = getattr(self, field.name), getattr(other, field.name)
+            if isinstance(mine, dict):
+                found[field.name] = {
+                    key: mine.get(key, 0) + its.get(key, 0) for key in {**mine, **its}
+                }
+            elif isinstance(mine, str):
+                found[field.name] = mine if its in mine.split(", ") else f"{mine}, {its}"
+            else:
+                found[field.name] = mine + its
+        return Stats(**found)
+
     def prometheus(self) -> str:
         """Return all of it as Prometheus reads it (text format 0.0.4), under the names that it has
         as metrics of Ray's.

@@ -40,7 +40,7 @@ class RunFuture(concurrent.futures.Future[Result]):
     record: of a run that a test called, what is known of both; set before the future is done.
     """
 
-    def __init__(self, stop: Stop) -> None:
+    def __init__(self, stop: Callable[[ExitReason], object]) -> None:
         super().__init__()
         self.record: Record | None = None
         self._stop = stop

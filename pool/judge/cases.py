@@ -348,6 +348,11 @@ KINDS: dict[str, type[Case]] = {
 }
 
 
+def kind_of(case: Case) -> str:
+    """Return the name of a case's kind, as in `KINDS`."""
+    return next(name for name, kind in KINDS.items() if isinstance(case, kind))
+
+
 def case_from_dict(data: object) -> Case:
     """Return a case from JSON data: {"kind": a name in `KINDS`, and its fields}.
 

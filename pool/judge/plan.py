@@ -15,7 +15,7 @@ from ...sandbox.run.files import Pattern, check_files, in_pages
 from ...sandbox.run.job import Job
 from ..checks import each_of
 from ..program import RECURSION_LIMIT, Program
-from .cases import KINDS, Asserts, Call, Case, Interactive, Stdio, TestModule
+from .cases import Asserts, Call, Case, Interactive, Stdio, TestModule, kind_of
 from .checker import EXPECTED, INPUT, CheckerProgram, with_room
 from .text import least_bytes, to_bytes
 from .verdict import CHECKER, INTERACTOR, CaseResult, Outcome, Verdict
@@ -109,7 +109,7 @@ class Item:
                 )
         if not self.cases:
             raise ValueError("cases: none; without a case there is nothing to judge")
-        self.kinds = tuple(_kind_of(case) for case in self.cases)
+        self.kinds = tuple(kind_of(case) for case in self.cases)
         if not isinstance(source, Program):
             program = Program(source, recursion_limit=recursion_limit)
         elif source.recursion_limit is None:
@@ -388,7 +388,3 @@ def _share(case: Case, other: Case) -> bool:
         and case.prelude == other.prelude
         and _role_for(case) == _role_for(other)
     )
-
-
-def _kind_of(case: Case) -> str:
-    return next(name for name, kind in KINDS.items() if isinstance(case, kind))

@@ -77,6 +77,11 @@ class LocalHandle:
     def __repr__(self) -> str:
         return f"<LocalHandle {self._name}>"
 
+    @property
+    def identity(self) -> str:
+        """What tells this service from every other, also of the same name."""
+        return os.path.basename(self._path).partition(".")[0]
+
     def __reduce__(self) -> tuple[Any, ...]:
         return LocalHandle, (self._name, self._path, self._key, sorted(self._methods))
 

@@ -175,6 +175,9 @@ class LocalService(Backend):
             return Found(pickle.loads(base64.b64decode(record["client"])), True)
         return Found(_handle(record), False)
 
+    def _identity(self, handle: Any) -> str:
+        return str(handle.identity)
+
     def _let_go(self) -> None:
         clients, self._clients = self._clients, {}
         for name, claim in clients.items():

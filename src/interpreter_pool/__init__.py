@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Stdio,
         TestModule,
         Verdict,
+        connect,
     )
     from .registry import (
         Infeasible,
@@ -100,16 +101,17 @@ __all__ = [
     "Stdio",
     "TestModule",
     "Verdict",
+    "connect",
     "get_services",
 ]
 
 _MODULES = by_name(
     {
         ".pool": """
-            Answer Asserts Call CaseResult CheckerProgram Difference Executor Function
-            Interactive LimitExceeded PersistentPythonProcess Pool PoolClosed PoolError PoolFull PoolTimeout
+            Answer Asserts Call CaseResult CheckerProgram Difference Executor Function Interactive
+            LimitExceeded PersistentPythonProcess Pool PoolClosed PoolError PoolFull PoolTimeout
             Program ProgramError PythonExecutorService RunFuture Session SessionLost Snapshot Stats
-            Stdio TestModule Verdict
+            Stdio TestModule Verdict connect
         """,
         ".registry": "Infeasible ServiceDied ServiceError StartTimeout get_services",
         ".sandbox": "ExitReason GuestException Limits PolicyError Result SandboxError SetupError",

@@ -1,0 +1,378 @@
+"""An executor's side: it takes the orders of clients, and keeps the answers until they are taken.
+
+No thread waits for a run: its future tells the desk of its client. What blocks (judging, opening a
+session, writing a file) has threads of its own. A client that is silent for longer than its lease
+has died: its runs are cancelled, and its sessions ended.
+"""
+
+import functools
+import itertools
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from ..checks import expiry
+from ..engine.task import RunFuture
+from ..errors import PoolClosed, SessionLost
+from ..pool import Pool
+from ..session import Session
+from ..snapshot import Snapshot
+from . import messages
+from .messages import Answer, Described, Load, Reply, Request, RunBody, Sent
+
+logger = logging.getLogger(__name__)
+
+LEASE_S = 60.0
+"""A client that was not heard of for so long is gone."""
+
+_PARK_S = 1.0
+"""How long a request waits for something to answer."""
+
+_GATHER_S = 0.02
+"""How long an answer waits for others that can go along, while its client has enough under way."""
+
+_ENOUGH = 4
+"""Orders under way for each worker with which a client need not be answered at once."""
+
+_MOST_THREADS = 256
+
+_METHODS = frozenset({"write", "read", "listdir", "rollback", "reset", "history", "is_lost"})
+"""Of a session, that are called as they are."""
+
+
+class Desks:
+    """The desks of all clients of a pool."""
+
+    def __init__(self, pool: Pool, *, lease_s: float = LEASE_S) -> None:
+        self._pool = pool
+        self._lease_s = lease_s
+        self._incarnation = uuid.uuid4().hex
+        self._size = len(pool.engine.workers)
+        self._lock = threading.Lock()
+        self._desks: dict[str, _Desk] = {}  # guarded by _lock
+        self._threads: ThreadPoolExecutor | None = None  # guarded by _lock
+        self._watched = False  # guarded by _lock
+        self.draining = False
+        self._pid = os.getpid()
+
+    def describe(self) -> bytes:
+        pool = self._pool
+        return messages.pack(Described(self._incarnation, pool.limits, pool.tier, self._load()))
+
+    def exchange(self, data: bytes) -> bytes:
+        """Take a request's orders, and return a reply when there is something to say."""
+        request: Request = messages.unpack(Request, data, "a client")
+        if request.incarnation != self._incarnation:
+            raise messages.Nonsense("this executor was started again since")
+        desk = self._desk(request.client)
+        answers = desk.exchange(request)
+        if any(order.kind == messages.LEAVE for order in request.orders):
+            with self._lock:
+                self._desks.pop(request.client, None)
+            desk.close()
+        return messages.pack(Reply(answers, self._load()))
+
+    def clients(self) -> int:
+        with self._lock:
+            return len(self._desks)
+
+    def under_way(self) -> int:
+        """Orders that have no answer yet, or whose answer nobody has taken."""
+        with self._lock:
+            return sum(map(len, self._desks.values()))
+
+    def close(self) -> None:
+        """End what clients have begun, and let go of them. The pool is its owner's."""
+        with self._lock:
+            desks = list(self._desks.values())
+            self._desks.clear()
+            threads, self._threads = self._threads, None
+        for desk in desks:
+            desk.close()
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _load(self) -> Load:
+        return Load(self._size, len(self._pool.engine.queue), self.draining)
+
+    def _desk(self, client: str) -> "_Desk":
+        with self._lock:
+            desk = self._desks.get(client)
+            if desk is None:
+                if self._threads is None:
+                    most = min(4 * self._size + 4, _MOST_THREADS)
+                    self._threads = ThreadPoolExecutor(most, thread_name_prefix="order")
+                desk = self._desks[client] = _Desk(self._pool, self._size, self._threads.submit)
+            if not self._watched:
+                self._watched = True
+                self._pool.engine.timer.at(time.monotonic() + self._lease_s / 4, self._look_after)
+            return desk
+
+    def _look_after(self) -> None:
+        """Let go of clients that are silent."""
+        now = time.monotonic()
+        with self._lock:
+            gone = {
+                client: desk
+                for client, desk in self._desks.items()
+                if now - desk.heard_at > self._lease_s
+            }
+            for client in gone:
+                del self._desks[client]
+            self._watched = bool(self._desks)
+            again = self._watched
+        for client, desk in gone.items():
+            logger.debug("client %s is gone: silent for %g s", client, self._lease_s)
+            threading.Thread(target=desk.close, name="leaver", daemon=True).start()
+        if again:
+            self._pool.engine.timer.at(now + self._lease_s / 4, self._look_after)
+
+
+class _Desk:
+    """What one client has ordered, and what has come of it."""
+
+    def __init__(self, pool: Pool, size: int, in_thread: Callable[..., "Future[Any]"]) -> None:
+        self._pool = pool
+        self._enough = _ENOUGH * size
+        self._in_thread = in_thread
+        self._changed = threading.Condition(threading.Lock())
+        # Guarded by _changed's lock, as is everything below.
+        self._under_way: dict[int, Callable[[], object]] = {}  # what ends each
+        self._answers: list[Answer] = []
+        self._first_at = 0.0
+        self._taken = 0  # requests
+        self._closed = False
+        self._sessions: dict[str, Session] = {}
+        self._snapshots: dict[str, Future[Snapshot]] = {}
+        self.heard_at = time.monotonic()
+        self._ids = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._under_way) + len(self._answers)
+
+    def exchange(self, request: Request) -> list[Answer]:
+        with self._changed:
+            # Requests come in several threads: an earlier one's orders are begun first.
+            self._changed.wait_for(lambda: self._taken >= request.sequence, _PARK_S)
+        for order in request.orders:
+            self._begin(order)
+        with self._changed:
+            self._taken = max(self._taken, request.sequence + 1)
+            self.heard_at = time.monotonic()
+            self._changed.notify_all()
+            self._wait(request.sequence + 1)
+            self.heard_at = time.monotonic()
+            answers, self._answers = self._answers, []
+            return answers
+
+    def close(self) -> None:
+        """End all of it."""
+        with self._changed:
+            self._closed = True
+            ends = list(self._under_way.values())
+            sessions = list(self._sessions.values())
+            snapshots = list(self._snapshots.values())
+            self._changed.notify_all()
+        for end in ends:
+            end()
+        for session in sessions:
+            session.close()
+        for made in snapshots:
+            made.add_done_callback(_close_snapshot)
+
+    def _wait(self, number: int) -> None:
+        """Until there is something to say, or the client has more to say itself."""
+        deadline = time.monotonic() + _PARK_S
+        while True:
+            now = time.monotonic()
+            until = deadline
+            if self._answers:
+                until = min(self._first_at + _GATHER_S, deadline)
+                if len(self._under_way) <= self._enough:
+                    return
+            if self._closed or self._taken > number or now >= until:
+                return
+            self._changed.wait(until - now)
+
+    def _answer(self, number: int, value: Any, error: BaseException | None = None) -> None:
+        if error is not None:
+            error = messages.portable(error)
+        with self._changed:
+            if self._under_way.pop(number, None) is None:
+                return
+            if not self._answers:
+                self._first_at = time.monotonic()
+            self._answers.append(Answer(number, value, error))
+            if len(self._answers) == 1 or len(self._under_way) <= self._enough:
+                self._changed.notify_all()
+
+    # ---- orders
+
+    def _begin(self, order: Sent) -> None:
+        number, kind, body = order
+        if kind == messages.LEAVE:
+            return
+        if kind == messages.CANCEL:
+            with self._changed:
+                end = self._under_way.get(body)
+            if end is not None:
+                end()
+            return
+        with self._changed:
+            if self._closed:
+                return
+            self._under_way[number] = _nothing
+        try:
+            if kind == messages.RUN:
+                self._run(number, body)
+            elif kind == messages.CALL:
+                session_id, code, request, options = body
+                session = self._session(session_id)
+                future = (
+                    session.submit(code, **options)
+                    if request is None
+                    else session.submit_request(request, **options)
+                )
+                self._follow(number, future, _result)
+            elif kind == messages.JUDGE:
+                self._judge(number, *body)
+            elif kind == messages.SNAPSHOT:
+                self._make_snapshot(number, *body)
+            elif kind == messages.FORGET:
+                with self._changed:
+                    made = self._snapshots.pop(body, None)
+                if made is not None:
+                    made.add_done_callback(_close_snapshot)
+                self._answer(number, None)
+            elif kind == messages.STATS:
+                self._answer(number, self._pool.stats())
+            else:
+                self._do(number, functools.partial(self._of_session, *body))
+        except BaseException as error:  # noqa: BLE001  (whatever it is, its client is to know)
+            self._answer(number, None, error)
+
+    def _run(self, number: int, order: RunBody) -> None:
+        expires_at = expiry(order.queue_timeout)
+        if order.snapshot:
+            with self._changed:
+                made = self._snapshots[order.snapshot]
+            made.add_done_callback(functools.partial(self._run_from, number, order, expires_at))
+            return
+        future = self._pool.engine.submit(order.job, test=order.test, expires_at=expires_at)
+        self._follow(number, future, _with_record)
+
+    def _run_from(
+        self, number: int, order: RunBody, expires_at: float | None, made: "Future[Snapshot]"
+    ) -> None:
+        try:
+            origin = made.result().origin
+            future = self._pool.engine.submit(order.job, source=origin, expires_at=expires_at)
+        except BaseException as error:  # noqa: BLE001
+            self._answer(number, None, error)
+        else:
+            self._follow(number, future, _with_record)
+
+    def _follow(self, number: int, future: RunFuture, value_of: Callable[[RunFuture], Any]) -> None:
+        with self._changed:
+            if number in self._under_way:
+                self._under_way[number] = future.cancel
+
+        def done(future: Any) -> None:
+            try:
+                self._answer(number, value_of(future))
+            except BaseException as error:  # noqa: BLE001
+                self._answer(number, None, error)
+
+        future.add_done_callback(done)
+
+    def _judge(self, number: int, source: Any, cases: Any, options: Any) -> None:
+        judging = self._pool.judging([(source, cases)], options, numbered=False)
+        with self._changed:
+            self._under_way[number] = judging.cancel
+        self._do(number, lambda: judging.run()[0])
+
+    def _do(self, number: int, work: Callable[[], Any]) -> None:
+        def done() -> None:
+            try:
+                self._answer(number, work())
+            except BaseException as error:  # noqa: BLE001
+                self._answer(number, None, error)
+
+        self._in_thread(done)
+
+    def _make_snapshot(self, number: int, key: str, setup: bytes, timeout: float | None) -> None:
+        made: Future[Snapshot] = Future()
+        with self._changed:
+            self._snapshots[key] = made
+
+        def make() -> None:
+            try:
+                made.set_result(self._pool.snapshot(setup, timeout=timeout))
+            except BaseException as error:
+                made.set_exception(error)
+                raise
+
+        self._do(number, make)
+
+    # ---- sessions
+
+    def _session(self, session_id: str) -> Session:
+        with self._changed:
+            session = self._sessions.get(session_id)
+        if session is None:
+            raise SessionLost(f"there is no session {session_id!r}: it was closed or taken away")
+        return session
+
+    def _keep(self, session: Session) -> str:
+        with self._changed:
+            if not self._closed:
+                session_id = f"{next(self._ids)}"
+                self._sessions[session_id] = session
+                return session_id
+        session.close()
+        raise PoolClosed("the client's lease has ended")
+
+    def _of_session(
+        self, session_id: str, method: str, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        if method == "open":
+            return self._keep(self._pool.session(**options))
+        if method == "close":
+            with self._changed:
+                gone = self._sessions.pop(session_id, None)
+            if gone is not None:
+                gone.close()
+            return None
+        session = self._session(session_id)
+        if method == "fork":
+            branches = session.fork(*args)
+            if isinstance(branches, Session):
+                return self._keep(branches)
+            return [self._keep(branch) for branch in branches]
+        if method not in _METHODS:
+            raise AttributeError(f"a session has no {method!r} from afar")
+        value = getattr(session, method)
+        return value(*args, **options) if callable(value) else value
+
+
+def _nothing() -> None:
+    pass
+
+
+def _result(future: RunFuture) -> Any:
+    return future.result()
+
+
+def _with_record(future: RunFuture) -> Any:
+    return future.result(), future.record
+
+
+def _close_snapshot(made: "Future[Snapshot]") -> None:
+    if made.exception() is None:
+        # In a thread: this may be a worker's, or the one that has made it.
+        threading.Thread(target=made.result().close, name="forgetter", daemon=True).start()

@@ -1,0 +1,134 @@
+"""What a client and an executor say to each other: requests with orders, replies with answers.
+
+One method, `exchange`, carries all of it. A request brings new orders and waits for answers; an
+executor keeps it until it is worth answering, or until the same client's next request comes, so
+that a client can always send more and never has to ask. Both are bytes: a header that any version
+can read, and a pickle. Whoever can call an executor's methods is trusted as its owner is (the same
+user, or the same cluster); what a program says only ever is bytes within.
+"""
+
+import dataclasses
+import pickle
+from typing import Any, NamedTuple
+
+from ...sandbox.limits import Limits
+from ...sandbox.run.job import Job
+from ..errors import PoolError
+
+HEADER = b"interpreter-pool exchange 1\n"
+"""A later version that can't talk to this one has another number."""
+
+RUN, JUDGE, SESSION, CALL, SNAPSHOT, FORGET, CANCEL, STATS, LEAVE = range(9)
+"""Kinds of orders; their bodies are:
+
+RUN       `RunBody`                                       answer: (Result, Record | None)
+JUDGE     (program, cases, options)                        answer: Verdict
+SESSION   (id, method, args, options); "" opens one        answer: what the method returns
+CALL      (id, code, request, options)                     answer: Result
+SNAPSHOT  (key, set-up code, timeout)                      answer: None
+FORGET    key of a snapshot                                answer: None
+CANCEL    number of the order that is to be ended          no answer
+STATS     None                                             answer: Stats
+LEAVE     None: the client goes, and what it has with it   no answer
+"""
+
+
+class RunBody(NamedTuple):
+    """A run. queue_timeout: seconds that it may still wait. snapshot: the key of where it is forked
+    from; "": from where all are.
+    """
+
+    job: Job
+    test: Job | None
+    queue_timeout: float | None
+    snapshot: str
+
+
+class Sent(NamedTuple):
+    """An order on its way; numbers are the client's, and never used twice."""
+
+    number: int
+    kind: int
+    body: Any
+
+
+class Answer(NamedTuple):
+    """What has come of an order: a value, or the error that is to be raised."""
+
+    number: int
+    value: Any
+    error: BaseException | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """sequence: how many requests this client has made of this executor before; they are taken in
+    that order. incarnation: the executor that is meant; another one in its place must not take it.
+    """
+
+    client: str
+    sequence: int
+    incarnation: str
+    orders: list[Sent]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Load:
+    """How busy an executor is. size: programs that run at once. queued: runs that wait."""
+
+    size: int
+    queued: int
+    draining: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reply:
+    answers: list[Answer]
+    load: Load
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Described:
+    """What a client knows of an executor before it sends anything."""
+
+    incarnation: str
+    limits: Limits
+    tier: str
+    load: Load
+
+
+class Nonsense(PoolError):
+    """What the other side says can't be understood."""
+
+
+def pack(message: object) -> bytes:
+    return HEADER + pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+
+
+def unpack(kind: type[Any], data: object, who: str) -> Any:
+    """Return the message; raise `Nonsense`, which names who has said it."""
+    if not isinstance(data, bytes) or not data.startswith(HEADER):
+        said = data[: len(HEADER) + 8] if isinstance(data, bytes) else data
+        raise Nonsense(
+            f"{who} does not speak {HEADER.decode().strip()!r} (it says {said!r:.80}); have the "
+            "same version of interpreter-pool on both sides"
+        )
+    try:
+        message = pickle.loads(memoryview(data)[len(HEADER) :])
+    except Exception as error:  # noqa: BLE001  (unpickling raises whatever it likes)
+        raise Nonsense(
+            f"{who}: what it says can't be unpickled ({type(error).__name__}: {error}); have the "
+            "same version of interpreter-pool, and of what the cases are made of, on both sides"
+        ) from None
+    if not isinstance(message, kind):
+        raise Nonsense(f"{who} says {message!r:.80} in place of a {kind.__name__}")
+    return message
+
+
+def portable(error: BaseException) -> BaseException:
+    """The error, or, where it can't travel, one with its text."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:  # noqa: BLE001
+        return PoolError(f"{type(error).__name__}: {error}")
