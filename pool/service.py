@@ -7,7 +7,7 @@ import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from ..sandbox.limits import Limits, require_limit
 from .checks import each_of, naming, pair_of
@@ -45,6 +45,9 @@ class PythonExecutorService:
     '42\\n'
     >>> service.cleanup()
     """
+
+    service_options: ClassVar[dict[str, Any]] = {"max_concurrency": 128}
+    """For a registry: each client of `connect` has a call or two that wait."""
 
     def __init__(
         self,
@@ -238,12 +241,16 @@ class PythonExecutorService:
         return self.desks.exchange(data)
 
     def drain(self) -> None:
-        """Have clients send nothing new: what they have begun comes to its end."""
+        """Have clients send nothing new; what they have begun comes to its end, sessions too."""
         self.desks.draining = True
 
-    def is_drained(self) -> bool:
-        """Whether nothing that a client has begun is left here."""
-        return not self.desks.under_way()
+    def fleet_state(self) -> tuple[float, bool, bool]:
+        """Return what waits and runs here, for each that can run at once; whether it takes nothing
+        new; and whether nothing is left of what clients have begun. For fleets.
+        """
+        now = self.pool.engine.now()
+        load = (now["queued"] + now["workers_busy"]) / now["workers"]
+        return load, self.desks.draining, not self.desks.under_way()
 
     # ---- all of it
 

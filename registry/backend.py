@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from .base import DEFAULT_NAMESPACE, Service, ServiceBase
+from .fleet import FleetSize
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +34,11 @@ OPTIONS = frozenset(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Found:
-    """What a name leads to: a handle on an actor, or an owner's client."""
+    """What a name leads to: a handle on an actor, or an owner's client, or what knows a fleet."""
 
     target: Any
-    is_client: bool
+    is_client: bool = False
+    is_fleet: bool = False
 
 
 class Backend(ServiceBase):
@@ -84,6 +86,22 @@ class Backend(ServiceBase):
         """What is there, if it lives."""
 
     @abstractmethod
+    def _create_fleet(
+        self,
+        name: str,
+        cls: type,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        options: Mapping[str, Any],
+        size: FleetSize,
+    ) -> None:
+        """Make a fleet, and return when as many members as it has at least are ready."""
+
+    @abstractmethod
+    def _members(self, name: str, target: Any) -> Mapping[str, Any]:
+        """Handles on the members of a fleet that are ready, by identity."""
+
+    @abstractmethod
     def _identity(self, handle: Any) -> str:
         """What tells the service behind a handle from every other."""
 
@@ -120,6 +138,7 @@ class Backend(ServiceBase):
         check_name("name", name)
         if isinstance(service, type):
             self._check_options(options)
+            options = {**_own_options(service), **options}
             return self._create(name, service, args, kwargs, options)
         if not isinstance(service, Service):
             raise TypeError(
@@ -136,15 +155,39 @@ class Backend(ServiceBase):
         return client
 
     def get(self, name: str) -> Any:
-        return self._require(name).target
+        found = self._require(name)
+        if found.is_fleet:
+            raise TypeError(
+                f"{name!r} is a fleet, not a service: use connect({self.kind + '://' + name!r}), "
+                f"or members({name!r})"
+            )
+        return found.target
 
-    def members(self, name: str) -> dict[str, Any]:
-        """Return handles on the members of the fleet `name`, or on the service `name`, by what
-        tells each from any other that there was or will be. KeyError: there is neither.
-        """
+    def register_fleet(
+        self,
+        name: str,
+        service_factory: Any,
+        *args: Any,
+        min: int = 1,
+        max: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._require_open()
+        check_name("name", name)
+        if not isinstance(service_factory, type):
+            raise TypeError(f"service_factory must be a class, not {service_factory!r}")
+        size = FleetSize(min, max)
+        options = {key: kwargs.pop(key) for key in OPTIONS & kwargs.keys()}
+        self._check_options(options)
+        options = {**_own_options(service_factory), **options}
+        self._create_fleet(name, service_factory, args, kwargs, options, size)
+
+    def members(self, name: str) -> Mapping[str, Any]:
         found = self._require(name)
         if found.is_client:
             raise TypeError(f"service {name!r} is an owner's, and has a client of its own")
+        if found.is_fleet:
+            return self._members(name, found.target)
         return {self._identity(found.target): found.target}
 
     def get_client(self, name: str) -> Any:
@@ -210,6 +253,11 @@ class Backend(ServiceBase):
                 f"the {self.kind} backend has no option {', '.join(unknown)}; there are: "
                 f"{', '.join(sorted(self.options))}"
             )
+
+
+def _own_options(cls: type) -> dict[str, Any]:
+    """Options that a class asks for, where whoever registers it says nothing of them."""
+    return dict(getattr(cls, "service_options", {}))
 
 
 def check_name(what: str, value: object) -> None:

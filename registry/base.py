@@ -81,6 +81,29 @@ class ServiceBase(ABC):
         """`register` with the backend's options apart from the arguments of the class."""
         return self.register(name, service_factory, **{**actor_options, **constructor_kwargs})
 
+    def register_fleet(
+        self,
+        name: str,
+        service_factory: Any,
+        *args: Any,
+        min: int = 1,
+        max: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Make several services of a class under one name, and keep them as many as they should be:
+        one that dies is replaced.
+
+        min: how many there are at least; max: at most. args, kwargs: as for `register`. What they
+        are used by is what asks for `members`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no fleets")
+
+    def members(self, name: str) -> Mapping[str, Any]:
+        """Return handles on the members of the fleet `name`, or on the service `name`, by what
+        tells each from any other that there was or will be. KeyError: there is neither.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no fleets")
+
     def get_client(self, name: str) -> Any:
         """Return the client of the owner that was registered as `name`."""
         raise NotImplementedError(f"{type(self).__name__} has no owners, and no clients of theirs")

@@ -20,7 +20,9 @@ from . import loopback
 from .backend import OPTIONS, Backend, Found
 from .base import DEFAULT_NAMESPACE, Service
 from .errors import Infeasible, ServiceDied, ServiceError, StartTimeout
-from .ray_registry import REGISTRY_NAME, RayRegistry, actor_name
+from .fleet import FLEET, FleetSize
+from .ray_fleet import RayFleet
+from .ray_registry import REGISTRY_NAME, RayRegistry, actor_name, is_fleet, kill
 
 _ANSWER_S = 60.0
 """How long the registry's actor may take to answer; its process may have to be started first."""
@@ -121,6 +123,80 @@ class RayService(Backend):
         self._mine[name] = token
         return actor
 
+    def _create_fleet(
+        self,
+        name: str,
+        cls: type,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        options: Mapping[str, Any],
+        size: FleetSize,
+    ) -> None:
+        asked = resources(options)
+        self._require_feasible(name, asked)
+        token = FLEET + uuid.uuid4().hex
+        if not self._ask("reserve", name, token, _LEASE_S):
+            raise self.taken(name)
+        try:
+            made = self._ray.cloudpickle.dumps((cls, args, dict(kwargs)))
+            manager = (
+                self._ray.remote(RayFleet)
+                .options(
+                    name=actor_name(name, token),
+                    namespace=self.namespace,
+                    lifetime="detached",
+                    num_cpus=0,
+                    max_restarts=-1,
+                    max_concurrency=16,
+                )
+                .remote(
+                    *(self.namespace, name, token, made, dict(options), asked),
+                    (size.least, size.most),
+                )
+            )
+            self._await_fleet(name, token, manager, asked, size)
+            if not self._ask("commit", name, token):
+                raise ServiceError(f"fleet {name!r} was taken away while it was started")
+        except BaseException:
+            self._drop(name, token)
+            raise
+        self._mine[name] = token
+
+    def _await_fleet(
+        self,
+        name: str,
+        token: str,
+        manager: Any,
+        asked: Mapping[str, float],
+        size: FleetSize,
+    ) -> None:
+        """Wait for as many members as it has at least, and keep the reservation meanwhile."""
+        deadline = time.monotonic() + self.start_timeout
+        renewed = time.monotonic()
+        while True:
+            ready, there, trouble = self._ray.get(manager.state.remote(), timeout=_ANSWER_S)
+            if ready >= size.least:
+                return
+            if trouble and not there:
+                raise ServiceError(f"fleet {name!r} could not be started: {trouble}")
+            if time.monotonic() > deadline:
+                free = self._ray.available_resources()
+                raise StartTimeout(
+                    f"fleet {name!r}: {ready} of min={size.least} members were ready within "
+                    f"start_timeout={self.start_timeout:g} s; each asks for {said(asked)}; free "
+                    f"now in the whole cluster: "
+                    f"{said({key: free.get(key, 0) for key in asked})} {trouble}".rstrip()
+                )
+            if time.monotonic() - renewed > _LEASE_S / 4:
+                renewed = time.monotonic()
+                if not self._ask("renew", name, token, _LEASE_S):
+                    raise ServiceError(f"fleet {name!r} was taken away while it was started")
+            time.sleep(_PAUSE_S)
+
+    def _members(self, name: str, target: Any) -> Mapping[str, Any]:
+        members: dict[str, Any] = self._ray.get(target.members.remote(), timeout=_ANSWER_S)
+        return members
+
     def _publish(self, name: str, owner: Service[Any], client: Any) -> None:
         token = uuid.uuid4().hex
         # As bytes: the registry's process need not have the client's class.
@@ -131,11 +207,12 @@ class RayService(Backend):
     def _find(self, name: str) -> Found | None:
         found = self._ask("find", name)
         if isinstance(found, bytes):
-            return Found(self._ray.cloudpickle.loads(found), True)
+            return Found(self._ray.cloudpickle.loads(found), is_client=True)
         if found is None:
             return None
         try:
-            return Found(self._ray.get_actor(found, namespace=self.namespace), False)
+            handle = self._ray.get_actor(found, namespace=self.namespace)
+            return Found(handle, is_fleet=is_fleet(found))
         except ValueError:  # it has just died
             return None
 
@@ -196,11 +273,7 @@ class RayService(Backend):
             self._kill(dropped)
 
     def _kill(self, actor: str) -> None:
-        try:
-            handle = self._ray.get_actor(actor, namespace=self.namespace)
-        except ValueError:
-            return  # it is dead
-        self._ray.kill(handle, no_restart=True)
+        kill(self._ray, self.namespace, actor)
 
     def _ask(self, question: str, *args: Any) -> Any:
         """Ask the registry's actor; make it, where there is none or the last one has left."""

@@ -7,6 +7,10 @@ that have died, and reservations that nobody renews.
 import dataclasses
 import time
 from collections.abc import Iterator
+from typing import Any
+
+from .fleet import FLEET
+from .ray_fleet import prefix_of
 
 REGISTRY_NAME = "_registry"
 _PREFIX = "service::"
@@ -14,6 +18,28 @@ _PREFIX = "service::"
 
 def actor_name(name: str, token: str) -> str:
     return f"{_PREFIX}{name}::{token}"
+
+
+def is_fleet(actor: str) -> bool:
+    return actor.rpartition("::")[2].startswith(FLEET)
+
+
+def kill(ray: Any, namespace: str, actor: str) -> None:
+    """End an actor, if it is there; and, of a fleet, the members."""
+    names = [actor]
+    if is_fleet(actor):
+        name, _, token = actor.removeprefix(_PREFIX).rpartition("::")
+        names += [
+            each["name"]
+            for each in ray.util.list_named_actors(all_namespaces=True)
+            if each["namespace"] == namespace and each["name"].startswith(prefix_of(name, token))
+        ]
+    for each in names:
+        try:
+            handle = ray.get_actor(each, namespace=namespace)
+        except ValueError:
+            continue  # it was never made, or is dead
+        ray.kill(handle, no_restart=True)
 
 
 @dataclasses.dataclass(slots=True)
@@ -133,8 +159,4 @@ class RayRegistry:
     def _kill(self, actor: str) -> None:
         import ray
 
-        try:
-            handle = ray.get_actor(actor, namespace=self._namespace)
-        except ValueError:
-            return  # it was never made, or is dead
-        ray.kill(handle, no_restart=True)
+        kill(ray, self._namespace, actor)

@@ -12,7 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = ("sandbox", "pool", "registry", "transforms", "tests", "bench", "examples")
 ALLOWED = {
     "sandbox": set(),
-    "pool": {"sandbox"},
+    "pool": {"registry", "sandbox"},
     "registry": set(),
     "transforms": {"pool", "registry", "sandbox"},
 }
@@ -42,13 +42,18 @@ def imports(path: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("folder", ALLOWED)
 def test_packages_import_only_what_they_may(folder):
-    """sandbox knows no sibling, pool only sandbox, registry nothing, transforms the others."""
+    """sandbox and registry know no sibling, pool these two, transforms all."""
     forbidden = set(OURS) - ALLOWED[folder] - {folder}
     paths = list(sources(folder))
     assert paths
     for path in paths:
         found = {name.partition(".")[0] for name in imports(path)}
         assert not found & forbidden, path
+
+
+def test_of_the_pool_only_its_door_to_elsewhere_knows_the_registry():
+    found = {path for path in sources("pool") for name in imports(path) if name.startswith("regis")}
+    assert [os.path.relpath(path, ROOT) for path in found] == ["pool/remote/connect.py"]
 
 
 @pytest.mark.parametrize("folder", PRODUCT)

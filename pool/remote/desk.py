@@ -82,7 +82,7 @@ class Desks:
             return len(self._desks)
 
     def under_way(self) -> int:
-        """Orders that have no answer yet, or whose answer nobody has taken."""
+        """Orders that have no answer yet, or whose answer nobody has taken, and sessions."""
         with self._lock:
             return sum(map(len, self._desks.values()))
 
@@ -153,7 +153,7 @@ class _Desk:
         self._ids = itertools.count()
 
     def __len__(self) -> int:
-        return len(self._under_way) + len(self._answers)
+        return len(self._under_way) + len(self._answers) + len(self._sessions)
 
     def exchange(self, request: Request) -> list[Answer]:
         with self._changed:

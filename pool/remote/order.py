@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import InvalidStateError
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
@@ -13,11 +13,6 @@ from ...sandbox.run.record import Record
 from ..engine.task import RunFuture
 from ..errors import PoolError, PoolTimeout, SessionLost
 from . import messages
-
-if TYPE_CHECKING:
-    from .link import Link
-    from .snapshots import Origin
-
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +28,13 @@ class Order:
 
     repeatable = False
 
-    def __init__(self, kind: int, body: Any, link: "Link | None" = None) -> None:
+    def __init__(self, kind: int, body: Any, link: Any = None) -> None:
         self.number = 0
         self.kind = kind
         self.body = body
         self.link = link
         self.expires_at: float | None = None
-        self.snapshot: Origin | None = None
+        self.snapshot: Any = None  # an `Origin`
         self.cancel: Callable[[Order], None] | None = None
         self.future: Any = RunFuture(self._stop)
         self.begun = False

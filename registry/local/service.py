@@ -21,7 +21,9 @@ from typing import Any
 from ..backend import Backend, Found
 from ..base import DEFAULT_NAMESPACE, Service
 from ..errors import ServiceError, StartTimeout
+from ..fleet import FLEET, FleetSize
 from . import wire
+from .fleet import LocalFleet
 from .handle import LocalHandle, LocalRef
 from .records import Claim, Records
 
@@ -67,16 +69,22 @@ class LocalService(Backend):
         self._records = Records(namespace, folder)
         self._processes: dict[str, tuple[str, subprocess.Popen[bytes]]] = {}  # token and process
         self._clients: dict[str, Claim] = {}  # names of owners registered here
+        self._fleets: dict[str, tuple[Claim, LocalFleet]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.namespace, self.start_timeout, self._folder)
 
     def list(self) -> builtins.list[str]:
         self._require_open()
-        return sorted(record["name"] for record in self._records.all() if record.get("ready"))
+        return sorted(
+            record["name"]
+            for record in self._records.all()
+            if record.get("ready") and "::" not in record["name"]
+        )
 
     def reset(self) -> None:
         self._require_open()
+        self._close_fleets()
         records = [
             self._records.remove(record["name"], record["token"]) for record in self._records.all()
         ]
@@ -171,9 +179,62 @@ class LocalService(Backend):
         record = self._records.find(name)
         if record is None:
             return None
+        if "fleet" in record:
+            return Found(record, is_fleet=True)
         if "client" in record:
-            return Found(pickle.loads(base64.b64decode(record["client"])), True)
-        return Found(_handle(record), False)
+            return Found(pickle.loads(base64.b64decode(record["client"])), is_client=True)
+        return Found(_handle(record))
+
+    def _create_fleet(
+        self,
+        name: str,
+        cls: type,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        options: Mapping[str, Any],
+        size: FleetSize,
+    ) -> None:
+        claim = self._records.claim(name, FLEET + secrets.token_hex(16))
+        if claim is None:
+            raise self.taken(name)
+        fleet = LocalFleet(name, size, _Starter(self, claim, cls, args, kwargs, options))
+        try:
+            fleet.start()
+            if not self._records.write(claim, {"fleet": True}):
+                raise ServiceError(f"fleet {name!r} was taken away while it was started")
+        except BaseException:
+            fleet.close()
+            claim.close()
+            self._records.remove(name, claim.token)
+            self._end_mine(f"{name}::")
+            raise
+        self._fleets[name] = claim, fleet
+
+    def _members(self, name: str, target: Any) -> Mapping[str, Any]:
+        found = {}
+        for record in self._records.all():
+            if record.get("ready") and record["name"].startswith(f"{name}::"):
+                handle = _handle(record)
+                found[handle.identity] = handle
+        return found
+
+    def _close_fleets(self) -> None:
+        fleets, self._fleets = self._fleets, {}
+        for name, (claim, fleet) in fleets.items():
+            self._records.remove(name, claim.token)
+            claim.close()
+            fleet.close()
+
+    def _end_mine(self, prefix: str) -> None:
+        """End the services that were registered here whose names begin so."""
+        mine = {
+            name: self._processes.pop(name)
+            for name in list(self._processes)
+            if name.startswith(prefix)
+        }
+        for name, (token, _) in mine.items():
+            self._records.remove(name, token)
+        _end_processes([process for _, process in mine.values()])
 
     def _identity(self, handle: Any) -> str:
         return str(handle.identity)
@@ -183,18 +244,8 @@ class LocalService(Backend):
         for name, claim in clients.items():
             self._records.remove(name, claim.token)
             claim.close()
-        processes, self._processes = self._processes, {}
-        for name, (token, _) in processes.items():
-            self._records.remove(name, token)
-        for _, process in processes.values():
-            process.terminate()
-        deadline = time.monotonic() + _END_PATIENCE_S
-        for _, process in processes.values():
-            try:
-                process.wait(max(deadline - time.monotonic(), 0.1))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        self._close_fleets()
+        self._end_mine("")
 
     def _await(
         self,
@@ -227,6 +278,40 @@ class LocalService(Backend):
             raise ServiceError(f"service {name!r} could not be started: {text}") from value
         methods: builtins.list[str] = value
         return methods
+
+
+class _Starter:
+    """Starts the members of a fleet as services like any other, but for their names."""
+
+    def __init__(self, services: LocalService, claim: Claim, *of: Any) -> None:
+        self._services = services
+        self._claim = claim
+        self._of = of
+
+    def start(self, member: str) -> Any:
+        return self._services._create(member, *self._of)
+
+    def end(self, member: str) -> None:
+        self._services._end_mine(member)
+
+    def is_wanted(self) -> bool:
+        return self._claim.fd >= 0 and os.fstat(self._claim.fd).st_nlink > 0
+
+    def is_alive(self, member: str) -> bool:
+        found = self._services._processes.get(member)
+        return found is not None and found[1].poll() is None
+
+
+def _end_processes(processes: "builtins.list[subprocess.Popen[bytes]]") -> None:
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + _END_PATIENCE_S
+    for process in processes:
+        try:
+            process.wait(max(deadline - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _launch(claim: Claim) -> "tuple[subprocess.Popen[bytes], socket.socket]":

@@ -1,0 +1,119 @@
+"""A fleet of local services: the thread of its owner that has them be as many as they should."""
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..fleet import LOOK_S, FleetSize, Growth, MemberState
+
+logger = logging.getLogger(__name__)
+
+_ANSWER_S = 10.0
+
+
+class Starter(Protocol):
+    """What starts and ends the processes of members, by name."""
+
+    def start(self, member: str) -> Any:
+        """Return a handle on a new member."""
+        ...
+
+    def end(self, member: str) -> None: ...
+
+    def is_alive(self, member: str) -> bool: ...
+
+    def is_wanted(self) -> bool:
+        """Whether the fleet still has its name."""
+        ...
+
+
+class LocalFleet:
+    """The members of a fleet, from `start` until `close`. name: of the fleet; its members' begin
+    with it.
+    """
+
+    def __init__(self, name: str, size: FleetSize, starter: Starter) -> None:
+        self._name = name
+        self._size = size
+        self._starter = starter
+        self._growth = Growth(size)
+        self._handles: dict[str, Any] = {}
+        self._numbers = itertools.count()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._live, name=f"fleet {name}", daemon=True)
+
+    def start(self) -> None:
+        """Start the members; if one of them can't be, none is left, and the error is raised."""
+        errors: list[BaseException] = []
+        threads = [
+            threading.Thread(target=self._try_add, args=(errors.append,), daemon=True)
+            for _ in range(self._size.least)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            for member in list(self._handles):
+                self._starter.end(member)
+            raise errors[0]
+        self._thread.start()
+
+    def close(self) -> None:
+        """Look after them no more. Who calls this ends them."""
+        self._closing.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _try_add(self, failed: Callable[[BaseException], None]) -> None:
+        try:
+            self._add()
+        except BaseException as error:  # noqa: BLE001  (for the thread that waits)
+            failed(error)
+
+    def _add(self) -> None:
+        member = f"{self._name}::{next(self._numbers)}"
+        self._handles[member] = self._starter.start(member)
+
+    def _live(self) -> None:
+        pause_s = LOOK_S
+        while not self._closing.wait(pause_s):
+            try:
+                if not self._starter.is_wanted():  # somebody's reset has taken it away
+                    return
+                self._look()
+                pause_s = LOOK_S
+            except Exception as error:  # noqa: BLE001  (out of memory, of processes: it may pass)
+                if not self._closing.is_set():
+                    logger.warning("fleet %s: a member can't be started: %s", self._name, error)
+                pause_s = min(pause_s * 2, 30.0)
+
+    def _look(self) -> None:
+        states = {}
+        for member, handle in list(self._handles.items()):
+            if not self._starter.is_alive(member):
+                logger.warning("fleet %s: %s has died, and is replaced", self._name, member)
+                del self._handles[member]
+                continue
+            states[member] = _state(handle)
+            if states[member].drained and states[member].draining:
+                del self._handles[member]
+                self._starter.end(member)
+        wanted = self._growth.wanted(self._size.least, states.values())
+        active = [name for name in self._handles if name in states and not states[name].draining]
+        while len(active) < wanted and not self._closing.is_set():
+            self._add()
+            active.append("")
+        for member in active[wanted:]:
+            if "drain" in dir(self._handles[member]):
+                self._handles[member].drain.remote()
+
+
+def _state(handle: Any) -> MemberState:
+    """What a member says; nothing where it says nothing."""
+    try:
+        return MemberState(*handle.fleet_state.remote().result(_ANSWER_S))
+    except Exception:  # noqa: BLE001  (it has no such method, is stopped, or has just died)
+        return MemberState()
