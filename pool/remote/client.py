@@ -176,6 +176,7 @@ class RemoteExecutor(Executor):
         out.
         """
         self._runner.require_ours()
+        self.router.require_open()
         asked = []
         for link in self.router.executors():
             order = Order(messages.STATS, None, link)

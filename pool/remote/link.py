@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ..errors import PoolClosed
 from . import messages
 from .messages import Described, Load, Reply, Request, Sent
 from .order import Order
@@ -25,6 +26,16 @@ class Reach(Protocol):
     def __call__(self, method: str, *args: Any) -> Any: ...
 
     def result(self, call: Any, timeout: float) -> Any: ...
+
+
+class _Nothing:
+    """How an executor is reached that is no longer to be."""
+
+    def __call__(self, method: str, *args: Any) -> Any:
+        raise PoolClosed("this client is closed")
+
+    def result(self, call: Any, timeout: float) -> Any:
+        raise PoolClosed("this client is closed")
 
 
 class Link:
@@ -113,11 +124,17 @@ class Link:
         try:
             self._calls.put(self._reach("exchange", data))
         except Exception as error:  # noqa: BLE001  (each registry has errors of its own)
-            self._lost(self, f"{type(error).__name__}: {error}")
+            self._lost(self, _first_line(error))
 
     def end(self) -> None:
         """Have the thread end when it has taken the replies that are on their way."""
         self._calls.put(None)
+
+    def close(self, timeout_s: float) -> None:
+        """Wait for the thread's end, and let go of the connection, whoever still holds this."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+        self._reach = _Nothing()
 
     def _take(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -127,7 +144,7 @@ class Link:
             except TimeoutError:
                 why = f"it has not answered for {self._silent_s:g} s"
             except Exception as error:  # noqa: BLE001
-                why = f"{type(error).__name__}: {error}"
+                why = _first_line(error)
             else:
                 del data, call
                 self._took(self, reply)
@@ -135,3 +152,8 @@ class Link:
                 continue
             self._lost(self, why)
             return
+
+
+def _first_line(error: BaseException) -> str:
+    """What went wrong, less the particulars of actors that Ray adds."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -65,12 +65,14 @@ class Order:
     def succeed(self, value: Any) -> None:
         with _once():
             self.future.set_result(value)
+        self._release()
 
     def fail(self, error: BaseException) -> None:
         """Resolve the future with an error, whether it was begun or not."""
         if self.begin():
             with _once():
                 self.future.set_exception(error)
+        self._release()
 
     def give_up(self, why: str, *, denied: bool = False) -> None:
         """Answer it without an executor's answer: for a reason of ours, or because the program that
@@ -78,10 +80,15 @@ class Order:
         """
         self.fail(PoolError(why))
 
+    def _release(self) -> None:
+        """Let go of the client: this and its future hold each other."""
+        self.cancel = self.link = self.snapshot = None
+
     def _stop(self, _: ExitReason) -> None:
         self.unwanted = True
-        if self.cancel is not None:
-            self.cancel(self)
+        cancel = self.cancel
+        if cancel is not None:
+            cancel(self)
 
 
 @contextlib.contextmanager

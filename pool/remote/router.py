@@ -38,6 +38,9 @@ _LOOK_S = 1.0
 
 _ALONE_TWICE = 2
 
+_LAST_WORD_S = 5.0
+"""How long executors may take, at the end, to take note of it."""
+
 
 class Members(Protocol):
     """Which executors there are now, by key, and how each is reached. May raise what a registry
@@ -128,7 +131,7 @@ class Router:
         while True:
             room = Bell()
             with self._changed:
-                self._require_open()
+                self.require_open()
                 if self._has_room():
                     self._put(order)
                     return
@@ -139,7 +142,7 @@ class Router:
 
     def require_room(self) -> None:
         with self._changed:
-            self._require_open()
+            self.require_open()
             if not self._has_room():
                 seconds = self._patience()
                 raise PoolFull(
@@ -164,7 +167,7 @@ class Router:
     def least_busy(self) -> Link:
         """Return the executor for something that stays where it is."""
         with self._changed:
-            self._require_open()
+            self.require_open()
             links = [link for link in self.links.values() if not link.load.draining]
             if not links:
                 why = self._why_none or "none is known"
@@ -206,11 +209,17 @@ class Router:
             self._changed.notify_all()
         for order in orders:
             order.fail(PoolClosed("the client of this executor was closed"))
-        self._sender.join(10)
+        for thread in (self._sender, self._watcher):
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join(_LAST_WORD_S)
+        for link in links:
+            link.close(_LAST_WORD_S)
+        with self._changed:
+            self.links.clear()  # and with them the connections
 
     # ---- under the lock
 
-    def _require_open(self) -> None:
+    def require_open(self) -> None:
         if self._closed:
             raise PoolClosed(f"this client of {self.name} is closed")
 
