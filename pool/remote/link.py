@@ -78,7 +78,7 @@ class Link:
         self.requests = 0
         self.sessions = 0
         self.known_snapshots: set[str] = set()
-        self.full = False  # it has refused an order since its last reply
+        self.full_until = 0.0  # it has refused an order; by the monotonic clock
         self.reserved = False  # for orders that were lost, one at a time
         self.heard_at = time.monotonic()
         self.is_lost = False

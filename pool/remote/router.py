@@ -38,6 +38,9 @@ _LOOK_S = 1.0
 
 _ALONE_TWICE = 2
 
+_FULL_S = 0.05
+"""How long nothing is sent to an executor that had no room."""
+
 _LAST_WORD_S = 5.0
 """How long executors may take, at the end, to take note of it."""
 
@@ -326,7 +329,7 @@ class Router:
         able = [
             link
             for link in self.links.values()
-            if not (link.is_lost or link.full or link.load.draining)
+            if not (link.is_lost or now < link.full_until or link.load.draining)
         ]
         self._assign_suspects(able)
         most = self._most_ahead()
@@ -405,14 +408,13 @@ class Router:
         with self._changed:
             link.requests -= 1
             link.load = reply.load
-            link.full = False
             link.heard_at = now = time.monotonic()
             for answer in reply.answers:
                 order = link.in_flight.pop(answer.number, None)
                 if order is None:
                     continue
                 if isinstance(answer.error, PoolFull) and order.repeatable and not order.unwanted:
-                    link.full = True
+                    link.full_until = now + _FULL_S
                     self._queue.appendleft(order)
                     continue
                 self._mean_s += 0.05 * (now - order.sent_at - self._mean_s)
