@@ -9,6 +9,7 @@ from ...registry import Backend, get_services
 from ..checks import require_count, require_seconds
 from .client import RemoteExecutor
 from .link import Reach
+from .messages import Nonsense
 from .router import Router
 
 _SCHEMES = ("local", "ray", "monarch")
@@ -76,12 +77,17 @@ def _services(scheme: str, backend: dict[str, Any]) -> Backend:
 class _ServiceReach:
     """An executor that is a service of a registry's."""
 
-    def __init__(self, services: Backend, handle: Any) -> None:
+    def __init__(self, services: Backend, name: str, handle: Any) -> None:
         self._services = services
+        self._name = name
         self._handle = handle
 
     def __call__(self, method: str, *args: Any) -> Any:
-        return getattr(self._handle, method).remote(*args)
+        try:
+            call = getattr(self._handle, method)
+        except AttributeError as error:
+            raise Nonsense(f"{self._name!r} is no PythonExecutorService ({error})") from None
+        return call.remote(*args)
 
     def result(self, call: Any, timeout: float) -> Any:
         return self._services.result(call, timeout=timeout)
@@ -89,7 +95,9 @@ class _ServiceReach:
 
 def _members(services: Backend, name: str) -> dict[str, Reach]:
     """The executors of a fleet, or the one that is a service, by what tells each from any other."""
-    return {key: _ServiceReach(services, handle) for key, handle in services.members(name).items()}
+    return {
+        key: _ServiceReach(services, name, handle) for key, handle in services.members(name).items()
+    }
 
 
 def _parsed(url: object) -> tuple[str, str, dict[str, str]]:

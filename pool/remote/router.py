@@ -38,6 +38,8 @@ _LOOK_S = 1.0
 
 _ALONE_TWICE = 2
 
+_PAUSE_S = 0.1
+
 _FULL_S = 0.05
 """How long nothing is sent to an executor that had no room."""
 
@@ -103,7 +105,15 @@ class Router:
 
     def start(self) -> None:
         """Find the executors; raise what kept it from finding one."""
+        deadline = time.monotonic() + self._patience_s
         self.look()
+        while not self.links:  # a fleet, none of whose members is ready
+            if time.monotonic() > deadline:
+                raise PoolError(
+                    f"no executor of {self.name} was ready within {self._patience_s:g} s"
+                )
+            time.sleep(_PAUSE_S)
+            self.look()
         self._sender.start()
         self._watcher.start()
 

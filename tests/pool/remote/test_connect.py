@@ -1,0 +1,179 @@
+"""URLs of executors, and what is wrong with them."""
+
+import os
+import signal
+import time
+
+import pytest
+from conftest import wait_until
+from executors import OPTIONS, local_services
+
+from interpreter_pool import Limits, PoolError, PythonExecutorService, SessionLost, connect
+from interpreter_pool.registry import ServiceError
+
+
+@pytest.mark.parametrize(
+    "url, said",
+    [
+        ("ray://head:10001", "Ray Client's addresses"),
+        ("http://somewhere:8080", "can't be reached by HTTP yet"),
+        ("rya://executor", "did you mean ray://?"),
+        ("executor", "begins with none of local://NAME"),
+        ("local://", "must be local://NAME"),
+        ("local://a/b", "must be local://NAME"),
+        ("local://a?nmespace=b", "unknown 'nmespace'; there is namespace"),
+    ],
+)
+def test_a_url_with_a_typo_is_refused(url, said):
+    """The error names the URL and the way out."""
+    with pytest.raises(ValueError, match="url=") as caught:
+        connect(url)
+    assert said in str(caught.value) and url in str(caught.value)
+    with pytest.raises(TypeError, match="url must be text"):
+        connect(5)
+
+
+@pytest.mark.parametrize(
+    "options, error",
+    [
+        ({"retries": -1}, ValueError),
+        ({"retries": "2"}, TypeError),
+        ({"hedge_after": -1}, ValueError),
+        ({"patience": "long"}, TypeError),
+        ({"max_queue": 0}, ValueError),
+        ({"colour": "red"}, TypeError),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, error):
+    with pytest.raises(error, match=next(iter(options))):
+        connect("local://executor", **options)
+
+
+class Greeter:
+    def greet(self):
+        return "hello"
+
+
+class Impostor:
+    """Speaks as no version of ours does."""
+
+    def describe_executor(self):
+        return b"interpreter-pool exchange 9\n..."
+
+
+def test_what_is_no_executor_is_refused():
+    """The error names it, and what is there."""
+    with local_services() as services:
+        at = f"?namespace={services.namespace}"
+        with pytest.raises(KeyError, match="executor"):
+            connect(f"local://executor{at}")
+        services.register("greeter", Greeter)
+        with pytest.raises(PoolError, match="greeter.*no PythonExecutorService"):
+            connect(f"local://greeter{at}")
+        services.register("impostor", Impostor)
+        with pytest.raises(PoolError, match="same version of interpreter-pool"):
+            connect(f"local://impostor{at}")
+
+
+def test_a_fleet_is_no_service_and_a_service_no_fleet():
+    """A name is one of both; `get` says what to do with a fleet."""
+    with local_services() as services:
+        services.register("one", Greeter)
+        services.register_fleet("many", Greeter, min=2)
+        assert services.list() == ["many", "one"]
+        assert len(services.members("many")) == 2
+        assert len(services.members("one")) == 1
+        with pytest.raises(TypeError, match=r"'many' is a fleet.*connect\('local://many'\)"):
+            services.get("many")
+        for name in ("one", "many"):
+            with pytest.raises(ValueError, match="already exists"):
+                services.register_fleet(name, Greeter)
+            with pytest.raises(ValueError, match="already exists"):
+                services.register(name, Greeter)
+        for wrong in ({"min": 0}, {"min": 3, "max": 2}, {"max": "2"}):
+            with pytest.raises((TypeError, ValueError), match="min|max"):
+                services.register_fleet("wrong", Greeter, **wrong)
+        assert "wrong" not in services
+
+
+class Broken:
+    def __init__(self):
+        raise ValueError("no such model")
+
+
+def test_a_fleet_whose_members_fail_leaves_nothing():
+    with local_services() as services:
+        with pytest.raises(ServiceError, match="no such model"):
+            services.register_fleet("broken", Broken, min=2)
+        assert services.list() == []
+        assert not services._records.all()
+
+
+def test_members_that_die_are_replaced_and_work_goes_on():
+    """Nothing is lost, nothing comes twice; sessions of the dead are lost, and say so."""
+    with local_services() as services:
+        services.register_fleet("fleet", PythonExecutorService, min=2, **OPTIONS)
+        url = f"local://fleet?namespace={services.namespace}"
+        with connect(url) as executor:
+            sessions = [executor.session(history=0) for _ in range(4)]
+            for session in sessions:
+                session.run("x = 1")
+            before = set(services.members("fleet"))
+            record = services._records.find("fleet::0")
+            results = executor.map(
+                [f"import time; time.sleep(.01); print({n})" for n in range(300)]
+            )
+            found = [next(results) for _ in range(20)]
+            os.kill(record["pid"], signal.SIGKILL)
+            found += results
+            assert [result.stdout for result in found] == [f"{n}\n" for n in range(300)]
+            lost = 0
+            for session in sessions:
+                try:
+                    assert session.run("x").value == "1"
+                except SessionLost as error:
+                    assert not error.by_program and "was lost" in str(error)
+                    lost += 1
+            assert lost == 2
+            wait_until(lambda: len(services.members("fleet")) == 2, 20)
+            assert set(services.members("fleet")) != before
+            wait_until(lambda: len(executor.router.executors()) == 2 or not executor.run("1"), 20)
+
+
+def test_a_client_that_dies_leaves_nothing(tmp_path):
+    """Its runs are cancelled and its sessions ended when its lease is over."""
+    from interpreter_pool import Pool
+    from interpreter_pool.pool.remote import messages
+    from interpreter_pool.pool.remote.desk import Desks
+    from interpreter_pool.pool.remote.messages import Request, RunBody, Sent
+    from interpreter_pool.sandbox.run.job import Job
+
+    with Pool(1) as pool:
+        desks = Desks(pool, lease_s=0.5)
+        described = messages.unpack(messages.Described, desks.describe(), "it")
+        job = Job(b"import time; time.sleep(60)", (), b"", Limits(wall_s=60))
+        orders = [
+            Sent(1, messages.SESSION, ("", "open", (), {})),
+            Sent(2, messages.RUN, RunBody(job, None, None, "")),
+        ]
+        desks.exchange(messages.pack(Request("me", 0, described.incarnation, orders)))
+        wait_until(lambda: pool.stats().workers_busy == 1 and pool.stats().sessions == 1)
+        assert desks.clients() == 1
+        wait_until(lambda: desks.clients() == 0)
+        wait_until(lambda: pool.stats().workers_busy == 0 and pool.stats().sessions == 0)
+        desks.close()
+
+
+def test_a_drained_member_finishes_and_is_replaced():
+    with local_services() as services:
+        services.register_fleet("fleet", PythonExecutorService, min=2, **OPTIONS)
+        with connect(f"local://fleet?namespace={services.namespace}") as executor:
+            session = executor.session()
+            session.run("x = 1")
+            before = services.members("fleet")
+            services.result([each.drain.remote() for each in before.values()])
+            time.sleep(0.1)
+            assert session.run("x").value == "1"  # what is there, stays
+            session.close()
+            wait_until(lambda: not before.keys() & services.members("fleet").keys(), 30)
+            assert executor.run("print(1)").stdout == "1\n"
