@@ -68,7 +68,7 @@ def test_what_is_no_executor_is_refused():
         with pytest.raises(KeyError, match="executor"):
             connect(f"local://executor{at}")
         services.register("greeter", Greeter)
-        with pytest.raises(PoolError, match="greeter.*no PythonExecutorService"):
+        with pytest.raises(PoolError, match=r"greeter.*no PythonExecutorService"):
             connect(f"local://greeter{at}")
         services.register("impostor", Impostor)
         with pytest.raises(PoolError, match="same version of interpreter-pool"):
@@ -91,7 +91,7 @@ def test_a_fleet_is_no_service_and_a_service_no_fleet():
             with pytest.raises(ValueError, match="already exists"):
                 services.register(name, Greeter)
         for wrong in ({"min": 0}, {"min": 3, "max": 2}, {"max": "2"}):
-            with pytest.raises((TypeError, ValueError), match="min|max"):
+            with pytest.raises((TypeError, ValueError), match=r"min|max"):
                 services.register_fleet("wrong", Greeter, **wrong)
         assert "wrong" not in services
 
