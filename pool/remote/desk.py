@@ -33,11 +33,12 @@ LEASE_S = 60.0
 _PARK_S = 1.0
 """How long a request waits for something to answer."""
 
-_GATHER_S = 0.02
-"""How long an answer waits for others that can go along, while its client has enough under way."""
+_GATHER_S = 0.1
+"""How long an answer waits for others that can go along, where its client has more to do than it
+can send: a reply costs both sides far more than an answer."""
 
-_ENOUGH = 4
-"""Orders under way for each worker with which a client need not be answered at once."""
+_ENOUGH = 2
+"""Orders under way for each worker with which a patient client need not be answered at once."""
 
 _MOST_THREADS = 256
 
@@ -165,7 +166,7 @@ class _Desk:
             self._taken = max(self._taken, request.sequence + 1)
             self.heard_at = time.monotonic()
             self._changed.notify_all()
-            self._wait(request.sequence + 1)
+            self._wait(request.sequence + 1, request.patient)
             self.heard_at = time.monotonic()
             answers, self._answers = self._answers, []
             return answers
@@ -185,7 +186,7 @@ class _Desk:
         for made in snapshots:
             made.add_done_callback(_close_snapshot)
 
-    def _wait(self, number: int) -> None:
+    def _wait(self, number: int, patient: bool) -> None:
         """Until there is something to say, or the client has more to say itself."""
         deadline = time.monotonic() + _PARK_S
         while True:
@@ -193,7 +194,7 @@ class _Desk:
             until = deadline
             if self._answers:
                 until = min(self._first_at + _GATHER_S, deadline)
-                if len(self._under_way) <= self._enough:
+                if not patient or len(self._under_way) <= self._enough:
                     return
             if self._closed or self._taken > number or now >= until:
                 return

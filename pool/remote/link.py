@@ -110,11 +110,11 @@ class Link:
             return self.requests < self.MOST_REQUESTS
         return not self.requests and bool(self.in_flight or self.sessions)
 
-    def next_request(self) -> Request:
-        """Take the outbox for the next request."""
+    def next_request(self, *, patient: bool) -> Request:
+        """Take the outbox for the next request; patient: as the request has it."""
         orders = [each.packed() if isinstance(each, Order) else each for each in self.outbox]
         self.outbox.clear()
-        request = Request(self._client, self._sequence, self.incarnation, orders)
+        request = Request(self._client, self._sequence, self.incarnation, orders, patient)
         self._sequence += 1
         self.requests += 1
         return request

@@ -7,11 +7,14 @@ can read, and a pickle. Whoever can call an executor's methods is trusted as its
 user, or the same cluster); what a program says only ever is bytes within.
 """
 
+import copyreg
 import dataclasses
+import operator
 import pickle
 from typing import Any, NamedTuple
 
 from ...sandbox.limits import Limits
+from ...sandbox.result import Result
 from ...sandbox.run.job import Job
 from ..errors import PoolError
 
@@ -64,12 +67,14 @@ class Answer(NamedTuple):
 class Request:
     """sequence: how many requests this client has made of this executor before; they are taken in
     that order. incarnation: the executor that is meant; another one in its place must not take it.
+    patient: the client has more to do than executors can take: answers may wait for each other.
     """
 
     client: str
     sequence: int
     incarnation: str
     orders: list[Sent]
+    patient: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,6 +100,28 @@ class Described:
     limits: Limits
     tier: str
     load: Load
+
+
+def _make(kind: type[Any], values: tuple[Any, ...]) -> Any:
+    made = object.__new__(kind)
+    for put, value in zip(_SLOTS[kind], values, strict=True):
+        put(made, value)
+    return made
+
+
+def _pickled_by_slots(kind: type[Any]) -> None:
+    """Have a frozen dataclass with slots cross as its values: the way of its own, which asks
+    `dataclasses.fields` for each object, is most of what a run costs its client.
+    """
+    names = [field.name for field in dataclasses.fields(kind)]
+    values_of = operator.attrgetter(*names)
+    _SLOTS[kind] = [getattr(kind, name).__set__ for name in names]
+    copyreg.pickle(kind, lambda each: (_make, (kind, values_of(each))))
+
+
+_SLOTS: dict[type[Any], list[Any]] = {}
+for _kind in (Job, Limits, Result):
+    _pickled_by_slots(_kind)
 
 
 class Nonsense(PoolError):

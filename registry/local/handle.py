@@ -1,6 +1,5 @@
 """A handle on a service in another process: `handle.method.remote(...)` returns a `LocalRef`."""
 
-import concurrent.futures
 import difflib
 import math
 import os
@@ -43,7 +42,11 @@ class LocalRef:
         while not self._future.done() and (left := deadline - time.monotonic()) > 0:
             # Piece by piece: a signal that the kernel has another thread take wakes no wait, and
             # the main thread, which alone has handlers, would not see Ctrl-C.
-            concurrent.futures.wait([self._future], min(left, _LOOK_S))
+            try:
+                return self._future.result(min(left, _LOOK_S))
+            except TimeoutError:
+                if self._future.done():  # it is the method's own
+                    raise
         return self._future.result(0)
 
 

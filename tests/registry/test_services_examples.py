@@ -32,7 +32,7 @@ def backend(request):
 
 
 def run(name, *arguments, **environment) -> str:
-    path = os.path.join(ROOT, "examples", f"services_{name}.py")
+    path = os.path.join(ROOT, "examples", f"{name}.py")
     done = subprocess.run(
         [sys.executable, path, *arguments],
         capture_output=True,
@@ -48,19 +48,20 @@ def run(name, *arguments, **environment) -> str:
 def test_an_example_runs_on_each_backend(backend, name):
     """The same script, on this machine and on Ray."""
     kind, environment = backend
-    assert EXAMPLES[name] in run(name, kind, **environment)
+    assert EXAMPLES[name] in run(f"services_{name}", kind, **environment)
 
 
 def test_services_and_backends_of_ones_own():
     """A service and a backend of a script's own; the same code uses both backends."""
-    lines = run("custom").splitlines()
+    lines = run("services_custom").splitlines()
     assert lines == [f"{each} [[0, 1, 2, 0, 1], 3]" for each in ("LocalService", "InProcess")]
 
 
-def test_two_nodes_with_an_executor_on_each():
-    """A cluster of two nodes, reached from this machine alone."""
-    lines = run("two_nodes").splitlines()
-    assert lines[-2:] == ["left ['0', '1', '4', '9']", "right ['16', '25', '36', '49']"]
+def test_the_same_work_on_a_pool_a_local_fleet_and_a_cluster():
+    """Two nodes, reached from this machine alone."""
+    lines = run("cluster").splitlines()
+    told = [line.partition(": ")[2] for line in lines]
+    assert told == ["20540, passed True, x + 2 = 42"] * 3 + ["2"]
 
 
 def test_clusters_can_be_kept_on_loopback():
