@@ -39,9 +39,7 @@ with loopback.only():  # reached from this machine alone
 config = {"address": cluster.address, "log_to_driver": False}
 try:
     with get_services("ray", ray_init_config=config, namespace="cluster-example") as services:
-        services.register_fleet(
-            "executors", PythonExecutorService, pool_size=2, num_cpus=1, min=2
-        )
+        services.register_fleet("executors", PythonExecutorService, pool_size=2, num_cpus=1, min=2)
         with connect("ray://executors?namespace=cluster-example") as executor:
             work(executor, "a fleet over two nodes")
             print("executors:", len(executor.stats_by_executor()))

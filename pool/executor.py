@@ -11,7 +11,7 @@ from ..sandbox.errors import PolicyError
 from ..sandbox.limits import Limits
 from ..sandbox.result import Result
 from ..sandbox.run.job import Job
-from .checks import each_of, expiry, naming
+from .checks import each_of, expiry, naming, require_count
 from .engine.stats import Stats
 from .engine.task import OnOutput, RunFuture
 from .errors import PoolError
@@ -410,6 +410,21 @@ class Executor(ABC):
     ) -> Any:
         """Return a new session; as `Pool.session`."""
 
+    def sessions(self, n: int, **options: Any) -> list[Any]:
+        """Return `n` new sessions, or raise what kept one of them from being made, and leave none;
+        options as for `session`.
+        """
+        require_count("n", n, 0, 100_000)
+        made: list[Any] = []
+        try:
+            for _ in range(n):
+                made.append(self.session(**options))
+        except BaseException:
+            for session in made:
+                session.close()
+            raise
+        return made
+
     @abstractmethod
     def snapshot(self, setup: str | bytes, *, timeout: float | None = 60.0) -> Any:
         """Run trusted code once, and return what it made, to fork runs from; as `Pool.snapshot`."""
@@ -432,3 +447,11 @@ class Executor(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def require_executor(name: str, value: object, also: str = "") -> None:
+    """Raise TypeError for what runs no programs. also: what else the argument may be."""
+    if not isinstance(value, Executor):
+        raise TypeError(
+            f"{name} must be a Pool, or what connect(url) returns{also}, not {value!r:.80}"
+        )

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from ..sandbox.limits import Limits
+from .executor import Executor, require_executor
 from .pool import Pool
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ class PersistentPythonProcess:
     TorchRL's class of this name; confined, and on top of a session.
 
     timeout: wall-clock seconds of each call; None: no limit.
-    pool: whose limits, packages and worker it uses; None: a pool of its own, of one worker, which
-        `cleanup` closes. A pool that is shared is left open.
+    pool: a `Pool` or what `connect` returns, whose limits, packages and worker it uses, and which
+        is left open; None: a pool of its own, of one worker, which `cleanup` closes.
 
     What a limit or a signal ends leaves the state as it was before. Thread-safe: calls take turns.
     Also a context manager.
@@ -25,9 +26,9 @@ class PersistentPythonProcess:
     (True, '21\\n')
     """
 
-    def __init__(self, timeout: float | None = 10.0, *, pool: Pool | None = None) -> None:
-        if pool is not None and not isinstance(pool, Pool):
-            raise TypeError(f"pool must be a pool.Pool, not {pool!r}")
+    def __init__(self, timeout: float | None = 10.0, *, pool: Executor | None = None) -> None:
+        if pool is not None:
+            require_executor("pool", pool)
         limits = (Limits() if pool is None else pool.limits).replace(wall_s=timeout)
         self.timeout = timeout
         self._own = Pool(1, limits=limits) if pool is None else None
@@ -54,7 +55,8 @@ class PersistentPythonProcess:
         result = self._session.run(code)
         if self._session.is_lost():
             self._session.reset()
-        return result.to_dict()
+        found: dict[str, Any] = result.to_dict()
+        return found
 
     def cleanup(self) -> None:
         """End it, a call under way included, and give back all that it holds. Idempotent."""

@@ -228,7 +228,8 @@ class PythonExecutorService:
             raise TypeError(
                 f"session_id must be the text that open_session returned, not {session_id!r:.80}"
             )
-        return self.sessions[session_id]
+        session: Session = self.sessions[session_id]
+        return session
 
     # ---- for clients that `connect` makes
 

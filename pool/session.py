@@ -300,6 +300,11 @@ class Session:
         """Whether its state is gone, though it was not closed: only `reset` goes on with it."""
         return self._head is None and not self._closed
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it holds nothing any more."""
+        return not self.held.states()
+
     def states(self) -> list[State]:
         """Its processes, as they are now."""
         return self.held.states()

@@ -10,7 +10,9 @@ from ..sandbox.errors import PolicyError, SetupError
 from ..sandbox.result import Result
 from .engine.task import RunFuture
 from .errors import PoolError, SessionLost
-from .session import Session
+
+AnySession = Any
+"""A `Session`, or one elsewhere."""
 
 _LEAST_UNDER_WAY = 64
 """Sessions of a batch whose calls are queued at the same time, at least: some may be in others'
@@ -26,13 +28,13 @@ class SessionIds:
     def __init__(self, size: int) -> None:
         self._most = max(size, _LEAST_UNDER_WAY)
         self._lock = threading.Lock()
-        self._sessions: dict[str, Session] = {}  # guarded by _lock
+        self._sessions: dict[str, AnySession] = {}  # guarded by _lock
 
-    def add(self, session: Session) -> str:
+    def add(self, session: AnySession) -> str:
         session_id = secrets.token_hex(16)
         with self._lock:
             for other, kept in list(self._sessions.items()):
-                if not kept.states():
+                if kept.is_gone:
                     del self._sessions[other]
             self._sessions[session_id] = session
         return session_id
@@ -42,7 +44,7 @@ class SessionIds:
         with self._lock:
             return list(self._sessions)
 
-    def __getitem__(self, session_id: str) -> Session:
+    def __getitem__(self, session_id: str) -> AnySession:
         with self._lock:
             session = self._sessions.get(session_id)
         if session is None:
@@ -75,7 +77,8 @@ class SessionIds:
 
     def _submit(self, session_id: str, code: str | bytes) -> RunFuture | Result:
         try:
-            return self[session_id].submit(code)
+            call: RunFuture = self[session_id].submit(code)
+            return call
         except (PoolError, SetupError, PolicyError) as error:
             return _of_error(error)
 

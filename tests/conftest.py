@@ -33,7 +33,7 @@ TIERS = tuple(os.environ.get("POOL_TESTS_TIERS", "namespaces landlock").split())
 
 TESTS = Path(__file__).parent
 
-POOLS = ("pool", "numeric", "libraries", "taught")
+POOLS = ("pool", "numeric", "libraries", "taught", "reference", "executor")
 """Fixtures that outlive a test: pools, of which some descriptors come and go between runs."""
 
 OF_RAY = ("descriptors", "threads", "processes")
@@ -144,6 +144,18 @@ def complete(pool: Pool) -> None:
         assert all(verdict.passed for verdict in pool.judge_many(both_at_once))
 
 
+def settle(executor) -> None:
+    """Have all jails made that will ever be there: those of all workers, of their tests, and that of
+    sessions.
+    """
+    for session in [executor.session() for _ in range(2)]:  # one at each of a fleet
+        session.close()
+    wait_until(lambda: executor.stats().workers_alive >= 2)
+    workers = executor.stats().workers
+    at_once = [("def f(): pass", [Asserts("f()\nimport time; time.sleep(0.4)", "f")])] * workers
+    assert all(verdict.passed for verdict in executor.judge_many(at_once))
+
+
 @pytest.fixture
 def timer() -> Iterator[Timer]:
     timer = Timer()
@@ -157,6 +169,7 @@ def _nothing_left(request) -> Iterator[None]:
     """Fail a test that leaves descriptors, threads, processes, mounts, cgroups or folders."""
     names = [name for name in POOLS if name in request.fixturenames]
     pools = [request.getfixturevalue(name) for name in names]
+    pools = [pool for pool in pools if isinstance(pool, Pool)]
     for pool in pools:
         complete(pool)  # an earlier test may have harmed one
     wait_until(lambda: all(map(is_idle, pools)))
@@ -213,6 +226,17 @@ def is_ray_running() -> bool:
     return ray is not None and ray.is_initialized()
 
 
+def _processes(me: psutil.Process) -> Iterator[psutil.Process]:
+    """The processes below this one, less what local services have below them: jails that come and
+    go as their pools see fit.
+    """
+    for child in me.children():
+        yield child
+        with contextlib.suppress(psutil.Error):
+            if not any("registry.local.server" in part for part in child.cmdline()):
+                yield from child.children(recursive=True)
+
+
 def possessions() -> dict[str, object]:
     """What this process holds now, by kind; a number, or a list to show what it is."""
     me = psutil.Process()
@@ -221,7 +245,7 @@ def possessions() -> dict[str, object]:
     return {
         "descriptors": descriptors(),
         "threads": threads(),
-        "processes": sorted(str(each.pid) for each in me.children(recursive=True)),
+        "processes": sorted(str(each.pid) for each in _processes(me)),
         "mounts": mounts,
         "cgroups": cgroups(),
         "folders": sorted(each for each in os.listdir(base_folder()) if each.startswith(_OURS)),

@@ -9,7 +9,8 @@ from tensordict.utils import NestedKey
 from torchrl.data import Binary, Composite, TensorSpec, Unbounded
 from torchrl.envs import Transform
 
-from ..pool import Pool
+from ..pool import Executor, Pool
+from ..pool.executor import require_executor
 from ..pool.program import RECURSION_LIMIT
 from ..pool.rows import read_value
 from ..sandbox import Limits
@@ -22,8 +23,9 @@ class CodeReward(Transform):
     """Judges the last answer in each environment by cases that the tensordict carries. For a
     `ChatEnv` in history mode; a batch, of any dimensions, is judged at once.
 
-    pool: to judge on; who closes it is who made it. None: one of the process that uses it, with
-        `limits`, made when it is first needed and closed by `close`; then this can be pickled.
+    pool: a `Pool` or what `connect` returns, to judge on; who closes it is who made it. None: a
+        pool of the process that uses it, with `limits`, made when it is first needed and closed by
+        `close`; then, and with what `connect` returns, this can be pickled.
     cases_key: where the cases of each environment are: a list of cases or of their fields, a ground
         truth of verl's, or JSON of either, which suits a tensordict best. None: no reward.
     reward_key: the share of cases passed, 0 without code; of shape (*batch, 1).
@@ -36,7 +38,7 @@ class CodeReward(Transform):
 
     def __init__(
         self,
-        pool: Pool | None = None,
+        pool: Executor | None = None,
         *,
         cases_key: NestedKey = "cases",
         reward_key: NestedKey = "reward",
@@ -52,8 +54,8 @@ class CodeReward(Transform):
         super().__init__(
             in_keys=[("history", "full"), cases_key], out_keys=[reward_key, infra_error_key]
         )
-        if pool is not None and not isinstance(pool, Pool):
-            raise TypeError(f"pool must be a pool.Pool or None, not {pool!r}")
+        if pool is not None:
+            require_executor("pool", pool, ", or None")
         self._cases_key = cases_key
         self._reward_key = reward_key
         self._infra_error_key = infra_error_key
@@ -128,8 +130,11 @@ class CodeReward(Transform):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        if self._given is not None:
-            raise TypeError("a CodeReward with a pool given can't be pickled; let it make its own")
+        if isinstance(self._given, Pool):
+            raise TypeError(
+                "a CodeReward with a Pool given can't be pickled; let it make its own, or give it "
+                "what connect(url) returns"
+            )
         state: dict[str, Any] = super().__getstate__()
         return {name: value for name, value in state.items() if name != "_own"}
 

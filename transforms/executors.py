@@ -1,9 +1,10 @@
 """Where the code blocks of a batch of environments run. Knows nothing of TorchRL.
 
-All of them run on a `PythonExecutorService`: one that is shared, or one in this process. A batch is
-one call of it.
+All of them run on a `PythonExecutorService`, one that is shared, or one in this process; or on an
+executor. A batch is one call of it.
 """
 
+import contextlib
 import itertools
 import os
 import threading
@@ -11,7 +12,9 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from ..sandbox import Result
+from ..pool import Executor, SessionLost
+from ..pool.session_ids import SessionIds
+from ..sandbox import PolicyError, Result, SandboxError
 
 Blocks = Mapping[int, Sequence[str]]
 """Code blocks by environment; those of one are in their order."""
@@ -28,6 +31,46 @@ class CallService(Protocol):
     """Makes a call of the service, and waits for its answer."""
 
     def __call__(self, method: str, *args: Any, timeout_s: float | None, **options: Any) -> Any: ...
+
+
+class OnExecutor:
+    """Those calls of a service that a batch needs, made on any executor. get: returns it."""
+
+    def __init__(self, get: Callable[[], Executor]) -> None:
+        self._get = get
+        self._ids: SessionIds | None = None
+        self._owner = os.getpid()
+
+    def __call__(self, method: str, *args: Any, timeout_s: float | None, **options: Any) -> Any:
+        try:
+            return getattr(self, method)(*args, **options)
+        except PolicyError:
+            raise  # what was asked for can't be had, ever
+        except SandboxError as error:
+            raise ServiceFailed(f"the executor failed: {error}") from error
+
+    def execute_many(self, programs: Sequence[str]) -> list[dict[str, Any]]:
+        return [result.to_dict() for result in self._get().map(programs)]
+
+    def open_sessions(self, n: int, **options: Any) -> list[str]:
+        return [self._sessions.add(each) for each in self._get().sessions(n, **options)]
+
+    def execute_in_many(
+        self, chains: Iterable[tuple[str, Sequence[str]]]
+    ) -> list[list[dict[str, Any]]]:
+        found = self._sessions.run_chains(chains)
+        return [[result.to_dict() for result in results] for results in found]
+
+    def close_sessions(self, session_ids: Iterable[str]) -> None:
+        for session_id in session_ids:
+            with contextlib.suppress(SessionLost):
+                self._sessions.close(session_id)
+
+    @property
+    def _sessions(self) -> SessionIds:
+        if self._ids is None or self._owner != os.getpid():  # after a fork: none of this process's
+            self._ids, self._owner = SessionIds(self._get().runner.ahead), os.getpid()
+        return self._ids
 
 
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """`PythonInterpreter`: a TorchRL transform that runs the code in a model's answers."""
 
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -9,12 +9,14 @@ from tensordict import NonTensorData, TensorDictBase, lazy_stack
 from torchrl.data import Composite, NonTensor, Unbounded
 from torchrl.envs.llm.transforms.tools import ToolTransformBase
 
-from ..pool import PythonExecutorService
+from ..pool import Executor, PythonExecutorService, connect
+from ..pool.executor import require_executor
+from ..pool.remote.client import RemoteExecutor
 from ..registry import get_services
 from ..sandbox import Limits, PolicyError, SandboxError
 from ..sandbox.host.cpus import usable_cpus
 from ..sandbox.limits import require_limit
-from .executors import PerProcess, Runs, ServiceFailed, Sessions
+from .executors import OnExecutor, PerProcess, Runs, ServiceFailed, Sessions
 from .extract import extract_code
 from .render import MOST_CHARACTERS, render_result, require_max_chars
 
@@ -55,6 +57,7 @@ class PythonInterpreter(ToolTransformBase):
         (None: the default one); None: on a pool of this process, made when it is first used.
     limits, packages, preload, tier, pool_size: of that pool, as for `pool.Pool`; a service has its
         own.
+    executor: a `Pool`, what `connect` returns, or its URL ("ray://NAME"): run there instead.
     which_blocks: "all", "first" or "last" of an answer's. max_output_chars: the longest reply.
 
     The blocks of a batch run at the same time, those of one environment in their order; a service
@@ -87,6 +90,7 @@ class PythonInterpreter(ToolTransformBase):
         preload: Sequence[str] = (),
         tier: str = "auto",
         pool_size: int | None = None,
+        executor: Executor | str | None = None,
         which_blocks: Literal["all", "first", "last"] = "all",
         max_output_chars: int | None = MOST_CHARACTERS,
     ) -> None:
@@ -104,6 +108,7 @@ class PythonInterpreter(ToolTransformBase):
             "preload": tuple(preload),
             "tier": tier,
             "pool_size": pool_size,
+            "executor": executor,
             "which_blocks": which_blocks,
             "max_output_chars": max_output_chars,
         }
@@ -125,8 +130,13 @@ class PythonInterpreter(ToolTransformBase):
         self._connect()
 
     def _connect(self) -> None:
-        """Find the service, or prepare to make one in this process."""
+        """Find the service or the executor, or prepare to make a service in this process."""
+        self._own: PerProcess[Any] | None = None
         kind = Sessions if self.persistent else Runs
+        executor = self._settings["executor"]
+        if executor is not None:
+            self._executor = kind(OnExecutor(self._elsewhere(executor)), self._patience_s)
+            return
         if self.services is None:
             self._own = PerProcess(self._make_service, PythonExecutorService.cleanup)
             self._executor = kind(self._call_own, self._patience_s)
@@ -148,6 +158,20 @@ class PythonInterpreter(ToolTransformBase):
             ) from error
         self._executor = kind(self._call_shared, self._patience_s)
 
+    def _elsewhere(self, executor: object) -> Callable[[], Executor]:
+        """What returns the executor that was given, or, of a URL, this process's client."""
+        if self.services is not None:
+            raise ValueError("give services or executor, not both")
+        if isinstance(executor, str):
+            url = executor
+            own = self._own = PerProcess(lambda: connect(url), RemoteExecutor.close)
+            own.get()  # what is wrong with it shows now
+            return own.get
+        require_executor("executor", executor, ", or its URL")
+        assert isinstance(executor, Executor)
+        given = executor
+        return lambda: given
+
     def _make_service(self) -> PythonExecutorService:
         return PythonExecutorService(
             self._settings["pool_size"] or usable_cpus(),
@@ -159,6 +183,7 @@ class PythonInterpreter(ToolTransformBase):
         )
 
     def _call_own(self, method: str, *args: Any, timeout_s: float | None, **options: Any) -> Any:
+        assert self._own is not None
         try:
             return getattr(self._own.get(), method)(*args, **options)
         except PolicyError:
@@ -266,11 +291,13 @@ class PythonInterpreter(ToolTransformBase):
         return observation_spec
 
     def close(self) -> None:
-        """End what it holds: its sessions, and its pool; a service stays. It can be used again."""
-        if self.services is None and not self._own.is_made:
+        """End what it holds: its sessions, and its pool or client; a service, or an executor that
+        was given, stays. It can be used again.
+        """
+        if self._own is not None and not self._own.is_made:
             return  # what there may be, another process has made
         self._executor.reset()
-        if self.services is None:
+        if self._own is not None:
             self._own.close()
 
     def clone(self) -> "PythonInterpreter":

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..pool import Pool, Verdict
+from ..pool import Executor, Verdict
 from ..pool.awaited import in_own_thread
+from ..pool.executor import require_executor
 from ..pool.judge import Case
 from ..pool.judge.verdict import CHECKER, CHECKERS_RUN
 from ..pool.program import RECURSION_LIMIT
@@ -53,7 +54,7 @@ class CodeRewardFunction:
     fails by itself, where the row has no cases, can't be read or can't be judged, or where its
     `PythonEnvironment` lost a call.
 
-    pool: who closes it is who made it.
+    pool: a `Pool`, or what `connect` returns; who closes it is who made it.
     cases: called with a row (its columns but `prompts`, by name) and the code; returns the cases,
         or what `read_row` returns, or None. The default is `read_row`.
     extract: called with the text of a completion; returns the code, or None (see `answer_code`). Of
@@ -81,7 +82,7 @@ class CodeRewardFunction:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: Executor,
         *,
         cases: Cases | None = None,
         extract: Extract = answer_code,
@@ -95,8 +96,7 @@ class CodeRewardFunction:
         function_imports: str = FUNCTION_IMPORTS,
         keep: Calibration | str | os.PathLike[str] | None = None,
     ) -> None:
-        if not isinstance(pool, Pool):
-            raise TypeError(f"pool must be a pool.Pool, not {pool!r}")
+        require_executor("pool", pool)
         if cases is None:
             cases = functools.partial(read_row, compare=require_comparison(compare))
         elif compare is not None:

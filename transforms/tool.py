@@ -5,7 +5,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from ..pool import Pool, PoolClosed, PoolError, PoolFull, PoolTimeout, Session, SessionLost
+from ..pool import Executor, PoolClosed, PoolError, PoolFull, PoolTimeout, SessionLost
+from ..pool.executor import require_executor
 from ..sandbox import SetupError
 from ..sandbox.result import Result
 from .extract import extract_code
@@ -18,7 +19,7 @@ _OURS = (PoolFull, PoolTimeout, SessionLost)
 
 
 def PythonTool(
-    pool: Pool,
+    pool: Executor,
     *,
     name: str = "python",
     description: str = "Run a Python program and return what it prints. Nothing is kept between "
@@ -46,7 +47,7 @@ def PythonTool(
     ...     PythonTool(pool)("print(6 * 7)")
     'Code block 1 executed successfully:\\n42\\n'
     """
-    _require_pool(pool)
+    require_executor("pool", pool)
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(f"name={name!r}: must be an identifier, as models call tools by it")
 
@@ -93,19 +94,19 @@ class PythonEnvironment:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: Executor,
         *,
         timeout: float | None = None,
         queue_timeout: float | None = 60.0,
         max_chars: int | None = MOST_CHARACTERS,
     ) -> None:
-        _require_pool(pool)
+        require_executor("pool", pool)
         self.infra_error = False
         self._pool = pool
         self._timeout = timeout
         self._queue_timeout = queue_timeout
         self._max_chars = max_chars
-        self._session: Session | None = None
+        self._session: Any = None  # a `Session`, here or elsewhere
         self._end: weakref.finalize[..., PythonEnvironment] | None = None
 
     def reset(self, **row: Any) -> None:
@@ -145,9 +146,10 @@ class PythonEnvironment:
 
     def _run(self, code: str) -> Result:
         session = self._session or self._begin()
-        return session.run(code, timeout=self._timeout, queue_timeout=self._queue_timeout)
+        result: Result = session.run(code, timeout=self._timeout, queue_timeout=self._queue_timeout)
+        return result
 
-    def _begin(self) -> Session:
+    def _begin(self) -> Any:
         try:
             session = self._pool.session()
         except PoolClosed:
@@ -167,11 +169,6 @@ def plain_code(code: object) -> str:
         return code
     blocks = extract_code(code, unlabelled=True)
     return "\n".join(block.code for block in blocks) if blocks else code
-
-
-def _require_pool(pool: object) -> None:
-    if not isinstance(pool, Pool):
-        raise TypeError(f"pool must be a pool.Pool, not {pool!r}")
 
 
 def _fields(result: Result | None, max_chars: int | None) -> dict[str, Any]:

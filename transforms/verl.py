@@ -27,8 +27,9 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from ..pool import Pool, PoolError, Verdict
+from ..pool import Executor, Pool, PoolError, Verdict, connect
 from ..pool.awaited import in_own_thread
+from ..pool.executor import require_executor
 from ..pool.program import RECURSION_LIMIT, limits_from_dict
 from ..pool.rows import FUNCTION_IMPORTS, MODULES, Reading, Unreadable, read_value
 from ..pool.rows.batch import Judged, attempt, judge_readings
@@ -52,8 +53,9 @@ class Scorer:
     """Scores answers by verl's ground truths. Makes its pool when it is first called, in the
     process that calls; a process that was forked from there makes its own. A context manager.
 
-    pool: a pool to use, which is not closed then; or the arguments of one, by name, limits also as
-        a mapping of theirs; None: none.
+    pool: a `Pool`, or what `connect` returns, which is not closed then; or the URL of an executor
+        elsewhere, "ray://NAME"; or the arguments of a `Pool`, by name, limits also as a mapping of
+        theirs; None: none.
     timeout, recursion_limit: as for `Pool.judge`. compare: as for `Stdio`, of standard output;
         None: as contests have it.
     extract: called with the answer; returns the code, or None, which scores 0.
@@ -66,7 +68,7 @@ class Scorer:
 
     def __init__(
         self,
-        pool: Pool | Mapping[str, Any] | None = None,
+        pool: Executor | Mapping[str, Any] | str | None = None,
         *,
         timeout: float | None = None,
         recursion_limit: int | None = RECURSION_LIMIT,
@@ -77,10 +79,11 @@ class Scorer:
         stop_at_first_timeout: bool = True,
         on_inconclusive: float | None = None,
     ) -> None:
-        if not (pool is None or isinstance(pool, (Pool, Mapping))):
-            raise TypeError(f"pool must be a pool.Pool, its arguments, or None, not {pool!r:.80}")
-        self._given = pool if isinstance(pool, Pool) else None
-        self._arguments = {} if pool is None or isinstance(pool, Pool) else dict(pool)
+        if not (pool is None or isinstance(pool, (Mapping, str))):
+            require_executor("pool", pool, ", its URL, the arguments of a Pool, or None")
+        self._given = pool if isinstance(pool, Executor) else None
+        self._url = pool if isinstance(pool, str) else None
+        self._arguments = dict(pool) if isinstance(pool, Mapping) else {}
         if isinstance(self._arguments.get("limits"), Mapping):
             self._arguments["limits"] = limits_from_dict(self._arguments["limits"])
         self._timeout = timeout
@@ -92,7 +95,7 @@ class Scorer:
         self._stop_at_timeout = stop_at_first_timeout
         self._on_inconclusive = on_inconclusive
         self._lock = threading.Lock()  # guards _own
-        self._own: Pool | None = None
+        self._own: Executor | None = None
         self._said: set[str] = set()
         os.register_at_fork(after_in_child=functools.partial(_start_anew, weakref.ref(self)))
 
@@ -151,12 +154,15 @@ class Scorer:
     ) -> None:
         self.close()
 
-    def _pool(self) -> Pool:
+    def _pool(self) -> Executor:
         if self._given is not None:
             return self._given
         with self._lock:
             if self._own is None:
-                self._own = Pool(**{"preload": MODULES, **self._arguments})
+                if self._url is not None:
+                    self._own = connect(self._url)
+                else:
+                    self._own = Pool(**{"preload": MODULES, **self._arguments})
             return self._own
 
     def _judge(
@@ -236,7 +242,7 @@ def compute_score(
     ground_truth: Any,
     extra_info: Any = None,
     *,
-    pool: Mapping[str, Any] | None = None,
+    pool: Mapping[str, Any] | str | None = None,
     timeout: float | None = None,
     recursion_limit: int | None = RECURSION_LIMIT,
     compare: str | None = None,
@@ -283,7 +289,7 @@ def compute_scores(
     ground_truths: Sequence[Any],
     extra_infos: Any = None,
     *,
-    pool: Mapping[str, Any] | None = None,
+    pool: Mapping[str, Any] | str | None = None,
     timeout: float | None = None,
     recursion_limit: int | None = RECURSION_LIMIT,
     compare: str | None = None,

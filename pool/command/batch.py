@@ -17,7 +17,7 @@ from rich.text import Text
 from ...sandbox.host.cpus import usable_cpus
 from ...sandbox.reasons import ExitReason
 from ..engine.flights import Flights
-from ..pool import Pool
+from ..executor import Executor
 from ..program import Program
 from ..wording import counted
 from . import live, options
@@ -48,9 +48,6 @@ Examples:
   generate | pool batch - --out - --timeout 2 | score
 """
 
-_AHEAD = 4
-"""Programs in flight for each worker: results come in the order of their completion, so a few are
-enough to keep every worker busy, and memory stays flat however many lines there are."""
 
 _MOST_COMPLAINTS = 20
 """Lines that are refused with a message each; the others are counted."""
@@ -76,7 +73,7 @@ _LOOK_S = 0.2
 @options.cpu_time
 @options.memory
 @options.processes
-@options.of_jails
+@options.of_executor
 def batch(
     programs: str,
     out: str,
@@ -89,14 +86,14 @@ def batch(
     processes: int,
     jails: options.Jails,
 ) -> None:
-    workers = usable_cpus() if workers is None else workers
     limits = options.limits(timeout, cpu_time, memory, processes)
     reasons = _reasons(rerun)
     if reasons and (overwrite or out == "-"):
         raise ValueError("--rerun needs --out FILE with results, and no --overwrite")
     with contextlib.ExitStack() as opened:
         source = opened.enter_context(open_source(programs, out))
-        pool = opened.enter_context(jails.pool(workers, limits))
+        executor = jails.executor(limits, workers=workers, size=usable_cpus())
+        pool = opened.enter_context(executor)
         opened.enter_context(printing())
         results = ResultsFile(out, overwrite=overwrite, rerun=reasons)
         opened.enter_context(contextlib.closing(results))
@@ -106,7 +103,7 @@ def batch(
                 f"{out} has {counted(len(results.done), 'result')} already; going on from there"
                 + (f" ({counted(again, 'program')} to be run again)" if again else "")
             )
-        batch = Batch(pool, source, results, workers)
+        batch = Batch(pool, source, results)
         code = batch.run()
         batch.summary(out, overwrite=overwrite)
     raise Ended(code)
@@ -125,11 +122,11 @@ def _reasons(rerun: Sequence[str]) -> list[str]:
 class Batch:
     """One pass over the lines of `source`, a descriptor: `run`, and then a `summary`."""
 
-    def __init__(self, pool: Pool, source: int, results: ResultsFile, workers: int) -> None:
+    def __init__(self, pool: Executor, source: int, results: ResultsFile) -> None:
         self._pool = pool
         self._source = source
         self._results = results
-        self._flights: Flights[None] = Flights(workers * _AHEAD, pool.engine.when_room)
+        self._flights: Flights[None] = Flights(pool.runner.ahead, pool.runner.when_room)
         self._seen: set[str] = set()
         self._stopping = False
         self._began = time.monotonic()

@@ -64,7 +64,7 @@ _MOST_ROWS = 30
 )
 @options.of_judging
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-@options.of_jails
+@options.of_executor
 def calibrate(
     data: str,
     solution: str | None,
@@ -88,7 +88,7 @@ def calibrate(
         "recursion_limit": judging.recursion_limit,
     }
     with contextlib.ExitStack() as opened:
-        pool = opened.enter_context(jails.pool(judging.workers, limits))
+        pool = opened.enter_context(jails.executor(limits, workers=judging.workers))
         opened.enter_context(printing())
         settings = {
             **how,

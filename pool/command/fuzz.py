@@ -63,7 +63,7 @@ _FOLDER_VARIABLE = "HYPOTHESIS_STORAGE_DIRECTORY"
 )
 @click.option("--shared-load", is_flag=True, help="Load each program once: for slow imports.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@options.of_jails
+@options.of_executor
 def fuzz(
     file: str,
     reference: str,
@@ -97,7 +97,7 @@ def fuzz(
                 tried = count
                 show(count, last)
 
-            with jails.pool(min(2, usable_cpus()), limits) as pool:
+            with jails.executor(limits, size=min(2, usable_cpus())) as pool:
                 found = pool.differential(
                     candidate,
                     trusted,

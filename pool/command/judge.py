@@ -12,9 +12,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ..executor import Executor
 from ..judge import Case, CaseResult, Verdict, case_from_dict
 from ..judge.humaneval import Problem, problems, read_samples
-from ..pool import Pool
 from . import live, options
 from .ends import OWN_FAILURE, Ended, printing
 from .hints import lacking
@@ -59,7 +59,7 @@ _Judged = tuple[str, str | bytes, Sequence[Case]]
 @click.option("--stop", is_flag=True, help="Leave out what comes after the first failure.")
 @options.of_judging
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
-@options.of_jails
+@options.of_executor
 def judge(
     file: str | None,
     cases: str | None,
@@ -87,7 +87,7 @@ def judge(
     else:
         assert file is not None and cases is not None
         judged = [(_name_of(file), options.read(file), _read_cases(cases))]
-    with jails.pool(judging.workers, judging.limits) as pool:
+    with jails.executor(judging.limits, workers=judging.workers) as pool:
         verdicts = _verdicts(pool, judged, **_options(judging, stop))
     names = [name for name, _, _ in judged]
     lacked = Counter(name for verdict in verdicts for name in verdict.not_offered)
@@ -112,7 +112,7 @@ def _options(judging: options.Judging, stop: bool) -> dict[str, Any]:
 def _judge_rows(
     rows: Rows, judging: options.Judging, jails: options.Jails, stop: bool, as_json: bool
 ) -> NoReturn:
-    with jails.pool(judging.workers, judging.limits) as pool:
+    with jails.executor(judging.limits, workers=judging.workers) as pool:
         judged = rows.judge(pool, **_options(judging, stop))
     lacked = Counter(
         name for each in judged if each.verdict is not None for name in each.verdict.not_offered
@@ -159,7 +159,7 @@ def _problems() -> dict[str, Problem]:
         raise ValueError(str(error)) from None
 
 
-def _verdicts(pool: Pool, judged: Sequence[_Judged], **options: Any) -> list[Verdict]:
+def _verdicts(pool: Executor, judged: Sequence[_Judged], **options: Any) -> list[Verdict]:
     """Return the verdicts, in order; a terminal sees how far it is."""
     items = [(program, cases) for _, program, cases in judged]
     with _progress(sum(len(cases) for _, cases in items)) as on_result:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ...sandbox.limits import Limits
+from ..executor import Executor
 from ..pool import Pool
 from ..program import RECURSION_LIMIT
 from .sizes import parse_recursion_limit, parse_seconds, parse_size
@@ -61,16 +62,38 @@ _OF_JAILS = (
     click.option("--require", metavar="T", help="Refuse anything weaker than this tier."),
 )
 
+_ELSEWHERE = click.option(
+    "--on", metavar="URL", help="Run elsewhere: on local://NAME or ray://NAME."
+)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Jails:
-    """What a command's options say of its jails: what they hold, and how they confine."""
+    """What a command's options say of its jails: what they hold, and how they confine; or the
+    URL of an executor elsewhere, which has its own.
+    """
 
     packages: tuple[str, ...]
     preload: tuple[str, ...]
     python: str | None
     tier: str
     require: str | None
+    on: str | None = None
+
+    def executor(
+        self,
+        limits: Limits | None,
+        *,
+        workers: int | None = None,
+        size: int | None = None,
+        explain: bool = False,
+    ) -> Executor:
+        """Return the pool that is asked for, or the executor elsewhere. workers: what --workers
+        says; size: of a pool, where it says nothing. None: what `Pool` has by itself.
+        """
+        if self.on is not None:
+            return self._elsewhere(self.on, limits, workers, explain)
+        return self.pool(size if workers is None else workers, limits, explain=explain)
 
     def pool(self, workers: int | None, limits: Limits | None, *, explain: bool = False) -> Pool:
         """Return the pool that is asked for; None: what `Pool` has by itself."""
@@ -85,6 +108,29 @@ class Jails:
             explain=explain,
         )
 
+    def _elsewhere(
+        self, url: str, limits: Limits | None, workers: int | None, explain: bool
+    ) -> Executor:
+        asked = {
+            "--with": self.packages,
+            "--preload": self.preload,
+            "--python": self.python,
+            "--tier": self.tier != "auto",
+            "--require": self.require,
+            "--workers": workers is not None,
+            "--explain": explain,
+        }
+        for option, given in asked.items():
+            if given:
+                raise ValueError(f"{option} can't be had with --on: the executor there has its own")
+        from ..remote.connect import connect  # not for those who run here
+
+        try:
+            return connect(url, limits=limits)
+        except (LookupError, RuntimeError, ImportError, ConnectionError) as error:
+            said = error.args[0] if isinstance(error, KeyError) else error
+            raise ValueError(f"--on {url}: {said}") from error
+
 
 def of_jails(command: Callable[..., None]) -> Callable[..., None]:
     """Give `command` these options; it gets them as one argument, `jails`."""
@@ -97,11 +143,17 @@ def of_jails(command: Callable[..., None]) -> Callable[..., None]:
         python: str | None,
         tier: str,
         require: str | None,
+        on: str | None = None,
         **others: object,
     ) -> None:
-        command(jails=Jails(names(with_), names(preload), python, tier, require), **others)
+        command(jails=Jails(names(with_), names(preload), python, tier, require, on), **others)
 
     return _with_options(collected, _OF_JAILS)
+
+
+def of_executor(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` the same, and the choice to run elsewhere."""
+    return _with_options(of_jails(command), (_ELSEWHERE,))
 
 
 _OF_JUDGING = (

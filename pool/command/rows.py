@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ..pool import Pool
+from ..executor import Executor
 from ..rows import Reading, Unreadable, read_row, solutions_of
 from ..rows.batch import Judged, attempt, judge_readings
 from ..rows.tables import name_of, read_folder, read_table
@@ -49,7 +49,7 @@ class Rows:
         self.names = [name_of(row) or f"row {number}" for number, row in enumerate(rows, 1)]
         self._pairs = [_pair(row, program) for row in rows]
 
-    def judge(self, pool: Pool, **judging: Any) -> list[Judged]:
+    def judge(self, pool: Executor, **judging: Any) -> list[Judged]:
         """Return what becomes of each row; options as for `judge_readings`."""
         return judge_readings(pool, self._pairs, **judging)
 

@@ -94,7 +94,7 @@ _EXIT_CODES = {
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result as one JSON object.")
 @click.option("--explain", is_flag=True, help="Say which system calls were refused, and why.")
-@options.of_jails
+@options.of_executor
 def run(
     file: str,
     args: tuple[str, ...],
@@ -133,9 +133,15 @@ def run(
         filename=None if file == "-" else os.path.basename(file),
     )
     shown = None if as_json else live.Live()
-    pool = jails.pool(1, limits, explain=explain)
-    with pool, printing(), _input(file, stdin) as source:
-        result = _result(pool.submit(program, stdin=source, on_output=shown))
+    executor = jails.executor(limits, size=1, explain=explain)
+    with executor, printing(), _input(file, stdin) as source:
+        if jails.on is None:
+            result = _result(executor.submit(program, stdin=source, on_output=shown))
+        else:
+            result = _result(executor.submit(program, stdin=_all_of(source)))
+            if shown is not None:
+                shown("stdout", result.stdout_bytes)
+                shown("stderr", result.stderr_bytes)
     hint = missing_package(result)
     if result.completed and not hint and not result.refused_calls:
         hint = result.detail  # as of input that could not be read to its end
@@ -171,6 +177,15 @@ def _input(file: str, stdin: str | None) -> Iterator[bytes | IO[bytes]]:
         yield b""
     else:
         yield sys.stdin.buffer
+
+
+def _all_of(source: bytes | IO[bytes]) -> bytes:
+    """The whole input, for a program that is run elsewhere."""
+    if isinstance(source, bytes):
+        return source
+    if source.isatty():
+        raise ValueError("with --on, input can't be typed; give --stdin FILE, or --stdin none")
+    return source.read()
 
 
 def _can_be_read(fd: int) -> bool:

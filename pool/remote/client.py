@@ -4,13 +4,14 @@ import contextlib
 import dataclasses
 import functools
 import os
+import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ...sandbox.errors import PolicyError
 from ...sandbox.limits import Limits
 from ...sandbox.run.job import Job
-from ..checks import each_of, naming, pair_of
+from ..checks import each_of, naming, pair_of, require_count
 from ..engine.stats import Stats
 from ..engine.task import OnOutput, RunFuture
 from ..errors import PoolClosed, PoolError
@@ -92,14 +93,25 @@ class RemoteExecutor(Executor):
     on_output, and streams as stdin.
     """
 
-    def __init__(self, router: Router, reconnect: "Callable[[], RemoteExecutor]") -> None:
+    def __init__(
+        self,
+        router: Router,
+        reconnect: "Callable[[], RemoteExecutor]",
+        limits: Limits | None = None,
+    ) -> None:
         self._reconnect = reconnect
         self.router = router
-        router.start()
+        try:
+            router.start()
+        except BaseException:
+            router.close()
+            raise
         first = router.executors()[0]
-        self.limits = first.limits
+        self.limits = first.limits if limits is None else limits
         self.tier = first.tier
-        self._runner = RemoteRunner(router, first.limits, first.tier)
+        self._runner = RemoteRunner(router, self.limits, first.tier)
+        # For clients that nobody closes: at the interpreter's exit, or when they are collected.
+        self._finalizer = weakref.finalize(self, _close, self._runner)
 
     def __repr__(self) -> str:
         return f"<RemoteExecutor {self.router!r}>"
@@ -132,7 +144,12 @@ class RemoteExecutor(Executor):
         if any(_has_function(case) for _, cases in own for case in cases):
             return super().judging(own, options, numbered=numbered)
         self._runner.require_ours()
-        return RemoteJudging(self.router, own, options, numbered=numbered)
+        from ..judge.plan import judging_limits
+
+        given: dict[str, Any] = dict(options)
+        limits = judging_limits(self.limits, given.get("limits"), given.pop("timeout", None))
+        limits.require_fit(self.tier)
+        return RemoteJudging(self.router, own, {**given, "limits": limits}, numbered=numbered)
 
     def session(
         self,
@@ -145,17 +162,41 @@ class RemoteExecutor(Executor):
         """Return a new session, at one of the executors, where it stays; as `Pool.session`. Raises
         `SessionLost` from then on where that executor is lost.
         """
+        (session,) = self.sessions(
+            1,
+            limits=limits,
+            history=history,
+            rollback=rollback,
+            numeric_threads=numeric_threads,
+        )
+        return session
+
+    def sessions(self, n: int, **options: Any) -> list[RemoteSession]:
+        """As `Executor.sessions`; all are made at once, spread over the executors."""
+        require_count("n", n, 0, 100_000)
         self._runner.require_ours()
-        link = self.router.least_busy()
+        limits = options.get("limits")
         limits = self.limits if limits is None else limits
-        options = {
-            "limits": limits,
-            "history": history,
-            "rollback": rollback,
-            "numeric_threads": numeric_threads,
-        }
-        order = SessionOrder(messages.SESSION, ("", "open", (), options), link)
-        return RemoteSession(self._runner, link, self.router.ask(order), limits)
+        opening: list[tuple[Any, RunFuture]] = []
+        for _ in range(n):
+            link = self.router.least_busy(len(opening))
+            body = ("", "open", (), {**options, "limits": limits})
+            order = SessionOrder(messages.SESSION, body, link)
+            self.router.put(order)
+            opening.append((link, order.future))
+        made: list[RemoteSession] = []
+        failed: BaseException | None = None
+        for link, future in opening:
+            try:
+                session_id: Any = future.result()
+                made.append(RemoteSession(self, self._runner, link, session_id, limits))
+            except BaseException as error:  # noqa: BLE001  (the others are still to be heard)
+                failed = error
+        if failed is not None:
+            for session in made:
+                session.close()
+            raise failed
+        return made
 
     def snapshot(self, setup: str | bytes, *, timeout: float | None = 60.0) -> Snapshot:
         """As `Pool.snapshot`. Every executor that is to make runs from it makes it for itself."""
@@ -194,8 +235,12 @@ class RemoteExecutor(Executor):
         """End what is under way for this client, its sessions and snapshots. The executors go on.
         Idempotent.
         """
-        if self._runner.is_ours():
-            self.router.close()
+        self._finalizer()
+
+
+def _close(runner: RemoteRunner) -> None:
+    if runner.is_ours():
+        runner.router.close()
 
 
 class RemoteJudging:
@@ -205,11 +250,11 @@ class RemoteJudging:
         self,
         router: Router,
         items: "list[tuple[Any, tuple[Case, ...]]]",
-        options: "JudgeOptions",
+        options: dict[str, Any],
         *,
         numbered: bool,
     ) -> None:
-        given: dict[str, Any] = dict(options)
+        given = dict(options)
         self._on_result: Callable[[CaseResult], None] | None = given.pop("on_result", None)
         self._router = router
         self._numbered = numbered

@@ -6,6 +6,7 @@ import urllib.parse
 from typing import Any
 
 from ...registry import Backend, get_services
+from ...sandbox.limits import Limits
 from ..checks import require_count, require_seconds
 from .client import RemoteExecutor
 from .link import Reach
@@ -23,6 +24,7 @@ def connect(
     hedge_after: float | None = None,
     max_queue: int | None = None,
     patience: float = 60.0,
+    limits: Limits | None = None,
     **backend: Any,
 ) -> RemoteExecutor:
     """Return an executor: the methods of a `Pool`, on a service or a fleet that is registered.
@@ -34,6 +36,7 @@ def connect(
         which what it has is made by another one, too, and the first answer counts; None: never.
     max_queue: how many runs may wait in this client before `PoolFull` is raised; None: any number.
     patience: seconds that runs wait where there is no executor at all.
+    limits: what a run may use that is given none of its own; None: as the executor there says.
     backend: further options of `get_services`, such as `folder`.
 
     Raises ValueError for a URL that makes no sense, KeyError where there is nothing of that name,
@@ -43,6 +46,8 @@ def connect(
     require_count("retries", retries, 0, 100)
     require_seconds("hedge_after", hedge_after)
     require_seconds("patience", patience)
+    if limits is not None and not isinstance(limits, Limits):
+        raise TypeError(f"limits must be a sandbox.Limits, not {limits!r}")
     if max_queue is not None:
         require_count("max_queue", max_queue, 1, 1 << 31)
     options = {
@@ -51,16 +56,21 @@ def connect(
         "max_queue": max_queue,
         "patience_s": patience,
     }
-    return _connect(url, scheme, name, {**query, **backend}, options)
+    return _connect(url, scheme, name, {**query, **backend}, options, limits)
 
 
 def _connect(
-    url: str, scheme: str, name: str, backend: dict[str, Any], options: dict[str, Any]
+    url: str,
+    scheme: str,
+    name: str,
+    backend: dict[str, Any],
+    options: dict[str, Any],
+    limits: Limits | None,
 ) -> RemoteExecutor:
     services = _services(scheme, backend)
     router = Router(url, functools.partial(_members, services, name), **options)
-    again = functools.partial(_connect, url, scheme, name, backend, options)
-    return RemoteExecutor(router, again)
+    again = functools.partial(_connect, url, scheme, name, backend, options, limits)
+    return RemoteExecutor(router, again, limits)
 
 
 def _services(scheme: str, backend: dict[str, Any]) -> Backend:

@@ -177,15 +177,18 @@ class Router:
         self.put(order)
         return order.future.wait()
 
-    def least_busy(self) -> Link:
-        """Return the executor for something that stays where it is."""
+    def least_busy(self, turn: int = 0) -> Link:
+        """Return the executor for something that stays where it is. turn: of several at once, which
+        it is.
+        """
         with self._changed:
             self.require_open()
             links = [link for link in self.links.values() if not link.load.draining]
             if not links:
                 why = self._why_none or "none is known"
                 raise PoolError(f"no executor of {self.name} is there: {why}")
-            return min(links, key=lambda link: (link.sessions, link.share, random.random()))
+            links.sort(key=lambda link: (link.sessions, link.share))
+            return links[turn % len(links)]
 
     def hold(self, link: Link, more: int) -> None:
         """Something of this client's, more or less, stays at an executor: which is told that the

@@ -36,7 +36,10 @@ class RemoteSession:
     nobody holds it any more.
     """
 
-    def __init__(self, runner: Runner, link: "Link", session_id: str, limits: Limits) -> None:
+    def __init__(
+        self, client: object, runner: Runner, link: "Link", session_id: str, limits: Limits
+    ) -> None:
+        self._client = client  # which is not collected, and so not closed, before this is
         self._runner = runner
         self._link = link
         self._id = session_id
@@ -117,6 +120,11 @@ class RemoteSession:
         lost: bool = self._ask("is_lost")
         return lost
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was closed, or its executor is lost."""
+        return self._link.is_lost or not getattr(self._end, "alive", True)
+
     def close(self) -> None:
         """End it; a call under way is cancelled. Its branches live on. Idempotent."""
         self._end()
@@ -133,7 +141,7 @@ class RemoteSession:
         self.close()
 
     def _branch(self, session_id: str) -> "RemoteSession":
-        return RemoteSession(self._runner, self._link, session_id, self.limits)
+        return RemoteSession(self._client, self._runner, self._link, session_id, self.limits)
 
     def _submit(self, code: str | bytes, request: bytes | None, options: CallOptions) -> RunFuture:
         if options.get("on_output") is not None:

@@ -1,34 +1,19 @@
 """Fixtures: an executor of each kind in turn, all of them with the same pool behind."""
 
 import contextlib
-import itertools
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from conftest import settle
+from small_services import LIMITS, OPTIONS, new_namespace
 
-from interpreter_pool import Asserts, Limits, Pool, PythonExecutorService, connect, get_services
+from interpreter_pool import Pool, PythonExecutorService, connect, get_services
 
 REGISTRY = Path(__file__).parents[2] / "registry"
 sys.path.append(str(REGISTRY))
 from clusters import ray_running  # noqa: E402
-
-_numbers = itertools.count()
-LIMITS = Limits(wall_s=20, memory_bytes=256 << 20)
-OPTIONS = {"pool_size": 2, "limits": LIMITS, "max_sessions": 40}
-
-
-def new_namespace() -> str:
-    return f"remote-{os.getpid()}-{next(_numbers)}"
-
-
-@contextlib.contextmanager
-def local_services() -> Iterator:
-    with get_services("local", namespace=new_namespace()) as services:
-        yield services
 
 
 @contextlib.contextmanager
@@ -64,15 +49,3 @@ def reference() -> Iterator[Pool]:
     with executor_of("pool") as pool:
         settle(pool)
         yield pool
-
-
-def settle(executor) -> None:
-    """Have all jails made that will ever be there: those of all workers, of their tests, and that of
-    sessions.
-    """
-    for session in [executor.session() for _ in range(2)]:  # one at each of a fleet
-        session.close()
-    wait_until(lambda: executor.stats().workers_alive >= 2)
-    workers = executor.stats().workers
-    at_once = [("def f(): pass", [Asserts("f()\nimport time; time.sleep(0.4)", "f")])] * workers
-    assert all(verdict.passed for verdict in executor.judge_many(at_once))

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from conftest import wait_until
-from executors import OPTIONS, local_services
+from small_services import OPTIONS, local_services
 
 from interpreter_pool import Limits, PoolError, PythonExecutorService, SessionLost, connect
 from interpreter_pool.registry import ServiceError
