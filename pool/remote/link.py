@@ -43,7 +43,7 @@ class Link:
 
     key: by which the registry knows it. silent_s: how long it may leave a request unanswered.
     in_flight: orders that were sent, by number. outbox: orders that will be sent with the next
-    request. requests: how many have no reply yet. sessions: how many are kept there.
+    request. requests: how many have no reply yet. kept: how many sessions and snapshots are.
     """
 
     MOST_REQUESTS = 2
@@ -76,7 +76,7 @@ class Link:
         self.in_flight: dict[int, Order] = {}
         self.outbox: deque[Order | Sent] = deque()
         self.requests = 0
-        self.sessions = 0
+        self.kept = 0
         self.known_snapshots: set[str] = set()
         self.full_until = 0.0  # it has refused an order; by the monotonic clock
         self.reserved = False  # for orders that were lost, one at a time
@@ -108,7 +108,7 @@ class Link:
             return False
         if self.outbox:
             return self.requests < self.MOST_REQUESTS
-        return not self.requests and bool(self.in_flight or self.sessions)
+        return not self.requests and bool(self.in_flight or self.kept)
 
     def next_request(self, *, patient: bool) -> Request:
         """Take the outbox for the next request; patient: as the request has it."""
