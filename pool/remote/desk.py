@@ -33,10 +33,6 @@ LEASE_S = 60.0
 _PARK_S = 1.0
 """How long a request waits for something to answer."""
 
-_GATHER_S = 0.1
-"""How long an answer waits for others that can go along, where its client has more to do than it
-can send: a reply costs both sides far more than an answer."""
-
 _ENOUGH = 2
 """Orders under way for each worker with which a patient client need not be answered at once."""
 
@@ -183,7 +179,7 @@ class _Desk:
             self._taken = max(self._taken, request.sequence + 1)
             self.heard_at = time.monotonic()
             self._changed.notify_all()
-            self._wait(request.sequence + 1, request.patient)
+            self._wait(request.sequence + 1, request.patience_s)
             self.heard_at = time.monotonic()
             answers, self._answers = self._answers, []
             return answers
@@ -203,15 +199,15 @@ class _Desk:
         for made in snapshots:
             made.add_done_callback(_close_snapshot)
 
-    def _wait(self, number: int, patient: bool) -> None:
+    def _wait(self, number: int, patience_s: float) -> None:
         """Until there is something to say, or the client has more to say itself."""
         deadline = time.monotonic() + _PARK_S
         while True:
             now = time.monotonic()
             until = deadline
             if self._answers:
-                until = min(self._first_at + _GATHER_S, deadline)
-                if not patient or len(self._under_way) <= self._enough:
+                until = min(self._first_at + patience_s, deadline)
+                if not patience_s or len(self._under_way) <= self._enough:
                     return
             if self._closed or self._taken > number or now >= until:
                 return

@@ -301,7 +301,7 @@ class Router:
                 over = self._closed
                 if over:  # the last word, however many requests are on their way
                     due = [link for link in self.links.values() if link.outbox]
-                batches = [(link, link.next_request(patient=bool(self._queue))) for link in due]
+                batches = [(link, link.next_request(more_waits=bool(self._queue))) for link in due]
             for link, request in batches:
                 try:
                     data = messages.pack(request)
