@@ -62,8 +62,12 @@ class RemoteRunner:
         body = RunBody(job, test, None, "" if source is None else source.key)
         order = RunOrder(body, self.tier, expires_at)
         order.snapshot = source
-        self.router.put(order, wait=wait)
         future: RunFuture = order.future
+        try:
+            self.router.put(order, wait=wait)
+        except BaseException:  # Ctrl-C, when it is queued already: nobody has its future
+            future.cancel()
+            raise
         return future
 
     def require_room(self) -> None:

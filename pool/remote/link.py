@@ -1,9 +1,11 @@
 """A client's side of one executor: what is in flight there, and the thread that takes answers."""
 
+import dataclasses
 import logging
 import queue
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -47,7 +49,9 @@ class Link:
 
     key: by which the registry knows it. silent_s: how long it may leave a request unanswered.
     in_flight: orders that were sent, by number. outbox: orders that will be sent with the next
-    request. requests: how many have no reply yet. kept: how many sessions and snapshots are.
+    request. requests: how many have no reply yet. kept: how many sessions and snapshots are there.
+    took, lost, unfit: called with replies, with why it is lost, and with an order that can't be
+    sent, and why.
     """
 
     MOST_REQUESTS = 2
@@ -58,18 +62,19 @@ class Link:
         self,
         key: str,
         reach: Reach,
-        client: str,
         *,
         silent_s: float,
         took: "Callable[[Link, Reply], None]",
         lost: "Callable[[Link, str], None]",
+        unfit: "Callable[[Link, int, str], None]",
     ) -> None:
         self.key = key
         self._reach = reach
-        self._client = client
+        self._client = uuid.uuid4().hex  # another link may lead to the same executor's other desk
         self._silent_s = silent_s
         self._took = took
         self._lost = lost
+        self._unfit = unfit
         described: Described = messages.unpack(
             Described, reach.result(reach("describe_executor"), DESCRIBE_S), f"executor {key}"
         )
@@ -88,17 +93,18 @@ class Link:
         self.is_lost = False
         self._sequence = 0
         self._calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
 
     def __repr__(self) -> str:
         return f"<Link {self.key}: {len(self.in_flight)} in flight>"
 
     def start(self) -> None:
-        """Begin to take answers. Raises RuntimeError where there can't be another thread."""
-        self._thread = threading.Thread(
-            target=self._take, name=f"answers of {self.key}", daemon=True
-        )
-        self._thread.start()
+        """Begin to send, and to take answers. Raises RuntimeError where threads can't be had."""
+        for what, work in (("requests to", self._send), ("answers of", self._take)):
+            thread = threading.Thread(target=work, name=f"{what} {self.key}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     @property
     def share(self) -> float:
@@ -127,22 +133,46 @@ class Link:
         self.requests += 1
         return request
 
-    def send(self, data: bytes) -> None:
-        """Send a request, and have its reply taken. Not under the router's lock."""
-        try:
-            self._calls.put(self._reach("exchange", data))
-        except Exception as error:  # noqa: BLE001  (each registry has errors of its own)
-            self._lost(self, _first_line(error))
+    def post(self, request: Request) -> None:
+        """Have a request sent, and its reply taken. Waits for nothing."""
+        self._requests.put(request)
 
     def end(self) -> None:
-        """Have the thread end when it has taken the replies that are on their way."""
-        self._calls.put(None)
+        """Have the threads end when what was posted is sent, and its replies are taken."""
+        self._requests.put(None)
 
     def close(self, timeout_s: float) -> None:
-        """Wait for the thread's end, and let go of the connection, whoever still holds this."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
+        """Wait for the threads' end, and let go of the connection, whoever still holds this."""
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout_s)
         self._reach = _Nothing()
+
+    def _send(self) -> None:
+        """In a thread of its own: an executor that is stopped takes nothing, and can block it."""
+        while (request := self._requests.get()) is not None:
+            try:
+                try:
+                    data = messages.pack(request)
+                except Exception:  # noqa: BLE001  (pickling raises whatever a class has for it)
+                    data = messages.pack(self._less_what_is_unfit(request))
+                self._calls.put(self._reach("exchange", data))
+                del data, request
+            except Exception as error:  # noqa: BLE001  (each registry has errors of its own)
+                self._lost(self, _first_line(error))
+                break
+        self._calls.put(None)
+
+    def _less_what_is_unfit(self, request: Request) -> Request:
+        """The request without what can't be pickled, which is told to who wants it."""
+        fit = []
+        for each in request.orders:
+            try:
+                messages.pack(each)
+                fit.append(each)
+            except Exception as error:  # noqa: BLE001
+                self._unfit(self, each.number, _first_line(error))
+        return dataclasses.replace(request, orders=fit)
 
     def _take(self) -> None:
         while (call := self._calls.get()) is not None:

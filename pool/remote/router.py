@@ -6,7 +6,7 @@
 
 An executor gets as much as keeps it busy, less towards the end of a batch; so none waits for
 another, and a slow one gets less. Of two that are taken at random, the less busy one gets the next.
-One thread sends, for all; each link has one that takes answers.
+One thread decides, for all; each link has one that sends, and one that takes answers.
 """
 
 import itertools
@@ -15,7 +15,6 @@ import math
 import random
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
@@ -82,10 +81,11 @@ class Router:
         self._silent_s = silent_s
         self._hedge_after = hedge_after
         self._max_queue = max_queue
-        self._client = uuid.uuid4().hex
         self._numbers = itertools.count(1)
-        self._changed = threading.Condition(threading.RLock())
-        # Guarded by its lock, as is everything below.
+        # Held by itself: a signal's exception within a Condition's own `with` leaves that locked.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        # Guarded by _lock, as is everything below.
         self.links: dict[str, Link] = {}
         self._queue: deque[Order] = deque()
         self._suspects: deque[Order] = deque()
@@ -134,7 +134,7 @@ class Router:
         return _MOST_AHEAD * self.size
 
     def executors(self) -> list[Link]:
-        with self._changed:
+        with self._lock:
             return [link for link in self.links.values() if not link.is_lost]
 
     # ---- orders
@@ -143,7 +143,7 @@ class Router:
         """Queue an order. Where `max_queue` wait: wait for room, or raise `PoolFull`."""
         while True:
             room = Bell()
-            with self._changed:
+            with self._lock:
                 self.require_open()
                 if self._has_room():
                     self._put(order)
@@ -154,7 +154,7 @@ class Router:
             room.wait()
 
     def require_room(self) -> None:
-        with self._changed:
+        with self._lock:
             self.require_open()
             if not self._has_room():
                 seconds = self._patience()
@@ -166,7 +166,7 @@ class Router:
 
     def when_room(self, call: Callable[[], None]) -> None:
         """Call `call` once when there may be room."""
-        with self._changed:
+        with self._lock:
             if not self._closed and not self._has_room():
                 self._room_wanted.append(call)
                 return
@@ -181,7 +181,7 @@ class Router:
         """Return the executor for something that stays where it is. turn: of several at once, which
         it is.
         """
-        with self._changed:
+        with self._lock:
             self.require_open()
             links = [link for link in self.links.values() if not link.load.draining]
             if not links:
@@ -194,20 +194,20 @@ class Router:
         """Something of this client's, more or less, stays at an executor: which is told that the
         client lives.
         """
-        with self._changed:
+        with self._lock:
             link.kept += more
             self._changed.notify_all()
 
     def tell(self, link: Link, kind: int, body: Any) -> None:
         """Have something done at an executor, and wait for nothing."""
-        with self._changed:
+        with self._lock:
             if not link.is_lost and not self._closed:
                 link.outbox.append(Sent(0, kind, body))
                 self._changed.notify_all()
 
     def close(self) -> None:
         """End all that is under way, and let go of the executors. Idempotent."""
-        with self._changed:
+        with self._lock:
             if self._closed:
                 return
             self._closed = True
@@ -230,7 +230,7 @@ class Router:
                 thread.join(_LAST_WORD_S)
         for link in links:
             link.close(_LAST_WORD_S)
-        with self._changed:
+        with self._lock:
             self.links.clear()  # and with them the connections
 
     # ---- under the lock
@@ -264,7 +264,7 @@ class Router:
                 self._expiring.append(order)
         elif link.is_lost:
             raise SessionLost(f"executor {link.key} was lost")
-        else:
+        elif order.begin():
             self._give(link, order)
         self._changed.notify_all()
 
@@ -280,7 +280,7 @@ class Router:
         link.outbox.append(order)
 
     def _cancel(self, order: Order) -> None:
-        with self._changed:
+        with self._lock:
             for link in self.links.values():
                 if order.number in link.in_flight:
                     link.outbox.append(Sent(0, messages.CANCEL, order.number))
@@ -291,7 +291,7 @@ class Router:
     def _send(self) -> None:
         """In the sender's thread: have every executor get what it is to have."""
         while True:
-            with self._changed:
+            with self._lock:
                 while True:
                     self._assign()
                     due = [link for link in self.links.values() if link.is_due]
@@ -303,30 +303,18 @@ class Router:
                     due = [link for link in self.links.values() if link.outbox]
                 batches = [(link, link.next_request(more_waits=bool(self._queue))) for link in due]
             for link, request in batches:
-                try:
-                    data = messages.pack(request)
-                except Exception:  # noqa: BLE001  (pickling raises whatever a class has for it)
-                    data = messages.pack(self._without_unfit(link, request))
-                link.send(data)
+                link.post(request)
             del batches
             if over:
                 for link in self.links.values():
                     link.end()
                 return
 
-    def _without_unfit(self, link: Link, request: messages.Request) -> messages.Request:
-        """The request less what can't be pickled, which is told to who wants it."""
-        fit = []
-        for each in request.orders:
-            try:
-                messages.pack(each)
-                fit.append(each)
-            except Exception as error:  # noqa: BLE001
-                with self._changed:
-                    order = link.in_flight.pop(each.number, None)
-                if order is not None:
-                    order.fail(TypeError(f"it can't be sent to an executor: {error}"))
-        return messages.Request(request.client, request.sequence, request.incarnation, fit)
+    def _unfit(self, link: Link, number: int, why: str) -> None:
+        with self._lock:
+            order = link.in_flight.pop(number, None)
+        if order is not None:
+            order.fail(TypeError(f"it can't be sent to an executor: {why}"))
 
     def _nap_s(self) -> float | None:
         """How long nothing need be done unless something happens."""
@@ -419,7 +407,7 @@ class Router:
 
     def _took(self, link: Link, reply: Reply) -> None:
         answered: list[tuple[Order, Answer]] = []
-        with self._changed:
+        with self._lock:
             link.requests -= 1
             link.load = reply.load
             link.heard_at = now = time.monotonic()
@@ -453,7 +441,7 @@ class Router:
 
     def _lost(self, link: Link, why: str) -> None:
         """An executor does not answer any more: what is in flight there goes elsewhere."""
-        with self._changed:
+        with self._lock:
             if link.is_lost:
                 return
             link.is_lost = True
@@ -496,7 +484,7 @@ class Router:
     def _watch(self) -> None:
         """In the watcher's thread: look which executors there are, while that matters."""
         while True:
-            with self._changed:
+            with self._lock:
                 while not (self._closed or self._is_active()):
                     self._changed.wait()
                 if self._closed:
@@ -509,7 +497,7 @@ class Router:
             try:
                 self.look()
             except Exception as error:  # noqa: BLE001
-                with self._changed:
+                with self._lock:
                     self._why_none = f"{type(error).__name__}: {error}"
             time.sleep(0.05)
 
@@ -524,26 +512,29 @@ class Router:
         members = self._members()
         error: BaseException | None = None
         for key, reach in members.items():
-            with self._changed:
+            with self._lock:
                 if key in self.links or self._closed:
                     continue
             try:
                 link = Link(
                     key,
                     reach,
-                    self._client,
                     silent_s=self._silent_s,
                     took=self._took,
                     lost=self._lost,
+                    unfit=self._unfit,
                 )
                 link.start()
             except Exception as failed:  # noqa: BLE001
                 error = failed
                 continue
-            with self._changed:
-                self.links[key] = link
-                self._changed.notify_all()
-        with self._changed:
+            with self._lock:
+                if not self._closed:
+                    self.links[key] = link
+                    self._changed.notify_all()
+                    continue
+            link.end()
+        with self._lock:
             if error is not None and not self.links:
                 raise error
 

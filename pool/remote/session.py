@@ -159,7 +159,11 @@ class RemoteSession:
         if not getattr(self._end, "alive", True):
             raise SessionLost("this session is gone: it was closed")
         order = SessionOrder(kind, body, self._link)
-        self._runner.router.put(order)
+        try:
+            self._runner.router.put(order)
+        except BaseException:  # Ctrl-C, when it is on its way already
+            order.future.cancel()
+            raise
         return order
 
 

@@ -44,3 +44,29 @@ SCRIPT = """
 def test_a_signal_that_another_thread_takes_ends_the_wait(way, tmp_path):
     done = run_script(textwrap.dedent(SCRIPT.replace("WAY", WAYS[way])), tmp_path)
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
+def test_a_wait_for_an_executor_elsewhere_may_be_interrupted_at_any_moment(tmp_path):
+    """No lock stays held, nothing is left under way, and the client goes on."""
+    script = """
+        import os, signal
+        from interpreter_pool import PythonExecutorService, connect, get_services
+        with get_services("local", namespace=f"interrupts-{os.getpid()}") as services:
+            services.register("one", PythonExecutorService, pool_size=1)
+            url = f"local://one?namespace={services.namespace}"
+            with connect(url) as executor, executor.session(history=0) as session:
+                def interrupt(*_):
+                    raise KeyboardInterrupt
+                signal.signal(signal.SIGALRM, interrupt)
+                for number in range(300):
+                    try:
+                        signal.setitimer(signal.ITIMER_REAL, 1e-5 + number * 1e-5)
+                        executor.run("print(1)") if number % 2 else session.run("1")
+                        signal.setitimer(signal.ITIMER_REAL, 0)
+                    except KeyboardInterrupt:
+                        pass
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                print(executor.run("print(1)").stdout, session.run("1").value)
+        """
+    done = run_script(textwrap.dedent(script), tmp_path)
+    assert (done.returncode, done.stdout) == (0, "1\n 1\n"), done.stderr

@@ -213,3 +213,27 @@ class ShortLease(PythonExecutorService):
     def __init__(self, **options):
         super().__init__(**options)
         self.desks._lease_s = 1.0
+
+
+def test_an_executor_that_is_stopped_for_a_while_comes_back():
+    """What it had is made again when it has; another client of its is not kept waiting."""
+    with local_services() as services:
+        services.register("one", PythonExecutorService, **OPTIONS)
+        url = f"local://one?namespace={services.namespace}"
+        with connect(url, retries=50) as executor:
+            executor.router._silent_s = 1.0
+            assert executor.run("print(1)").ok
+            pid = services._records.find("one")["pid"]
+            for link in executor.router.executors():
+                link._silent_s = 1.0
+            os.kill(pid, signal.SIGSTOP)
+            futures = [executor.submit(f"print({n})") for n in range(10)]
+            wait_until(lambda: not executor.router.links, 20)
+            os.kill(pid, signal.SIGCONT)
+            assert [future.result(60).stdout for future in futures] == [f"{n}\n" for n in range(10)]
+            (link,) = executor.router.executors()
+            before = link._sequence
+            session = executor.session()
+            time.sleep(2.5)
+            assert link._sequence - before < 20  # it waits there, and does not ask and ask
+            session.close()
