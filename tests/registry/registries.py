@@ -12,11 +12,11 @@ from interpreter_pool import get_services
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="module", params=["local", "ray"])
+@pytest.fixture(scope="module", params=["local", "ray", "monarch"])
 def backend(request) -> Iterator[str]:
     """Each backend in turn; Ray with eight CPUs, whatever this machine has."""
-    if request.param == "local":
-        yield "local"
+    if request.param != "ray":
+        yield request.param
         return
     with ray_running(8):
         yield "ray"
