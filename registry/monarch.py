@@ -158,6 +158,7 @@ class MonarchChannel:
         self._port, self._receiver = Ports.open()
         self._pidfd = pidfd
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._is_open = True  # guarded by _lock, as is what descriptors are used for
         self._watcher = threading.Thread(target=self._watch, name="end of a service", daemon=True)
@@ -191,12 +192,13 @@ class MonarchChannel:
                 os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
-        with self._lock:
-            if self._is_open:
-                self._is_open = False
-                os.eventfd_write(self._wake, 1)
-        if self._watcher.ident in (thread.ident for thread in threading.enumerate()):
-            self._watcher.join()  # it closes what it waits for
+        if os.getpid() != self._pid:
+            if self._is_open:  # copies; the event is the parent's, too, and must not occur
+                os.close(self._pidfd)
+                os.close(self._wake)
+            return
+        self.shut()
+        self._watcher.join()  # it closes what it waits for
 
     def _watch(self) -> None:
         poll = select.poll()

@@ -5,6 +5,7 @@ from typing import Any
 
 from monarch.actor import Actor, endpoint, this_proc
 
+from .errors import ServiceError
 from .local.server import Server
 from .local.wire import Kind
 
@@ -37,8 +38,8 @@ class ServiceActor(Actor):
 
         try:
             self._server.take(payload, answer)
-        except RuntimeError:  # no more threads, or the process is ending: it is the caller's to see
-            pass
+        except RuntimeError as error:  # no more threads, or the process is ending
+            answer(Kind.ERROR, pickle.dumps(ServiceError(f"the call can't be made: {error}")))
 
 
 def spawn(server: Server) -> bytes:
