@@ -33,6 +33,10 @@ class CallService(Protocol):
     def __call__(self, method: str, *args: Any, timeout_s: float | None, **options: Any) -> Any: ...
 
 
+_MOST_CHAINS = 4096
+"""Environments of a batch whose calls are under way at the same time."""
+
+
 class OnExecutor:
     """Those calls of a service that a batch needs, made on any executor. get: returns it."""
 
@@ -69,7 +73,7 @@ class OnExecutor:
     @property
     def _sessions(self) -> SessionIds:
         if self._ids is None or self._owner != os.getpid():  # after a fork: none of this process's
-            self._ids, self._owner = SessionIds(self._get().runner.ahead), os.getpid()
+            self._ids, self._owner = SessionIds(_MOST_CHAINS), os.getpid()
         return self._ids
 
 

@@ -33,14 +33,11 @@ LEASE_S = 60.0
 _PARK_S = 1.0
 """How long a request waits for something to answer."""
 
-_GATHER_S = 0.1
-"""How long an answer waits for others that can go along, where its client has more to do than it
-can send: a reply costs both sides far more than an answer."""
-
 _ENOUGH = 2
 """Orders under way for each worker with which a patient client need not be answered at once."""
 
-_MOST_THREADS = 256
+_MOST_THREADS = 64
+"""For what blocks and is no judging: most of it is over in a few milliseconds."""
 
 _METHODS = frozenset({"write", "read", "listdir", "rollback", "reset", "history", "is_lost"})
 """Of a session, that are called as they are."""
@@ -56,7 +53,9 @@ class Desks:
         self._size = len(pool.engine.workers)
         self._lock = threading.Lock()
         self._desks: dict[str, _Desk] = {}  # guarded by _lock
-        self._threads: ThreadPoolExecutor | None = None  # guarded by _lock
+        self._threads: tuple[ThreadPoolExecutor, ThreadPoolExecutor] | None = (
+            None  # guarded by _lock
+        )
         self._watched = False  # guarded by _lock
         self.draining = False
         self._pid = os.getpid()
@@ -95,8 +94,8 @@ class Desks:
             threads, self._threads = self._threads, None
         for desk in desks:
             desk.close()
-        if threads is not None:
-            threads.shutdown(wait=False, cancel_futures=True)
+        for each in threads or ():
+            each.shutdown(wait=False, cancel_futures=True)
 
     def _load(self) -> Load:
         return Load(self._size, len(self._pool.engine.queue), self.draining)
@@ -106,9 +105,14 @@ class Desks:
             desk = self._desks.get(client)
             if desk is None:
                 if self._threads is None:
-                    most = min(4 * self._size + 4, _MOST_THREADS)
-                    self._threads = ThreadPoolExecutor(most, thread_name_prefix="order")
-                desk = self._desks[client] = _Desk(self._pool, self._size, self._threads.submit)
+                    # Apart, so that nobody's file waits for a batch to be judged.
+                    self._threads = (
+                        ThreadPoolExecutor(self._size + 2, thread_name_prefix="judge"),
+                        ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="order"),
+                    )
+                judges, others = self._threads
+                desk = _Desk(self._pool, self._size, judges.submit, others.submit)
+                self._desks[client] = desk
             if not self._watched:
                 self._watched = True
                 self._pool.engine.timer.at(time.monotonic() + self._lease_s / 4, self._look_after)
@@ -137,16 +141,23 @@ class Desks:
 class _Desk:
     """What one client has ordered, and what has come of it."""
 
-    def __init__(self, pool: Pool, size: int, in_thread: Callable[..., "Future[Any]"]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        size: int,
+        judge: Callable[..., "Future[Any]"],
+        in_thread: Callable[..., "Future[Any]"],
+    ) -> None:
         self._pool = pool
         self._enough = _ENOUGH * size
+        self._in_judge = judge
         self._in_thread = in_thread
         self._changed = threading.Condition(threading.Lock())
         # Guarded by _changed's lock, as is everything below.
         self._under_way: dict[int, Callable[[], object]] = {}  # what ends each
         self._answers: list[Answer] = []
         self._first_at = 0.0
-        self._taken = 0  # requests
+        self._taken = -1  # requests; none yet
         self._closed = False
         self._sessions: dict[str, Session] = {}
         self._snapshots: dict[str, Future[Snapshot]] = {}
@@ -158,6 +169,8 @@ class _Desk:
 
     def exchange(self, request: Request) -> list[Answer]:
         with self._changed:
+            if self._taken < 0:  # the client may have been here before, and silent since
+                self._taken = request.sequence
             # Requests come in several threads: an earlier one's orders are begun first.
             self._changed.wait_for(lambda: self._taken >= request.sequence, _PARK_S)
         for order in request.orders:
@@ -166,7 +179,7 @@ class _Desk:
             self._taken = max(self._taken, request.sequence + 1)
             self.heard_at = time.monotonic()
             self._changed.notify_all()
-            self._wait(request.sequence + 1, request.patient)
+            self._wait(request.sequence + 1, request.patience_s)
             self.heard_at = time.monotonic()
             answers, self._answers = self._answers, []
             return answers
@@ -186,15 +199,15 @@ class _Desk:
         for made in snapshots:
             made.add_done_callback(_close_snapshot)
 
-    def _wait(self, number: int, patient: bool) -> None:
+    def _wait(self, number: int, patience_s: float) -> None:
         """Until there is something to say, or the client has more to say itself."""
         deadline = time.monotonic() + _PARK_S
         while True:
             now = time.monotonic()
             until = deadline
             if self._answers:
-                until = min(self._first_at + _GATHER_S, deadline)
-                if not patient or len(self._under_way) <= self._enough:
+                until = min(self._first_at + patience_s, deadline)
+                if not patience_s or len(self._under_way) <= self._enough:
                     return
             if self._closed or self._taken > number or now >= until:
                 return
@@ -261,7 +274,9 @@ class _Desk:
         expires_at = expiry(order.queue_timeout)
         if order.snapshot:
             with self._changed:
-                made = self._snapshots[order.snapshot]
+                made = self._snapshots.get(order.snapshot)
+            if made is None:
+                raise SessionLost("there is no such snapshot: its client was silent for too long")
             made.add_done_callback(functools.partial(self._run_from, number, order, expires_at))
             return
         future = self._pool.engine.submit(order.job, test=order.test, expires_at=expires_at)
@@ -295,16 +310,21 @@ class _Desk:
         judging = self._pool.judging([(source, cases)], options, numbered=False)
         with self._changed:
             self._under_way[number] = judging.cancel
-        self._do(number, lambda: judging.run()[0])
+        self._do(number, lambda: judging.run()[0], self._in_judge)
 
-    def _do(self, number: int, work: Callable[[], Any]) -> None:
+    def _do(
+        self,
+        number: int,
+        work: Callable[[], Any],
+        in_thread: "Callable[..., Future[Any]] | None" = None,
+    ) -> None:
         def done() -> None:
             try:
                 self._answer(number, work())
             except BaseException as error:  # noqa: BLE001
                 self._answer(number, None, error)
 
-        self._in_thread(done)
+        (in_thread or self._in_thread)(done)
 
     def _make_snapshot(self, number: int, key: str, setup: bytes, timeout: float | None) -> None:
         made: Future[Snapshot] = Future()

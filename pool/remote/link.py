@@ -17,6 +17,10 @@ logger = logging.getLogger(__name__)
 
 DESCRIBE_S = 30.0
 
+_PATIENCE_S = 0.1
+_BUSY, _LITTLE_PATIENCE_S = 8, 0.02
+"""Where so many orders for each worker are in flight, somebody waits longer than this anyway."""
+
 
 class Reach(Protocol):
     """How one executor is reached: calls a method of it by name, and waits for what it returns.
@@ -43,7 +47,7 @@ class Link:
 
     key: by which the registry knows it. silent_s: how long it may leave a request unanswered.
     in_flight: orders that were sent, by number. outbox: orders that will be sent with the next
-    request. requests: how many have no reply yet. sessions: how many are kept there.
+    request. requests: how many have no reply yet. kept: how many sessions and snapshots are.
     """
 
     MOST_REQUESTS = 2
@@ -76,7 +80,7 @@ class Link:
         self.in_flight: dict[int, Order] = {}
         self.outbox: deque[Order | Sent] = deque()
         self.requests = 0
-        self.sessions = 0
+        self.kept = 0
         self.known_snapshots: set[str] = set()
         self.full_until = 0.0  # it has refused an order; by the monotonic clock
         self.reserved = False  # for orders that were lost, one at a time
@@ -108,13 +112,17 @@ class Link:
             return False
         if self.outbox:
             return self.requests < self.MOST_REQUESTS
-        return not self.requests and bool(self.in_flight or self.sessions)
+        return not self.requests and bool(self.in_flight or self.kept)
 
-    def next_request(self, *, patient: bool) -> Request:
-        """Take the outbox for the next request; patient: as the request has it."""
+    def next_request(self, *, more_waits: bool) -> Request:
+        """Take the outbox for the next request. more_waits: the client has more to do than it can
+        send: each answer can wait for others, since a reply costs both sides more than an answer.
+        """
+        busy = len(self.in_flight) > _BUSY * self.load.size
+        patience_s = _PATIENCE_S if more_waits else _LITTLE_PATIENCE_S if busy else 0.0
         orders = [each.packed() if isinstance(each, Order) else each for each in self.outbox]
         self.outbox.clear()
-        request = Request(self._client, self._sequence, self.incarnation, orders, patient)
+        request = Request(self._client, self._sequence, self.incarnation, orders, patience_s)
         self._sequence += 1
         self.requests += 1
         return request

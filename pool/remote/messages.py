@@ -67,14 +67,14 @@ class Answer(NamedTuple):
 class Request:
     """sequence: how many requests this client has made of this executor before; they are taken in
     that order. incarnation: the executor that is meant; another one in its place must not take it.
-    patient: the client has more to do than executors can take: answers may wait for each other.
+    patience_s: how long an answer may wait for others that can go along with it.
     """
 
     client: str
     sequence: int
     incarnation: str
     orders: list[Sent]
-    patient: bool = False
+    patience_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

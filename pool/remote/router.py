@@ -187,7 +187,7 @@ class Router:
             if not links:
                 why = self._why_none or "none is known"
                 raise PoolError(f"no executor of {self.name} is there: {why}")
-            links.sort(key=lambda link: (link.sessions, link.share))
+            links.sort(key=lambda link: (link.kept, link.share))
             return links[turn % len(links)]
 
     def hold(self, link: Link, more: int) -> None:
@@ -195,7 +195,7 @@ class Router:
         client lives.
         """
         with self._changed:
-            link.sessions += more
+            link.kept += more
             self._changed.notify_all()
 
     def tell(self, link: Link, kind: int, body: Any) -> None:
@@ -275,6 +275,7 @@ class Router:
         snapshot = order.snapshot
         if snapshot is not None and snapshot.key not in link.known_snapshots:
             link.known_snapshots.add(snapshot.key)
+            link.kept += 1
             link.outbox.append(Sent(0, messages.SNAPSHOT, snapshot.order))
         link.outbox.append(order)
 
@@ -300,7 +301,7 @@ class Router:
                 over = self._closed
                 if over:  # the last word, however many requests are on their way
                     due = [link for link in self.links.values() if link.outbox]
-                batches = [(link, link.next_request(patient=bool(self._queue))) for link in due]
+                batches = [(link, link.next_request(more_waits=bool(self._queue))) for link in due]
             for link, request in batches:
                 try:
                     data = messages.pack(request)
@@ -515,9 +516,7 @@ class Router:
     def _is_active(self) -> bool:
         links = self.links.values()
         return bool(
-            self._watch_now
-            or self.waiting
-            or any(each.in_flight or each.sessions for each in links)
+            self._watch_now or self.waiting or any(each.in_flight or each.kept for each in links)
         )
 
     def look(self) -> None:

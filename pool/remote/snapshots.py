@@ -23,6 +23,7 @@ class Origin:
         self._router = router
         link = router.least_busy()
         link.known_snapshots.add(self.key)
+        router.hold(link, 1)
         try:
             router.ask(Order(messages.SNAPSHOT, self.order, link))
         except BaseException:
@@ -39,4 +40,6 @@ class Origin:
             self.closed = True
             for link in self._router.executors():
                 if self.key in link.known_snapshots:
+                    link.known_snapshots.discard(self.key)
+                    self._router.hold(link, -1)
                     self._router.tell(link, messages.FORGET, self.key)

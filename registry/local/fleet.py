@@ -59,6 +59,7 @@ class LocalFleet:
             for member in list(self._handles):
                 self._starter.end(member)
             raise errors[0]
+        self._look()
         self._thread.start()
 
     def close(self) -> None:

@@ -262,7 +262,7 @@ def test_the_shape_of_a_row_stands_in_its_verdict(pool):
 
 def test_a_mistake_of_the_trainers_raises(pool, tier):
     """No pool, a closed one, no list: these are nobody's 0."""
-    with pytest.raises(TypeError, match="pool must be a pool"):
+    with pytest.raises(TypeError, match="pool must be a Pool"):
         CodeRewardFunction(None)
     with pytest.raises(TypeError, match="completions must be a list, not 'text'"):
         CodeRewardFunction(pool)(None, "text")

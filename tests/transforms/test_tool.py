@@ -156,9 +156,9 @@ def test_torchrl_executes_the_tool(pool, torchrl):
 
 def test_nonsense_is_refused(pool):
     """Errors name the argument and its value."""
-    with pytest.raises(TypeError, match=r"pool must be a pool\.Pool, not None"):
+    with pytest.raises(TypeError, match=r"pool must be a Pool, or what connect"):
         PythonTool(None)
-    with pytest.raises(TypeError, match=r"pool must be a pool\.Pool, not 4"):
+    with pytest.raises(TypeError, match=r"pool must be a Pool, .* not 4"):
         PythonEnvironment(4)
     with pytest.raises(ValueError, match="name='a b': must be an identifier"):
         PythonTool(pool, name="a b")

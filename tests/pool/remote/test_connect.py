@@ -8,8 +8,12 @@ import pytest
 from conftest import wait_until
 from small_services import OPTIONS, local_services
 
-from interpreter_pool import Limits, PoolError, PythonExecutorService, SessionLost, connect
+from interpreter_pool import Limits, Pool, PoolError, PythonExecutorService, SessionLost, connect
+from interpreter_pool.pool.remote import desk, messages
+from interpreter_pool.pool.remote.desk import Desks
+from interpreter_pool.pool.remote.messages import Reply, Request, RunBody, Sent
 from interpreter_pool.registry import ServiceError
+from interpreter_pool.sandbox.run.job import Job
 
 
 @pytest.mark.parametrize(
@@ -140,14 +144,8 @@ def test_members_that_die_are_replaced_and_work_goes_on():
             wait_until(lambda: len(executor.router.executors()) == 2 or not executor.run("1"), 20)
 
 
-def test_a_client_that_dies_leaves_nothing(tmp_path):
+def test_a_client_that_dies_leaves_nothing():
     """Its runs are cancelled and its sessions ended when its lease is over."""
-    from interpreter_pool import Pool
-    from interpreter_pool.pool.remote import messages
-    from interpreter_pool.pool.remote.desk import Desks
-    from interpreter_pool.pool.remote.messages import Request, RunBody, Sent
-    from interpreter_pool.sandbox.run.job import Job
-
     with Pool(1) as pool:
         desks = Desks(pool, lease_s=0.5)
         described = messages.unpack(messages.Described, desks.describe(), "it")
@@ -177,3 +175,41 @@ def test_a_drained_member_finishes_and_is_replaced():
             session.close()
             wait_until(lambda: not before.keys() & services.members("fleet").keys(), 30)
             assert executor.run("print(1)").stdout == "1\n"
+
+
+def test_a_client_that_was_silent_for_long_goes_on(monkeypatch):
+    """Its desk is gone, and another takes its next request, whatever number that has, at once."""
+    monkeypatch.setattr(desk, "_PARK_S", 30)
+    with Pool(1) as pool:
+        desks = Desks(pool, lease_s=0.2)
+        described = messages.unpack(messages.Described, desks.describe(), "it")
+        for sequence in (0, 57, 58):
+            job = Job(b"print(1)", (), b"", Limits())
+            order = Sent(sequence + 1, messages.RUN, RunBody(job, None, None, ""))
+            request = Request("me", sequence, described.incarnation, [order])
+            began = time.monotonic()
+            reply = messages.unpack(Reply, desks.exchange(messages.pack(request)), "it")
+            assert time.monotonic() - began < 20
+            ((result, _),) = [answer.value for answer in reply.answers]
+            assert result.stdout == "1\n"
+            if not sequence:
+                wait_until(lambda: desks.clients() == 0)
+        desks.close()
+
+
+def test_a_snapshot_outlives_its_clients_silence():
+    """A client that has one is heard of, also when it has nothing to do."""
+    with local_services() as services:
+        services.register("one", ShortLease, **OPTIONS)
+        with connect(f"local://one?namespace={services.namespace}") as executor:
+            with executor.snapshot("x = 41") as snapshot, executor.session() as session:
+                session.run("y = 1")
+                time.sleep(2.5)
+                assert snapshot.run("print(x + 1)").stdout == "42\n"
+                assert session.run("y").value == "1"
+
+
+class ShortLease(PythonExecutorService):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.desks._lease_s = 1.0
