@@ -1,27 +1,20 @@
 """Fixtures: each backend in turn, and registries that are gone after their test."""
 
-import functools
 import itertools
 import os
 from collections.abc import Iterator
 
 import pytest
-from clusters import ray_running
-from example_services import Counter
+from clusters import needs_monarch, ray_running, warm_monarch
 
 from interpreter_pool import get_services
 
 _numbers = itertools.count()
 
 
-@functools.cache
-def warm_monarch() -> None:
-    """Start what Monarch has in a process from its first call until the end: threads, pipes."""
-    with get_services("monarch", namespace=f"warm-{os.getpid()}") as services:
-        services.result(services.register("counter", Counter).get.remote(), timeout=60)
-
-
-@pytest.fixture(scope="module", params=["local", "ray", "monarch"])
+@pytest.fixture(
+    scope="module", params=["local", "ray", pytest.param("monarch", marks=needs_monarch)]
+)
 def backend(request) -> Iterator[str]:
     """Each backend in turn; Ray with eight CPUs, whatever this machine has."""
     if request.param == "monarch":

@@ -8,15 +8,14 @@ import sys
 import threading
 
 import pytest
-from clusters import main_of
+from clusters import main_of, needs_monarch, warm_monarch
 from conftest import wait_until
 from example_services import Counter
-from registries import warm_monarch
 
 from interpreter_pool import PythonExecutorService, connect, get_services
 from interpreter_pool.registry import ServiceDied, ServiceError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, needs_monarch]
 
 
 @pytest.fixture(scope="module", autouse=True)
