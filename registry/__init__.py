@@ -11,6 +11,7 @@ from .base import DEFAULT_NAMESPACE, Service, ServiceBase
 from .choice import get_services
 from .errors import Infeasible, ServiceDied, ServiceError, StartTimeout
 from .local import LocalService
+from .monarch import MonarchService
 from .ray import RayService
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Backend",
     "Infeasible",
     "LocalService",
+    "MonarchService",
     "RayService",
     "Service",
     "ServiceBase",

@@ -14,7 +14,7 @@ PROJECT = tomllib.loads((TESTS.parent / "pyproject.toml").read_text("utf-8"))["p
 EXTRAS = PROJECT["optional-dependencies"]
 NAME = PROJECT["name"]
 
-FOR_USERS = ("fuzz", "ray", "torchrl", "trl")
+FOR_USERS = ("fuzz", "monarch", "ray", "torchrl", "trl")
 FOR_DEVELOPERS = ("quick", "test", "dev", "bench")
 
 

@@ -23,7 +23,7 @@ FILES = ("pyproject.toml", "README.md", "LICENSE")
 OUTER = os.pathsep.join(path for path in sys.path if path.endswith("-packages"))
 """The folders of what the tests are run with: dependencies and build tools come from there."""
 
-HEAVY = "ray torch torchrl tensordict trl hypothesis rich typer markdown_it numpy pandas"
+HEAVY = "ray monarch torch torchrl tensordict trl hypothesis rich typer markdown_it numpy pandas"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,7 @@ RESULTS = "python"
 _TIMEOUT_S = 10.0
 """TorchRL's default, which is in its signature."""
 
-_BACKENDS = ("ray", "local")
+_BACKENDS = ("ray", "local", "monarch")
 
 _SERVICE_PATIENCE_S = 60.0
 """For a service to answer, besides the time that its runs may take."""
@@ -53,8 +53,9 @@ class PythonInterpreter(ToolTransformBase):
     timeout: wall-clock seconds for a block, short for limits.wall_s; None, or where it is left as
         it is while there are `limits`: as they say. A service has its own: give it here as well,
         for how long the service is waited for goes by it.
-    services: "ray" or "local": run on the service `service_name` of that registry, in `namespace`
-        (None: the default one); None: on a pool of this process, made when it is first used.
+    services: "ray", "local" or "monarch": run on the service `service_name` of that registry, in
+        `namespace` (None: the default one); None: on a pool of this process, made when it is first
+        used.
     limits, packages, preload, tier, pool_size: of that pool, as for `pool.Pool`; a service has its
         own.
     executor: a `Pool`, what `connect` returns, or its URL ("ray://NAME"): run there instead.

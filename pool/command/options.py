@@ -63,7 +63,7 @@ _OF_JAILS = (
 )
 
 _ELSEWHERE = click.option(
-    "--on", metavar="URL", help="Run elsewhere: on local://NAME or ray://NAME."
+    "--on", metavar="URL", help="Run elsewhere: on local://NAME, ray://NAME or monarch://NAME."
 )
 
 

@@ -1,16 +1,20 @@
-"""A handle on a service in another process: `handle.method.remote(...)` returns a `LocalRef`."""
+"""A handle on a service in another process: `handle.method.remote(...)` returns a `LocalRef`.
+
+`Handle` and `Link` are the same for every backend whose services are processes of this machine; a
+backend adds the `Channel` over which calls and answers go.
+"""
 
 import difflib
 import math
 import os
 import pickle
-import socket
 import threading
 import time
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import ServiceDied, ServiceError
 from . import wire
@@ -63,30 +67,38 @@ class LocalMethod:
         return self._call(self._name, args, kwargs)
 
 
-class LocalHandle:
-    """A service. It can be pickled, and used after a fork: each process has its own connection.
+class Channel(Protocol):
+    """A connection to a service; see `wire.Channel`, which is the one of local services."""
+
+    def send(self, number: int, payload: bytes) -> None: ...
+    def receive(self) -> tuple[int, wire.Kind, bytes]: ...
+    def shut(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Handle(ABC):
+    """A service. It can be pickled: each process has its own connection.
 
     Calls of one handle begin in their order; how many run at once, `max_concurrency` says.
     """
 
-    def __init__(self, name: str, path: str, key: bytes, methods: Sequence[str]) -> None:
+    def __init__(self, name: str, methods: Sequence[str]) -> None:
         self._name = name
-        self._path = path
-        self._key = key
         self._methods = frozenset(methods)
         self._lock = threading.Lock()
         self._link: Link | None = None  # guarded by _lock
 
     def __repr__(self) -> str:
-        return f"<LocalHandle {self._name}>"
+        return f"<{type(self).__name__} {self._name}>"
+
+    @abstractmethod
+    def _open(self) -> Channel:
+        """Return a new connection; `ServiceDied`: there is nothing any more to connect to."""
 
     @property
+    @abstractmethod
     def identity(self) -> str:
         """What tells this service from every other, also of the same name."""
-        return os.path.basename(self._path).partition(".")[0]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return LocalHandle, (self._name, self._path, self._key, sorted(self._methods))
 
     def __getattr__(self, name: str) -> LocalMethod:
         if name.startswith("__") or name not in self._methods:
@@ -111,22 +123,41 @@ class LocalHandle:
         with self._lock:
             link = self._link
             if link is None or link.pid != os.getpid():
-                link = self._link = Link(self._name, self._path, self._key)
+                link = self._link = Link(self._name, self._open())
         return LocalRef(link.call(payload), link)
+
+
+class LocalHandle(Handle):
+    """A service behind a Unix socket. It can be used after a fork, too."""
+
+    def __init__(self, name: str, path: str, key: bytes, methods: Sequence[str]) -> None:
+        super().__init__(name, methods)
+        self._path = path
+        self._key = key
+
+    @property
+    def identity(self) -> str:
+        return os.path.basename(self._path).partition(".")[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LocalHandle, (self._name, self._path, self._key, sorted(self._methods))
+
+    def _open(self) -> Channel:
+        return wire.Channel(wire.connect(self._path, self._key))
 
 
 class Link:
     """A connection of this process to a service, and the thread that takes its answers."""
 
-    def __init__(self, name: str, path: str, key: bytes) -> None:
+    def __init__(self, name: str, channel: Channel) -> None:
         self.pid = os.getpid()
-        link = wire.connect(path, key)
-        self._answers = _Answers(name, link)
+        self._answers = _Answers(name, channel)
         taker = threading.Thread(target=self._answers.take, name=f"answers of {name}", daemon=True)
         try:
             taker.start()
         except RuntimeError as error:
-            link.close()
+            channel.shut()
+            channel.close()
             raise ServiceError(f"service {name!r} can't be called: {error}") from error
         # When the last handle and the last call that wants an answer are gone.
         weakref.finalize(self, self._answers.close, self.pid)
@@ -138,9 +169,9 @@ class Link:
 class _Answers:
     """What a link and its thread share. Knows no `Link`, so that one can be collected."""
 
-    def __init__(self, name: str, link: socket.socket) -> None:
+    def __init__(self, name: str, channel: Channel) -> None:
         self._name = name
-        self._socket = link
+        self._channel = channel
         self._sending = threading.Lock()  # one frame at a time
         # Reentrant: a link that is collected closes us from whatever its thread is in the midst of.
         self._lock = threading.RLock()
@@ -159,7 +190,7 @@ class _Answers:
             self._waiting[number] = future
         try:
             with self._sending:
-                wire.send(self._socket, number, wire.Kind.CALL, payload)
+                self._channel.send(number, payload)
         except OSError as error:
             self._lose(str(error))
         return future
@@ -168,7 +199,7 @@ class _Answers:
         """In the thread: pass on answers until there will be no more."""
         try:
             while True:
-                number, kind, payload = wire.receive(self._socket)
+                number, kind, payload = self._channel.receive()
                 with self._lock:
                     future = self._waiting.pop(number, None)
                 if future is not None:  # else the link was closed while the answer came
@@ -180,11 +211,11 @@ class _Answers:
             self._lose(f"an answer could not be taken: {type(error).__name__}: {error}")
             raise
         finally:
-            self._socket.close()
+            self._channel.close()
 
     def close(self, pid: int) -> None:
         if os.getpid() != pid:
-            self._socket.close()  # a copy: the parent's connection must live on
+            self._channel.close()  # a copy: the parent's connection must live on
             return
         self._lose("the connection was closed")
 
@@ -192,10 +223,7 @@ class _Answers:
         with self._lock:
             self._lost = self._lost or why
             waiting, self._waiting = self._waiting, {}
-        try:
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread, which closes it
-        except OSError:
-            pass
+        self._channel.shut()  # wakes the thread, which closes it
         for future in waiting.values():
             future.set_exception(ServiceDied(f"service {self._name!r} is gone: {why}"))
 

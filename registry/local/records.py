@@ -99,11 +99,16 @@ class Records:
             return record
 
     @classmethod
+    def at(cls, path: str) -> "Records":
+        """The records in a folder that is known already, and was looked at."""
+        records = cls.__new__(cls)
+        records.path = path
+        return records
+
+    @classmethod
     def with_claim(cls, fd: int) -> "Records":
         """The records that the one with the descriptor `fd` is among, or was."""
-        records = cls.__new__(cls)
-        records.path = os.path.dirname(os.readlink(f"/proc/self/fd/{fd}"))
-        return records
+        return cls.at(os.path.dirname(os.readlink(f"/proc/self/fd/{fd}")))
 
     def give_up(self, fd: int, patience_s: float) -> None:
         """Free the name that is claimed by the descriptor `fd`; do nothing where that has been

@@ -34,6 +34,8 @@ _PAUSE_S = 0.1
 _ASYNC_AT_ONCE = 1000
 """Calls at once of a class with coroutines, unless max_concurrency says otherwise; Ray's number."""
 
+Answer = Callable[[wire.Kind, bytes], None]
+
 
 def main(owner_pidfd: int, claim_fd: int, channel_fd: int) -> None:
     """Descriptors: of the owner, watched; of the name, held while this lives; to `register`."""
@@ -79,7 +81,7 @@ def _start(channel: socket.socket) -> "Server | None":
     """Make the service as `register` says, and say what became of it."""
     try:
         _, _, payload = wire.receive(channel)
-        preparation, made, path, key, max_concurrency = pickle.loads(payload)
+        preparation, made, path, key, max_concurrency, door = pickle.loads(payload)
         # As multiprocessing's "spawn": sys.path, and the main module under another name.
         process.current_process()._inheriting = True  # type: ignore[attr-defined]
         try:
@@ -88,8 +90,9 @@ def _start(channel: socket.socket) -> "Server | None":
         finally:
             del process.current_process()._inheriting  # type: ignore[attr-defined]
         server = Server(cls(*args, **kwargs), key, max_concurrency)
-        server.listen(path)
-        wire.send(channel, 0, wire.Kind.VALUE, pickle.dumps(server.methods))
+        server.path = path
+        found = {"methods": server.methods, **door(server)}
+        wire.send(channel, 0, wire.Kind.VALUE, pickle.dumps(found))
         return server
     except BaseException as error:  # noqa: BLE001  (whatever a class raises is for `register`)
         with contextlib.suppress(OSError):
@@ -98,7 +101,9 @@ def _start(channel: socket.socket) -> "Server | None":
 
 
 class Server:
-    """A service and who may call it."""
+    """A service and who may call it. path: of the socket of its record."""
+
+    path: str
 
     def __init__(self, service: object, key: bytes, max_concurrency: int | None) -> None:
         self._service = service
@@ -112,13 +117,20 @@ class Server:
         most = max_concurrency or (_ASYNC_AT_ONCE if is_async else 1)
         self._executor = ThreadPoolExecutor(most, thread_name_prefix="call")
 
-    def listen(self, path: str) -> None:
-        self.path = path
+    def listen(self) -> dict[str, str]:
+        """Take calls at the socket. Returns what the record is to say of that: nothing more."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with wire.short(path) as name:
+        with wire.short(self.path) as name:
             listener.bind(name)
         listener.listen(_BACKLOG)
         threading.Thread(target=self._accept, args=(listener,), name="door", daemon=True).start()
+        return {}
+
+    def take(self, payload: bytes, answer: "Answer") -> None:
+        """Have a call made when it is its turn; calls begin in the order in which they are taken.
+        answer: takes a kind and the pickle of the value, or of the error.
+        """
+        self._executor.submit(self._call, payload, answer)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -150,9 +162,9 @@ class Server:
                         except OSError:  # a part of it is on its way: nothing may follow that
                             link.shutdown(socket.SHUT_RDWR)
 
-                self._executor.submit(self._call, payload, answer)
+                self.take(payload, answer)
 
-    def _call(self, payload: bytes, answer: Callable[[wire.Kind, bytes], None]) -> None:
+    def _call(self, payload: bytes, answer: "Answer") -> None:
         name = "a call"
         try:
             name, args, kwargs = pickle.loads(payload)

@@ -14,9 +14,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from multiprocessing import spawn
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..backend import Backend, Found
 from ..base import DEFAULT_NAMESPACE, Service
@@ -24,8 +25,11 @@ from ..errors import ServiceError, StartTimeout
 from ..fleet import FLEET, FleetSize
 from . import wire
 from .fleet import LocalFleet
-from .handle import LocalHandle, LocalRef
+from .handle import Handle, LocalHandle, LocalRef
 from .records import Claim, Records
+
+if TYPE_CHECKING:  # what a service's process alone needs
+    from .server import Server
 
 _END_PATIENCE_S = 4.0
 """More than a service grants itself for its end (`_GRACE_S` in server.py)."""
@@ -41,22 +45,17 @@ else lies there, all that is installed perhaps, must not come before the standar
 service gets its owner's `sys.path` later."""
 
 
-class LocalService(Backend):
-    """A registry of services on this machine, for all processes of this user.
+class ProcessService(Backend):
+    """A registry of services that are processes of this machine and user, found by their records.
 
-    A service is a process of its own, which ends with the process that registered it. A class, its
-    arguments and what its methods take and return must be picklable. Option: max_concurrency, the
-    number of calls that run at once (1; more must be safe in the class), as on Ray.
-
-    namespace: services in others are not seen.
-    start_timeout: seconds that a service may take until its constructor has returned.
-    folder: where the names are, instead of the user's usual place; nobody else may enter it.
-
-    `shutdown` ends what this object registered; `reset` ends everything in the namespace.
+    A backend adds how calls come to such a process (`door`) and from it a handle. Its namespaces
+    are its own.
     """
 
-    kind = "local"
     options = frozenset({"max_concurrency"})
+    door: "Callable[[Server], dict[str, str]]"
+    """Runs in the service's process, and has the server take calls; an importable function. Returns
+    what the record is to say of it."""
 
     def __init__(
         self,
@@ -66,10 +65,17 @@ class LocalService(Backend):
     ) -> None:
         super().__init__(namespace, start_timeout)
         self._folder = folder
-        self._records = Records(namespace, folder)
+        self._records = Records(self._namespace_of_records(), folder)
         self._processes: dict[str, tuple[str, subprocess.Popen[bytes]]] = {}  # token and process
         self._clients: dict[str, Claim] = {}  # names of owners registered here
         self._fleets: dict[str, tuple[Claim, LocalFleet]] = {}
+
+    def _namespace_of_records(self) -> str:
+        return self.namespace
+
+    @abstractmethod
+    def _handle(self, record: Mapping[str, Any]) -> Handle:
+        """A handle on the service of a record."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.namespace, self.start_timeout, self._folder)
@@ -140,9 +146,9 @@ class LocalService(Backend):
         try:
             process, channel = _launch(claim)
             with channel:
-                order = pickle.dumps((preparation, made, claim.socket, key, most))
-                methods = self._await(name, process, channel, order)
-            record = {"pid": process.pid, "key": key.hex(), "methods": methods}
+                order = pickle.dumps((preparation, made, claim.socket, key, most, self.door))
+                found = self._await(name, process, channel, order)
+            record = {"pid": process.pid, "key": key.hex(), **found}
             if not self._records.write(claim, record):
                 raise ServiceError(f"service {name!r} was taken away while it was started")
         except BaseException:
@@ -156,7 +162,8 @@ class LocalService(Backend):
         finally:
             claim.close()  # the service's process holds it now
         self._processes[name] = (token, process)
-        return LocalHandle(name, claim.socket, key, methods)
+        named = {"name": name, "token": token, "socket": claim.socket}
+        return self._handle(record | named)
 
     def _publish(self, name: str, owner: Service[Any], client: Any) -> None:
         data = base64.b64encode(pickle.dumps(client)).decode("ascii")
@@ -183,7 +190,7 @@ class LocalService(Backend):
             return Found(record, is_fleet=True)
         if "client" in record:
             return Found(pickle.loads(base64.b64decode(record["client"])), is_client=True)
-        return Found(_handle(record))
+        return Found(self._handle(record))
 
     def _create_fleet(
         self,
@@ -214,7 +221,7 @@ class LocalService(Backend):
         found = {}
         for record in self._records.all():
             if record.get("ready") and record["name"].startswith(f"{name}::"):
-                handle = _handle(record)
+                handle = self._handle(record)
                 found[handle.identity] = handle
         return found
 
@@ -253,8 +260,8 @@ class LocalService(Backend):
         process: "subprocess.Popen[bytes]",
         channel: socket.socket,
         order: bytes,
-    ) -> builtins.list[str]:
-        """Tell the new process what to be, and wait until it is; return its methods."""
+    ) -> dict[str, Any]:
+        """Tell the new process what to be, and wait until it is; return what it says of itself."""
         channel.settimeout(self.start_timeout)
         try:
             wire.send(channel, 0, wire.Kind.CALL, order)
@@ -276,14 +283,40 @@ class LocalService(Backend):
                 else f"{type(value).__name__}: {value}"
             )
             raise ServiceError(f"service {name!r} could not be started: {text}") from value
-        methods: builtins.list[str] = value
-        return methods
+        found: dict[str, Any] = value
+        return found
+
+
+def _listen(server: "Server") -> dict[str, str]:
+    return server.listen()
+
+
+class LocalService(ProcessService):
+    """A registry of services on this machine, for all processes of this user.
+
+    A service is a process of its own, which ends with the process that registered it. A class, its
+    arguments and what its methods take and return must be picklable. Option: max_concurrency, the
+    number of calls that run at once (1; more must be safe in the class), as on Ray.
+
+    namespace: services in others are not seen.
+    start_timeout: seconds that a service may take until its constructor has returned.
+    folder: where the names are, instead of the user's usual place; nobody else may enter it.
+
+    `shutdown` ends what this object registered; `reset` ends everything in the namespace.
+    """
+
+    kind = "local"
+    door = staticmethod(_listen)
+
+    def _handle(self, record: Mapping[str, Any]) -> Handle:
+        key = bytes.fromhex(record["key"])
+        return LocalHandle(record["name"], record["socket"], key, record["methods"])
 
 
 class _Starter:
     """Starts the members of a fleet as services like any other, but for their names."""
 
-    def __init__(self, services: LocalService, claim: Claim, *of: Any) -> None:
+    def __init__(self, services: ProcessService, claim: Claim, *of: Any) -> None:
         self._services = services
         self._claim = claim
         self._of = of
@@ -339,11 +372,6 @@ def _launch(claim: Claim) -> "tuple[subprocess.Popen[bytes], socket.socket]":
             raise ServiceError(f"a service could not be started: {error}") from error
         kept.pop_all()
     return process, ours
-
-
-def _handle(record: Mapping[str, Any]) -> LocalHandle:
-    key = bytes.fromhex(record["key"])
-    return LocalHandle(record["name"], record["socket"], key, record["methods"])
 
 
 def _end(pids: builtins.list[int]) -> None:

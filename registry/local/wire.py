@@ -26,6 +26,30 @@ class Kind(IntEnum):
     ERROR = 2
 
 
+class Channel:
+    """A caller's connection to a service, over a socket that is its own from now on."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+
+    def send(self, number: int, payload: bytes) -> None:
+        """Make a call. Raises OSError where no call can be made any more."""
+        send(self._link, number, Kind.CALL, payload)
+
+    def receive(self) -> tuple[int, Kind, bytes]:
+        """Wait for the next answer. Raises OSError when there will be none."""
+        return receive(self._link)
+
+    def shut(self) -> None:
+        """Have `receive` raise, in whatever thread it waits."""
+        with contextlib.suppress(OSError):
+            self._link.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give back what it holds; nobody may be in `receive`, unless this is a forked copy."""
+        self._link.close()
+
+
 def connect(path: str, key: bytes) -> socket.socket:
     """Return a socket to the service at `path`, on which it takes calls."""
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -1,13 +1,31 @@
-"""A Ray for a test module, and other processes that can import what is here."""
+"""A Ray for a test module, Monarch for all of them, and other processes that can import what is here."""
 
 import contextlib
+import functools
 import os
+import platform
 import sys
 from collections.abc import Iterator
 
+import pytest
+from example_services import Counter
+
+from interpreter_pool import get_services
 from interpreter_pool.registry import loopback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+needs_monarch = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="Monarch has wheels for x86-64 only"
+)
+
+
+@functools.cache
+def warm_monarch() -> None:
+    """Start what Monarch has in a process from its first call until the end: threads, pipes."""
+    with get_services("monarch", namespace=f"warm-{os.getpid()}") as services:
+        services.result(services.register("counter", Counter).get.remote(), timeout=60)
 
 
 @contextlib.contextmanager

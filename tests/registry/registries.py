@@ -5,18 +5,22 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from clusters import ray_running
+from clusters import needs_monarch, ray_running, warm_monarch
 
 from interpreter_pool import get_services
 
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="module", params=["local", "ray"])
+@pytest.fixture(
+    scope="module", params=["local", "ray", pytest.param("monarch", marks=needs_monarch)]
+)
 def backend(request) -> Iterator[str]:
     """Each backend in turn; Ray with eight CPUs, whatever this machine has."""
-    if request.param == "local":
-        yield "local"
+    if request.param == "monarch":
+        warm_monarch()
+    if request.param != "ray":
+        yield request.param
         return
     with ray_running(8):
         yield "ray"

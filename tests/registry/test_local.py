@@ -64,7 +64,7 @@ def start(folder: str, code: str) -> "subprocess.Popen[str]":
 def test_an_answer_that_comes_to_a_closed_connection_is_dropped():
     """The thread that took it ends as it does without one, and raises nothing."""
     ours, theirs = socket.socketpair()
-    answers = _Answers("counter", ours)
+    answers = _Answers("counter", wire.Channel(ours))
     refused = answers.call(b"a call")
     number, _, _ = wire.receive(theirs)
     thread = threading.Thread(target=answers.take)
