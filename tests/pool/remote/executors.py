@@ -33,7 +33,7 @@ def executor_of(kind: str) -> Iterator:
             yield executor
 
 
-KINDS = ["pool", "local service", "local fleet", "ray service", "monarch service"]
+KINDS = ["pool", "local fleet", "ray service", "monarch service"]
 
 
 @pytest.fixture(scope="module", params=KINDS)
