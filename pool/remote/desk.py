@@ -13,17 +13,18 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 from ..checks import expiry
 from ..engine.task import RunFuture
-from ..errors import PoolClosed, SessionLost
+from ..errors import PoolClosed, PoolTimeout, SessionLost
 from ..pool import Pool
 from ..session import Session
 from ..snapshot import Snapshot
 from . import messages
 from .messages import Answer, Described, Load, Reply, Request, RunBody, Sent
+from .turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ _ENOUGH = 2
 _MOST_THREADS = 64
 """For what blocks and is no judging: most of it is over in a few milliseconds."""
 
+InThread = Callable[..., "Future[Any]"]
+
 _METHODS = frozenset({"write", "read", "listdir", "rollback", "reset", "history", "is_lost"})
 """Of a session, that are called as they are."""
 
@@ -51,6 +54,9 @@ class Desks:
         self._lease_s = lease_s
         self._incarnation = uuid.uuid4().hex
         self._size = len(pool.engine.workers)
+        # Of what is submitted to the pool, as much as keeps its workers busy: it goes by who came
+        # first, and here clients take turns. Of judging, as many as there are threads for it.
+        self._turns = Turns(2 * self._size), Turns(self._size + 2)
         self._lock = threading.Lock()
         self._desks: dict[str, _Desk] = {}  # guarded by _lock
         self._threads: tuple[ThreadPoolExecutor, ThreadPoolExecutor] | None = (
@@ -98,7 +104,8 @@ class Desks:
             each.shutdown(wait=False, cancel_futures=True)
 
     def _load(self) -> Load:
-        return Load(self._size, len(self._pool.engine.queue), self.draining)
+        waiting = len(self._pool.engine.queue) + sum(map(len, self._turns))
+        return Load(self._size, waiting, self.draining)
 
     def _desk(self, client: str) -> "_Desk":
         with self._lock:
@@ -111,7 +118,8 @@ class Desks:
                         ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="order"),
                     )
                 judges, others = self._threads
-                desk = _Desk(self._pool, self._size, judges.submit, others.submit)
+                threads = judges.submit, others.submit
+                desk = _Desk(self._pool, self._size, self._turns, threads)
                 self._desks[client] = desk
             if not self._watched:
                 self._watched = True
@@ -145,16 +153,17 @@ class _Desk:
         self,
         pool: Pool,
         size: int,
-        judge: Callable[..., "Future[Any]"],
-        in_thread: Callable[..., "Future[Any]"],
+        turns: tuple[Turns, Turns],
+        in_thread: tuple[InThread, InThread],
     ) -> None:
         self._pool = pool
         self._enough = _ENOUGH * size
-        self._in_judge = judge
-        self._in_thread = in_thread
+        self._runs, self._judgings = turns
+        self._in_judge, self._in_thread = in_thread
         self._changed = threading.Condition(threading.Lock())
         # Guarded by _changed's lock, as is everything below.
         self._under_way: dict[int, Callable[[], object]] = {}  # what ends each
+        self._waiting: set[int] = set()  # for their turn
         self._answers: list[Answer] = []
         self._first_at = 0.0
         self._taken = -1  # requests; none yet
@@ -272,26 +281,65 @@ class _Desk:
 
     def _run(self, number: int, order: RunBody) -> None:
         expires_at = expiry(order.queue_timeout)
-        if order.snapshot:
-            with self._changed:
-                made = self._snapshots.get(order.snapshot)
-            if made is None:
-                raise SessionLost("there is no such snapshot: its client was silent for too long")
-            made.add_done_callback(functools.partial(self._run_from, number, order, expires_at))
+        submit = functools.partial(
+            self._pool.engine.submit, order.job, test=order.test, expires_at=expires_at
+        )
+        if expires_at is not None:
+            self._pool.engine.timer.at(expires_at, functools.partial(self._expire, number))
+        if not order.snapshot:
+            self._in_turn(self._runs, number, functools.partial(self._begin_run, number, submit))
             return
-        future = self._pool.engine.submit(order.job, test=order.test, expires_at=expires_at)
-        self._follow(number, future, _with_record)
+        with self._changed:
+            made = self._snapshots.get(order.snapshot)
+        if made is None:
+            raise SessionLost("there is no such snapshot: its client was silent for too long")
+        made.add_done_callback(functools.partial(self._run_from, number, submit))
 
     def _run_from(
-        self, number: int, order: RunBody, expires_at: float | None, made: "Future[Snapshot]"
+        self, number: int, submit: Callable[..., RunFuture], made: "Future[Snapshot]"
     ) -> None:
+        """Begin a run that is forked from a snapshot, now that that is made."""
         try:
-            origin = made.result().origin
-            future = self._pool.engine.submit(order.job, source=origin, expires_at=expires_at)
-        except BaseException as error:  # noqa: BLE001
+            submit = functools.partial(submit, source=made.result().origin)
+        except BaseException as error:  # noqa: BLE001  (whatever it is, its client is to know)
             self._answer(number, None, error)
         else:
-            self._follow(number, future, _with_record)
+            self._in_turn(self._runs, number, functools.partial(self._begin_run, number, submit))
+
+    def _in_turn(self, turns: Turns, number: int, begin: Callable[[], bool]) -> None:
+        """Have something begun when it is this client's turn, unless it is no longer wanted."""
+        with self._changed:
+            if number not in self._under_way:
+                return
+            self._under_way[number] = functools.partial(self._take_back, number)
+            self._waiting.add(number)
+        turns.add(self, functools.partial(self._take_turn, number, begin))
+
+    def _take_turn(self, number: int, begin: Callable[[], bool]) -> bool:
+        with self._changed:
+            self._waiting.discard(number)
+            if number not in self._under_way:
+                return False
+        try:
+            return begin()
+        except BaseException as error:  # noqa: BLE001  (such as PoolFull)
+            self._answer(number, None, error)
+            return False
+
+    def _take_back(self, number: int) -> None:
+        self._answer(number, None, CancelledError())
+
+    def _expire(self, number: int) -> None:
+        with self._changed:
+            waits = number in self._waiting
+        if waits:
+            self._answer(number, None, PoolTimeout("the run waited queue_timeout for its turn"))
+
+    def _begin_run(self, number: int, submit: Callable[[], RunFuture]) -> bool:
+        future = submit()
+        self._follow(number, future, _with_record)
+        future.add_done_callback(lambda _: self._runs.over())
+        return True
 
     def _follow(self, number: int, future: RunFuture, value_of: Callable[[RunFuture], Any]) -> None:
         with self._changed:
@@ -308,15 +356,27 @@ class _Desk:
 
     def _judge(self, number: int, source: Any, cases: Any, options: Any) -> None:
         judging = self._pool.judging([(source, cases)], options, numbered=False)
-        with self._changed:
-            self._under_way[number] = judging.cancel
-        self._do(number, lambda: judging.run()[0], self._in_judge)
+
+        def work() -> Any:
+            try:
+                return judging.run()[0]
+            finally:
+                self._judgings.over()
+
+        def begin() -> bool:
+            with self._changed:
+                if number in self._under_way:
+                    self._under_way[number] = judging.cancel
+            self._do(number, work, self._in_judge)
+            return True
+
+        self._in_turn(self._judgings, number, begin)
 
     def _do(
         self,
         number: int,
         work: Callable[[], Any],
-        in_thread: "Callable[..., Future[Any]] | None" = None,
+        in_thread: "InThread | None" = None,
     ) -> None:
         def done() -> None:
             try:

@@ -237,3 +237,18 @@ def test_an_executor_that_is_stopped_for_a_while_comes_back():
             time.sleep(2.5)
             assert link._sequence - before < 20  # it waits there, and does not ask and ask
             session.close()
+
+
+def test_a_client_with_one_run_does_not_wait_for_anothers_thousand():
+    """By order, not by time: it is among the first that end."""
+    with local_services() as services:
+        services.register("one", PythonExecutorService, **OPTIONS)
+        url = f"local://one?namespace={services.namespace}"
+        with connect(url) as many, connect(url) as few:
+            flood = [many.submit("import time; time.sleep(.02)") for _ in range(200)]
+            wait_until(lambda: flood[5].done())
+            assert few.run("print(1)").ok
+            ended = sum(future.done() for future in flood)
+            assert ended < 100
+            for future in flood:
+                future.cancel()
