@@ -29,7 +29,7 @@ from .order import Order, RunOrder
 
 logger = logging.getLogger(__name__)
 
-_LEAST_AHEAD, _MOST_AHEAD = 2, 16
+_LEAST_AHEAD, _MOST_AHEAD = 1, 16
 """Orders in flight for each program that an executor runs at once."""
 
 _LOOK_S = 1.0
