@@ -248,7 +248,7 @@ def test_lost_orders_are_made_alone(route):
 
 def test_after_its_retries_an_order_is_an_infra_error(route):
     """Which says nothing of the program: each time it was there with others."""
-    first = Executor("0", holds=True)
+    first = Executor("0", 4, holds=True)
     router = route(first, retries=0)
     futures = put_all(router, 3)
     wait_until(lambda: len(first.got) == 3)
