@@ -50,7 +50,7 @@ class Noop:
         )
         runs = [order.number for order in request.orders if order.kind == messages.RUN]
         answers = [Answer(number, (ended, None)) for number in runs]
-        return messages.pack(Reply(answers, Load(SIZE, 0)))
+        return messages.pack(Reply(answers, Load(SIZE, 0), "noop"))
 
 
 class Fleet:

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..checks import expiry
 from ..engine.task import RunFuture
+from ..engine.timer import Alarm
 from ..errors import PoolClosed, PoolTimeout, SessionLost
 from ..pool import Pool
 from ..session import Session
@@ -76,12 +77,13 @@ class Desks:
         if request.incarnation != self._incarnation:
             raise messages.Nonsense("this executor was started again since")
         desk = self._desk(request.client)
-        answers = desk.exchange(request)
-        if any(order.kind == messages.LEAVE for order in request.orders):
+        leaves = any(order.kind == messages.LEAVE for order in request.orders)
+        answers = desk.exchange(request, wait=not leaves)
+        if leaves:
             with self._lock:
                 self._desks.pop(request.client, None)
             desk.close()
-        return messages.pack(Reply(answers, self._load()))
+        return messages.pack(Reply(answers, self._load(), desk.name))
 
     def clients(self) -> int:
         with self._lock:
@@ -156,6 +158,7 @@ class _Desk:
         turns: tuple[Turns, Turns],
         in_thread: tuple[InThread, InThread],
     ) -> None:
+        self.name = uuid.uuid4().hex
         self._pool = pool
         self._enough = _ENOUGH * size
         self._runs, self._judgings = turns
@@ -164,6 +167,7 @@ class _Desk:
         # Guarded by _changed's lock, as is everything below.
         self._under_way: dict[int, Callable[[], object]] = {}  # what ends each
         self._waiting: set[int] = set()  # for their turn
+        self._alarms: dict[int, Alarm] = {}  # of those that may wait for so long only
         self._answers: list[Answer] = []
         self._first_at = 0.0
         self._taken = -1  # requests; none yet
@@ -176,7 +180,7 @@ class _Desk:
     def __len__(self) -> int:
         return len(self._under_way) + len(self._answers) + len(self._sessions)
 
-    def exchange(self, request: Request) -> list[Answer]:
+    def exchange(self, request: Request, *, wait: bool) -> list[Answer]:
         with self._changed:
             if self._taken < 0:  # the client may have been here before, and silent since
                 self._taken = request.sequence
@@ -188,7 +192,8 @@ class _Desk:
             self._taken = max(self._taken, request.sequence + 1)
             self.heard_at = time.monotonic()
             self._changed.notify_all()
-            self._wait(request.sequence + 1, request.patience_s)
+            if wait:
+                self._wait(request.sequence + 1, request.patience_s)
             self.heard_at = time.monotonic()
             answers, self._answers = self._answers, []
             return answers
@@ -285,7 +290,9 @@ class _Desk:
             self._pool.engine.submit, order.job, test=order.test, expires_at=expires_at
         )
         if expires_at is not None:
-            self._pool.engine.timer.at(expires_at, functools.partial(self._expire, number))
+            expire = functools.partial(self._expire, number)
+            with self._changed:
+                self._alarms[number] = self._pool.engine.timer.at(expires_at, expire)
         if not order.snapshot:
             self._in_turn(self._runs, number, functools.partial(self._begin_run, number, submit))
             return
@@ -318,8 +325,12 @@ class _Desk:
     def _take_turn(self, number: int, begin: Callable[[], bool]) -> bool:
         with self._changed:
             self._waiting.discard(number)
-            if number not in self._under_way:
-                return False
+            alarm = self._alarms.pop(number, None)
+            wanted = number in self._under_way
+        if alarm is not None:
+            alarm.cancel()
+        if not wanted:
+            return False
         try:
             return begin()
         except BaseException as error:  # noqa: BLE001  (such as PoolFull)
@@ -355,18 +366,19 @@ class _Desk:
         future.add_done_callback(done)
 
     def _judge(self, number: int, source: Any, cases: Any, options: Any) -> None:
-        judging = self._pool.judging([(source, cases)], options, numbered=False)
-
         def work() -> Any:
             try:
+                judging = self._pool.judging([(source, cases)], options, numbered=False)
+                with self._changed:
+                    if number in self._under_way:
+                        self._under_way[number] = judging.cancel
+                    else:
+                        judging.cancel()
                 return judging.run()[0]
             finally:
                 self._judgings.over()
 
         def begin() -> bool:
-            with self._changed:
-                if number in self._under_way:
-                    self._under_way[number] = judging.cancel
             self._do(number, work, self._in_judge)
             return True
 

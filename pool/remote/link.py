@@ -85,6 +85,7 @@ class Link:
         self.in_flight: dict[int, Order] = {}
         self.outbox: deque[Order | Sent] = deque()
         self.requests = 0
+        self.desk = ""  # as its last reply had it
         self.kept = 0
         self.known_snapshots: set[str] = set()
         self.full_until = 0.0  # it has refused an order; by the monotonic clock
@@ -124,6 +125,9 @@ class Link:
         """Take the outbox for the next request. more_waits: the client has more to do than it can
         send: each answer can wait for others, since a reply costs both sides more than an answer.
         """
+        new = {each.number for each in self.outbox}
+        if not self.requests and not self.kept and self.in_flight.keys() <= new:
+            self.desk = ""  # nothing is left of earlier requests: another one will do
         busy = len(self.in_flight) > _BUSY * self.load.size
         patience_s = _PATIENCE_S if more_waits else _LITTLE_PATIENCE_S if busy else 0.0
         orders = [each.packed() if isinstance(each, Order) else each for each in self.outbox]

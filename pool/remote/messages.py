@@ -88,8 +88,13 @@ class Load:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reply:
+    """desk: what the executor keeps for this client; another one knows nothing of earlier orders,
+    which were ended because the client was silent for too long.
+    """
+
     answers: list[Answer]
     load: Load
+    desk: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -360,7 +360,7 @@ class Router:
         """
         if not self._suspects:
             for link in self.links.values():
-                link.reserved = False
+                link.reserved = any(order.lost for order in link.in_flight.values())
             return
         wanted = max(1, len(able) // 2)
         reserved = [link for link in able if link.reserved]
@@ -408,6 +408,10 @@ class Router:
     def _took(self, link: Link, reply: Reply) -> None:
         answered: list[tuple[Order, Answer]] = []
         with self._lock:
+            if link.desk not in ("", reply.desk):
+                self._lost(link, "it has not heard of this client for too long")
+                return
+            link.desk = reply.desk
             link.requests -= 1
             link.load = reply.load
             link.heard_at = now = time.monotonic()

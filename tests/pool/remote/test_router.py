@@ -60,6 +60,7 @@ class Executor:
         self.parked: list[tuple[Future, int]] = []
         self.answers: list[Answer] = []
         self.sequences: list[int] = []
+        self.desk = "first"
         self.batches: list[set[bytes]] = []  # what came in each request
 
     # ---- as a `Reach`
@@ -157,7 +158,7 @@ class Executor:
     def say(self, call):
         answers, self.answers = self.answers, []
         load = Load(self.size, 0, self.draining)
-        call.set_result(self.says or messages.pack(Reply(answers, load)))
+        call.set_result(self.says or messages.pack(Reply(answers, load, self.desk)))
 
 
 def run_order(source, *, expires_at=None, id=None):
@@ -305,6 +306,28 @@ def test_an_executor_that_answers_nonsense_is_lost(route, says, named):
     (result,) = outcomes(put_all(route(alone, retries=0), 1))
     assert result.infra_error
     assert named in result.detail and "executor alone" in result.detail
+
+
+def test_an_executor_that_has_forgotten_the_client_is_asked_anew(route):
+    """It was silent for too long, with something in flight: nobody else will ever answer that."""
+    one = Executor("one", 4, holds=True)
+    router = route(one)
+    outcome = put_all(router, 3)
+    wait_until(lambda: len(one.got) == 3)
+    with one.lock:
+        one.reply()  # with nothing, as an executor has to each second
+    wait_until(lambda: router.links["one"].desk == "first" and one.parked)
+    with one.lock:
+        one.waiting.clear()
+        one.desk, one.holds = "second", False
+        one.reply()
+    assert all(result.ok for result in outcomes(outcome))
+    wait_until(lambda: "one" in router.links)
+    link = router.links["one"]
+    wait_until(lambda: not link.in_flight and not link.requests)
+    one.desk = "third"  # while nothing was under way
+    assert all(result.ok for result in outcomes(put_all(router, 3)))
+    assert router.links["one"] is link
 
 
 def test_an_executor_of_another_kind_is_refused_at_once():
