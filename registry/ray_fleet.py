@@ -5,7 +5,7 @@ their names when it is started again itself.
 """
 
 import threading
-import time
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,7 +60,6 @@ class RayFleet:
         self._lock = threading.Lock()
         self._members: dict[str, _Member] = {}  # guarded by _lock
         self._trouble = ""
-        self._number = int(time.time() * 1e3)  # more than any before it was started again
         for each in ray.util.list_named_actors(all_namespaces=True):
             if each["namespace"] == namespace and each["name"].startswith(self._prefix):
                 node = each["name"].removeprefix(self._prefix).partition("::")[0]
@@ -162,7 +161,6 @@ class RayFleet:
     def _add(self, node: str) -> _Member:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        self._number += 1
         where: Any = "SPREAD"
         if node != _ANYWHERE:
             where = NodeAffinitySchedulingStrategy(node, soft=False)
@@ -170,7 +168,7 @@ class RayFleet:
         handle = (
             self._ray.remote(self._cls)
             .options(
-                name=f"{self._prefix}{node}::{self._number}",
+                name=f"{self._prefix}{node}::{uuid.uuid4().hex}",
                 namespace=self._namespace,
                 lifetime="detached",
                 **options,
