@@ -168,8 +168,7 @@ def test_as_many_sessions_of_a_batch_run_at_once_as_there_are_workers():
     size, queued = 100, []
 
     class Waiting:
-        def states(self) -> list[int]:
-            return [1]
+        is_gone = False
 
         def submit(self, code: str) -> "Waiting":
             queued.append(code)
