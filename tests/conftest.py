@@ -48,6 +48,9 @@ _OF_GRPC = (
 )  # fmt: skip
 """Threads that Ray's library starts when it likes, and keeps when Ray has been shut down."""
 
+_OF_MONARCH = ("monarch-pytokio", "telemetry-worke", "OpenTelemetry.M")
+"""Threads that Monarch starts and ends when it likes, once it is used."""
+
 _ALLOCATORS_OWN = "jemalloc_bg_thd"
 """A thread that pyarrow's allocator starts some time after its import, and keeps."""
 
@@ -267,7 +270,8 @@ def threads() -> list[str]:
     for thread in os.listdir("/proc/self/task"):
         with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/comm") as file:
             found.append(file.read().strip())
-    return sorted(name for name in found if name != _ALLOCATORS_OWN and name not in _OF_GRPC)
+    theirs = (*_OF_GRPC, *_OF_MONARCH, _ALLOCATORS_OWN)
+    return sorted(name for name in found if name not in theirs)
 
 
 def cgroups(proc: str = "/proc/self") -> list[str]:
