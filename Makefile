@@ -63,6 +63,7 @@ bench: $(TESTS_STAMP)
 	$(VENV)/bin/python -m bench.start
 	$(VENV)/bin/python -m bench.judge
 	$(VENV)/bin/python -m bench.services
+	$(VENV)/bin/python -m bench.scale
 	$(VENV)/bin/python -m bench.chat
 	$(VENV)/bin/python -m bench.sessions
 	$(VENV)/bin/python -m bench.fuzz

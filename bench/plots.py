@@ -45,11 +45,18 @@ SUBJECTS = {
     "load": "Two workers under load",
     "peers": "Pool, and other ways of running a program",
     "services": "A shared service, beside TorchRL's",
+    "scale": "Fleets of executors on one machine",
     "sessions": "Sessions: keep, fork and roll back a state",
     "start": "Starting a pool",
 }
 
 TITLES = {
+    r"runs that sleep 20 ms": "Programs a second that sleep 20 ms, by number of executors",
+    r"runs that sleep 20 ms, client": "CPU time of one run in the client's process",
+    r"runs that sleep 20 ms, executors": "CPU time of one run in the executors' own processes",
+    r"runs of executors that run nothing": "The same of executors that run nothing",
+    r"runs of executors that run nothing, client": "CPU time of one run in the client, run nowhere",
+    r"runs of executors that run nothing, executors": "The same in the executors",
     r"latency": "Time of one run",
     r"cpu": "CPU time of one run",
     r"throughput": "Programs a second, two workers",
@@ -112,6 +119,7 @@ LABELS = {
 UNITS = {
     "ms": ("ms", "milliseconds"),
     "ms a run": ("ms", "milliseconds"),
+    "ms of CPU a run": ("ms", "milliseconds"),
     "ms a call": ("ms", "milliseconds"),
     "ms a branch": ("ms", "milliseconds"),
     "s": ("s", "seconds"),
