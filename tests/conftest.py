@@ -182,6 +182,8 @@ def _nothing_left(request) -> Iterator[None]:
     deadline = time.monotonic() + 5
     while True:
         more = grown(before)
+        if "monarch" in request.node.nodeid:
+            more.pop("descriptors", None)  # Monarch keeps connections for as long as it likes
         if not more:
             return
         if time.monotonic() > deadline:
