@@ -250,7 +250,7 @@ class PythonExecutorService:
         new; and whether nothing is left of what clients have begun. For fleets.
         """
         now = self.pool.engine.now()
-        load = (now["queued"] + now["workers_busy"]) / now["workers"]
+        load = (now["queued"] + now["workers_busy"] + self.desks.waiting()) / now["workers"]
         return load, self.desks.draining, not self.desks.under_way()
 
     # ---- all of it

@@ -85,6 +85,10 @@ class Desks:
             desk.close()
         return messages.pack(Reply(answers, self._load(), desk.name))
 
+    def waiting(self) -> int:
+        """Runs and judgings that wait for their turn."""
+        return sum(map(len, self._turns))
+
     def clients(self) -> int:
         with self._lock:
             return len(self._desks)

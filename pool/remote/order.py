@@ -37,7 +37,7 @@ class Order:
         self.snapshot: Any = None  # an `Origin`
         self.cancel: Callable[[Order], None] | None = None
         self.future: Any = RunFuture(self._stop)
-        self.begun = False
+        self.begun = self.dropped = False  # dropped: cancelled before, and those who wait know
         self.unwanted = False  # it was cancelled after it had begun
         self.hedged = False
         self.lost = self.lost_alone = 0
@@ -48,8 +48,9 @@ class Order:
 
     def begin(self) -> bool:
         """Claim it for an executor; False where its future was cancelled meanwhile."""
-        if not self.begun:
+        if not self.begun and not self.dropped:
             self.begun = self.future.set_running_or_notify_cancel()
+            self.dropped = not self.begun
         return self.begun
 
     def packed(self) -> messages.Sent:

@@ -145,7 +145,7 @@ class Router:
             room = Bell()
             with self._lock:
                 self.require_open()
-                if self._has_room():
+                if order.link is not None or self._has_room():
                     self._put(order)
                     return
                 if not wait:
@@ -185,7 +185,9 @@ class Router:
             self.require_open()
             links = [link for link in self.links.values() if not link.load.draining]
             if not links:
-                why = self._why_none or "none is known"
+                self._watch_now = True
+                self._changed.notify_all()
+                why = "all are draining" if self.links else self._why_none or "none is known"
                 raise PoolError(f"no executor of {self.name} is there: {why}")
             links.sort(key=lambda link: (link.kept, link.share))
             return links[turn % len(links)]
@@ -259,6 +261,9 @@ class Router:
         order.cancel = self._cancel
         link = order.link
         if link is None:
+            if not self.links and not self.waiting:
+                # It is looked anew who is there, and this is waited for from now on.
+                self._none_since, self._watch_now = time.monotonic(), True
             self._queue.append(order)
             if isinstance(order, RunOrder) and order.expires_at is not None:
                 self._expiring.append(order)
@@ -339,7 +344,7 @@ class Router:
         while self._queue and open_:
             link = open_[0] if len(open_) == 1 else min(random.sample(open_, 2), key=_share)
             order = self._queue.popleft()
-            if order.future.done() or not order.begin():
+            if not order.begin() or order.future.done():
                 continue
             self._give(link, order)
             if _room(link, most) <= 0:
@@ -369,7 +374,7 @@ class Router:
             link.reserved = True
             reserved.append(link)
         for link in reserved:
-            while self._suspects and not link.in_flight:
+            while self._suspects and not any(each.repeatable for each in link.in_flight.values()):
                 order = self._suspects.popleft()
                 if order.unwanted:
                     order.fail(CancelledError())
@@ -379,7 +384,9 @@ class Router:
     def _expire(self, now: float) -> None:
         """Answer what has waited for too long."""
         if self._expiring:
-            self._expiring = [each for each in self._expiring if not each.begun]
+            self._expiring = [
+                each for each in self._expiring if not (each.begun or each.future.done())
+            ]
             for late in [each for each in self._expiring if _is_over(each, now)]:
                 late.expire()
         if self.links or now - self._none_since < self._patience_s:

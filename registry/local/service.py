@@ -232,12 +232,12 @@ class ProcessService(Backend):
             claim.close()
             fleet.close()
 
-    def _end_mine(self, prefix: str) -> None:
-        """End the services that were registered here whose names begin so."""
+    def _end_mine(self, prefix: str, *, exactly: bool = False) -> None:
+        """End the services that were registered here whose names begin so, or are this."""
         mine = {
             name: self._processes.pop(name)
             for name in list(self._processes)
-            if name.startswith(prefix)
+            if name == prefix or (not exactly and name.startswith(prefix))
         }
         for name, (token, _) in mine.items():
             self._records.remove(name, token)
@@ -325,7 +325,7 @@ class _Starter:
         return self._services._create(member, *self._of)
 
     def end(self, member: str) -> None:
-        self._services._end_mine(member)
+        self._services._end_mine(member, exactly=True)
 
     def is_wanted(self) -> bool:
         return self._claim.fd >= 0 and os.fstat(self._claim.fd).st_nlink > 0

@@ -6,7 +6,7 @@ import pytest
 from conftest import wait_until
 from example_services import Broken, Counter
 
-from interpreter_pool.registry import Infeasible, ServiceDied, ServiceError, fleet
+from interpreter_pool.registry import Infeasible, ServiceDied, ServiceError, fleet, get_services
 from interpreter_pool.registry.fleet import FleetSize, Growth, MemberState
 
 pytest_plugins = ["registries"]
@@ -154,3 +154,12 @@ def test_without_a_greatest_size_there_is_one_for_each_place():
     growth = Growth(FleetSize(1))
     assert [wanted(growth, base, [9] * base) for base in (0, 1, 5, 3)] == [1, 1, 5, 3]
     assert wanted(Growth(FleetSize(2, 3)), 9, [9] * 3) == 3
+
+
+def test_a_member_that_ends_takes_no_other_along(tmp_path):
+    """Not even one whose name begins as its own does."""
+    with get_services("local", namespace="ends", folder=str(tmp_path / "services")) as services:
+        for name in ("fleet::1", "fleet::10"):
+            services._create(name, Counter, (), {}, {})
+        services._end_mine("fleet::1", exactly=True)
+        assert [record["name"] for record in services._records.all()] == ["fleet::10"]

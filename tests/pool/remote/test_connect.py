@@ -252,3 +252,13 @@ def test_a_client_with_one_run_does_not_wait_for_anothers_thousand():
             assert ended < 100
             for future in flood:
                 future.cancel()
+
+
+def test_what_waits_for_its_turn_counts_as_load():
+    """A fleet grows by it."""
+    with PythonExecutorService(pool_size=1) as service:
+        described = messages.unpack(messages.Described, service.describe_executor(), "it")
+        job = Job(b"import time; time.sleep(60)", (), b"", Limits(wall_s=60))
+        orders = [Sent(n, messages.RUN, RunBody(job, None, None, "")) for n in range(1, 11)]
+        service.exchange(messages.pack(Request("me", 0, described.incarnation, orders)))
+        assert service.fleet_state()[0] > 9

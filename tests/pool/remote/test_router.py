@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 
 import pytest
 from conftest import wait_until
@@ -477,3 +477,54 @@ def test_closing_answers_what_is_under_way(route):
             future.result(10)
     with pytest.raises(PoolClosed):
         router.put(run_order("more"))
+
+
+def test_a_run_that_is_cancelled_while_it_waits_harms_nobody(route):
+    """Nor does the end of the time that it might have waited; whoever waits for it is told."""
+    one = Executor("one", 1, holds=True)
+    router = route(one)
+    others = put_all(router, 40)
+    late = run_order("late", expires_at=time.monotonic() + 0.2)
+    future = late.future
+    router.put(late)
+    plain = run_order("plain")
+    taken_back = plain.future
+    router.put(plain)
+    assert future.cancel() and taken_back.cancel()
+    time.sleep(0.5)
+    last = run_order("last")
+    waited = last.future
+    router.put(last)
+    one.release()
+    assert waited.result(20).ok and all(result.ok for result in outcomes(others))
+    assert not wait([future, taken_back], timeout=10).not_done
+    assert not {b"late", b"plain"} & set(one.got)
+
+
+def test_lost_orders_do_not_wait_for_a_sessions_calls(route):
+    """A session's call may take as long as it likes."""
+    one, two = Executor("one", 4, holds=True), Executor("two", 4, holds=True)
+    router = route(one)
+    futures = put_all(router, 3)
+    wait_until(lambda: len(one.got) == 3)
+    router.there["two"] = two
+    wait_until(lambda: "two" in router.links)
+    call = SessionOrder(messages.CALL, ("0", "x", None, {}), router.links["two"])
+    router.put(call)
+    wait_until(lambda: two.waiting)
+    one.die()
+    wait_until(lambda: two.got, 20)
+    two.release()
+    assert all(result.ok for result in outcomes(futures))
+
+
+def test_a_client_that_lost_its_last_executor_finds_the_next(route):
+    """However long it was idle in between."""
+    one, two = Executor("one"), Executor("two")
+    router = route(one, patience_s=1.0)
+    outcomes(put_all(router, 1))
+    one.die()
+    assert outcomes(put_all(router, 1))[0].infra_error
+    time.sleep(1.5)
+    router.there["two"] = two
+    assert outcomes(put_all(router, 3))[0].ok
