@@ -358,8 +358,11 @@ class _Desk:
 
     def _follow(self, number: int, future: RunFuture, value_of: Callable[[RunFuture], Any]) -> None:
         with self._changed:
-            if number in self._under_way:
+            wanted = number in self._under_way
+            if wanted:
                 self._under_way[number] = future.cancel
+        if not wanted:  # it was taken back in this very moment
+            future.cancel()
 
         def done(future: Any) -> None:
             try:

@@ -436,7 +436,10 @@ class Router:
                 answered.append((order, answer))
             self._changed.notify_all()
         for order, answer in answered:
-            order.take(answer)
+            try:
+                order.take(answer)
+            except Exception as error:  # noqa: BLE001  (it makes no sense; the others do)
+                order.fail(messages.Nonsense(f"executor {link.key}: {error!r}"))
 
     def _is_elsewhere(self, order: Order) -> bool:
         """Whether a hedged order is still to be answered by somebody."""
