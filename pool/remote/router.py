@@ -92,7 +92,7 @@ class Router:
         self._expiring: list[RunOrder] = []  # of those that wait, perhaps with some that do not
         self._room_wanted: list[Callable[[], None]] = []
         self._closed = False
-        self._none_since = time.monotonic()  # since when there is no executor
+        self._none_since = time.monotonic()  # since when none could take what waits
         self._why_none = ""
         self._watch_now = False
         self.retried = 0
@@ -261,9 +261,9 @@ class Router:
         order.cancel = self._cancel
         link = order.link
         if link is None:
-            if not self.links and not self.waiting:
-                # It is looked anew who is there, and this is waited for from now on.
-                self._none_since, self._watch_now = time.monotonic(), True
+            if not self.waiting:  # from now on it is waited for who could take it
+                self._none_since = time.monotonic()
+                self._watch_now = self._watch_now or not self.links
             self._queue.append(order)
             if isinstance(order, RunOrder) and order.expires_at is not None:
                 self._expiring.append(order)
@@ -389,9 +389,12 @@ class Router:
             ]
             for late in [each for each in self._expiring if _is_over(each, now)]:
                 late.expire()
-        if self.links or now - self._none_since < self._patience_s:
+        if any(not link.load.draining for link in self.links.values()):
+            self._none_since = now
+        if now - self._none_since < self._patience_s:
             return
-        why = f"no executor of {self.name} is there: {self._why_none or 'none is known'}"
+        why = "all are draining" if self.links else self._why_none or "none is known"
+        why = f"no executor of {self.name} is there: {why}"
         waiting = [*self._suspects, *self._queue]
         self._suspects.clear()
         self._queue.clear()

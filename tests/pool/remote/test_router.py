@@ -528,3 +528,12 @@ def test_a_client_that_lost_its_last_executor_finds_the_next(route):
     time.sleep(1.5)
     router.there["two"] = two
     assert outcomes(put_all(router, 3))[0].ok
+
+
+def test_nothing_waits_for_ever_for_executors_that_drain(route):
+    one = Executor("one")
+    router = route(one, patience_s=0.5)
+    one.draining = True
+    outcomes(put_all(router, 1))  # with whose answer it says so
+    (result,) = outcomes(put_all(router, 1))
+    assert result.infra_error and "all are draining" in result.detail
