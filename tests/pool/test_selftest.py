@@ -112,9 +112,12 @@ def test_a_missing_limit_is_seen(monkeypatch):
         return (*rules, syscalls.Rule("mmap fallocate", "by mistake"))
 
     def by_text(pid):
-        found = proc.Stat(proc.read(f"/proc/{pid}/stat"))
-        with open(f"/proc/{pid}/status") as file:
-            found.threads = int(file.read().partition("Threads:")[2].split()[0])
+        try:
+            found = proc.Stat(proc.read(f"/proc/{pid}/stat"))
+            status = proc.read(f"/proc/{pid}/status").decode(errors="replace")
+        except (OSError, IndexError):  # it has ended meanwhile
+            return None
+        found.threads = int(status.partition("Threads:")[2].split()[0])
         return found
 
     seccomp.build.cache_clear()
@@ -124,7 +127,7 @@ def test_a_missing_limit_is_seen(monkeypatch):
     monkeypatch.setattr(Disk, "trouble", lambda *args: None)
     monkeypatch.setattr(ResourceMonitor, "_check_scratch", lambda self: None)  # in time, perhaps
     monkeypatch.setattr(proc, "stat", by_text)
-    monkeypatch.setattr(proc, "threads", lambda pid: by_text(pid).threads)
+    monkeypatch.setattr(proc, "threads", lambda pid: getattr(by_text(pid), "threads", 0))
     try:
         outcomes = by_attempt("landlock")
     finally:
