@@ -25,7 +25,7 @@ from interpreter_pool.sandbox.host.distributions import find_packages
 from interpreter_pool.sandbox.host.interpreter import current
 from interpreter_pool.sandbox.host.probe import Requirements, probe_host
 from interpreter_pool.sandbox.jail import layout, nsjail
-from interpreter_pool.sandbox.jail.runtime import Runtime
+from interpreter_pool.sandbox.jail.folder import HostFolder
 
 EXPECTED = b"1\n"
 _QUIET_S = 0.01
@@ -150,10 +150,8 @@ class Nsjail:
         self._stack = contextlib.ExitStack()
         with self._stack as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            runtime = stack.enter_context(Runtime())
-            probed = probe_host(
-                Requirements(tier="namespaces", packages=preload), Limits(), runtime
-            )
+            ours = stack.enter_context(HostFolder())
+            probed = probe_host(Requirements(tier="namespaces", packages=preload), Limits(), ours)
             stack.callback(probed.plan.launcher.close)
             probed.jail.close()
             self._launcher = probed.plan.launcher

@@ -27,12 +27,12 @@ from rich.console import Console
 from interpreter_pool import Limits
 from interpreter_pool.sandbox.guest.jail import protocol, wire
 from interpreter_pool.sandbox.host.probe import Requirements, probe_host
+from interpreter_pool.sandbox.jail.folder import HostFolder
 from interpreter_pool.sandbox.jail.jail import Jail
 from interpreter_pool.sandbox.jail.launch import Launcher
 from interpreter_pool.sandbox.jail.layout import Mounts
 from interpreter_pool.sandbox.jail.messages import understood
 from interpreter_pool.sandbox.jail.plan import Plan, profile_of
-from interpreter_pool.sandbox.jail.runtime import Runtime
 from interpreter_pool.sandbox.run.job import Job, rlimits_for
 
 from .alternatives import Ours, PlainZygote, skipping
@@ -150,11 +150,11 @@ def added(cumulative: Measurement) -> Measurement:
 
 
 def tiers(stack: contextlib.ExitStack, preload: tuple[str, ...]) -> Iterator[Tier]:
-    runtime = stack.enter_context(Runtime())
+    folder = stack.enter_context(HostFolder())
     for name in TIERS:
         with skipping(name):
             probed = probe_host(
-                Requirements(tier=name, packages=preload, preload=preload), Limits(), runtime
+                Requirements(tier=name, packages=preload, preload=preload), Limits(), folder
             )
             stack.callback(probed.plan.launcher.close)
             probed.jail.close()

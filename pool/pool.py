@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ..sandbox.errors import PolicyError
 from ..sandbox.host.cpus import usable_cpus
 from ..sandbox.host.probe import Requirements, probe_host
-from ..sandbox.jail.runtime import Runtime
+from ..sandbox.jail.folder import HostFolder
 from ..sandbox.limits import Limits
 from ..sandbox.result import Result
 from .checks import names_of, require_count, require_seconds
@@ -101,11 +101,11 @@ class Pool(Executor):
             os.fspath(python) if isinstance(python, os.PathLike) else python,
             explain,
         )
-        runtime = Runtime()
+        folder = HostFolder()
         try:
-            probed = probe_host(requirements, limits, runtime)
+            probed = probe_host(requirements, limits, folder)
         except BaseException:
-            runtime.close()
+            folder.close()
             raise
         if probed.passed_over:
             logger.warning(
@@ -116,7 +116,7 @@ class Pool(Executor):
         self.limits = limits
         self.tier = probed.plan.tier
         try:
-            self.engine = Engine(probed, runtime, limits, size, max_queue, on_result)
+            self.engine = Engine(probed, folder, limits, size, max_queue, on_result)
         except BaseException:
             probed.jail.close()
             raise

@@ -21,8 +21,8 @@ from quick import QUICK
 from interpreter_pool import Asserts, Pool
 from interpreter_pool.pool.engine.timer import Timer
 from interpreter_pool.sandbox.jail.cgroups import PREFIX, find
+from interpreter_pool.sandbox.jail.folder import base_folder
 from interpreter_pool.sandbox.jail.layout import GUEST
-from interpreter_pool.sandbox.jail.runtime import base_folder
 
 # No time is asserted: what a loaded machine does slowly is not wrong.
 settings.register_profile("ours", deadline=None, suppress_health_check=list(HealthCheck))

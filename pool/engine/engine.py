@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ...sandbox.errors import SetupError
 from ...sandbox.host.probe import Probed
 from ...sandbox.jail import descriptors
-from ...sandbox.jail.runtime import Runtime
+from ...sandbox.jail.folder import HostFolder
 from ...sandbox.limits import Limits
 from ...sandbox.result import Result
 from ...sandbox.run.job import Job
@@ -37,7 +37,7 @@ class Engine:
     """Makes runs of jobs, at most `size` at a time. Knows no `Pool`, so that one can be collected.
 
     limits: what jobs are held to as a rule; jails are prewarmed for these. ground: a plan that
-    works here, and its first jail, both of which it owns from now on. runtime: the folder of all.
+    works here, and its first jail, both of which it owns from now on. folder: the folder of all.
     on_result: called with every program's result.
     Raises `SetupError` where the threads or descriptors that it needs are not to be had; all is
     given back then. It belongs to the process that made it: in a fork it answers `PoolClosed`.
@@ -46,7 +46,7 @@ class Engine:
     def __init__(
         self,
         probed: Probed,
-        runtime: Runtime,
+        folder: HostFolder,
         limits: Limits,
         size: int,
         max_queue: int | None,
@@ -62,7 +62,7 @@ class Engine:
         self.closing = threading.Event()
         self.families = Families(probed.plan, self.closing)
         self._pid = os.getpid()
-        self.runtime = runtime
+        self.folder = folder
         self.queue = Queue(max_queue, self.timer)
         self._closers: dict[Callable[[], None], None] = {}
         self._ending = threading.Lock()  # one thread takes it apart
@@ -222,7 +222,7 @@ class Engine:
             self.jails.close,
             self.families.close,
             self.plan.launcher.close,
-            self.runtime.close,
+            self.folder.close,
         )
         with contextlib.ExitStack() as owed:  # every step is taken, whatever another one raises
             for step in reversed(steps):

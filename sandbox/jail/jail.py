@@ -26,7 +26,7 @@ closes and the zygote leaves; a run dies with its zygote.
 
 Starting, step by step; a `SetupError` names the step that failed:
 
-    1. folder     the runtime folder's part for this worker (landlock tier: the scratch)
+    1. folder     the host folder's part for this worker (landlock tier: the scratch)
     2. launch     nsjail, which executes the zygote; or the zygote itself
     3. configure  what the zygote must know, and the report's memory
     4. hello      the zygote has loaded everything, has one thread, and is confined
@@ -96,7 +96,7 @@ class Jail:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.number = next(_numbers)
-        self.name = f"{cgroups.PREFIX}{os.path.basename(plan.runtime.path)}-{self.number}"
+        self.name = f"{cgroups.PREFIX}{os.path.basename(plan.folder.path)}-{self.number}"
         self.layers: dict[str, str] = {}
         self.scratch: str | None = None
         self.group: cgroups.Group | None = None
@@ -156,7 +156,7 @@ class Jail:
         own = (ids, ids) if ids is not None else None
         if self.plan.tier != "namespaces":
             with step("folder"):
-                self.scratch = self.plan.runtime.make_folder(f"scratch-{self.number}", own)
+                self.scratch = self.plan.folder.make_folder(f"scratch-{self.number}", own)
         with step("launch"):
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
@@ -307,7 +307,7 @@ class Jail:
             parents = self.plan.cgroup_parents
             for folder in (parents.memory, parents.tasks, parents.cpu):
                 if folder:
-                    self.plan.runtime.note_cgroup(os.path.join(folder, self.name))
+                    self.plan.folder.note_cgroup(os.path.join(folder, self.name))
             self.group = cgroups.make(self.plan.cgroup_parents, self.name)
             self.group.add(self.zygote_pid)
 
@@ -369,7 +369,7 @@ class Jail:
             _free_slots.append(self._slot)
 
     def _remove_scratch(self, scratch: str) -> None:
-        self.plan.runtime.remove_folder(os.path.basename(scratch))
+        self.plan.folder.remove_folder(os.path.basename(scratch))
 
     def release_after_fork(self) -> None:
         """In a forked child: let go of the control socket. A copy of it would keep the jail

@@ -9,8 +9,8 @@ from ..host.interpreter import Interpreter
 from ..host.packages import Packages
 from ..limits import Limits
 from . import cgroups, layout
+from .folder import HostFolder
 from .launch import Launcher
-from .runtime import Runtime
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Plan:
     interpreter: Interpreter
     packages: tuple[Packages, ...]
     preload: tuple[str, ...]
-    runtime: Runtime
+    folder: HostFolder
     launcher: Launcher
     package_links: str
     own_ids: bool

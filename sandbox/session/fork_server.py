@@ -26,7 +26,7 @@ class ForkServer(Jail):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self._forking = threading.Lock()
-        self.groups = Groups(plan.cgroup_parents, self.name, plan.runtime)
+        self.groups = Groups(plan.cgroup_parents, self.name, plan.folder)
         self._monitor: Monitor | None = None
 
     @property

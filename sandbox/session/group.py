@@ -12,7 +12,7 @@ import threading
 from typing import NamedTuple
 
 from ..jail import cgroups
-from ..jail.runtime import Runtime
+from ..jail.folder import HostFolder
 
 SPARE_BYTES = 4 << 20
 """Of a session, beyond its limit on memory: tables of the kernel, and pages that a fork copies."""
@@ -159,12 +159,12 @@ class Groups:
     name: what theirs begin with. None is made where `parents` is None.
     """
 
-    def __init__(self, parents: cgroups.Parents | None, name: str, runtime: Runtime) -> None:
+    def __init__(self, parents: cgroups.Parents | None, name: str, folder: HostFolder) -> None:
         self._parents = parents
         self._name = name
-        self._runtime = runtime
+        self._folder = folder
         self._lock = threading.Lock()  # guards all below
-        self._numbers: list[int] = []  # that are free: each is noted in the runtime folder once
+        self._numbers: list[int] = []  # that are free: each is noted in the host folder once
         self._most = 0
         self._open: dict[Group, int] = {}
         self._retired: set[Group] = set()  # of sessions that have ended, and still hold something
@@ -184,7 +184,7 @@ class Groups:
             try:
                 if number == self._most:
                     # Noted before it is made: what is written down too much is swept for nothing.
-                    self._runtime.note_cgroup(folder)
+                    self._folder.note_cgroup(folder)
                     self._most += 1
                 group = Group(parents.version, folder)
             except BaseException:

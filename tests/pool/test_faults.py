@@ -16,9 +16,9 @@ from interpreter_pool import Limits, PolicyError, Pool, SetupError
 from interpreter_pool.sandbox.guest.jail import capabilities
 from interpreter_pool.sandbox.jail import jail as jail_module
 from interpreter_pool.sandbox.jail.cgroups import PREFIX
+from interpreter_pool.sandbox.jail.folder import base_folder
 from interpreter_pool.sandbox.jail.jail import Jail
 from interpreter_pool.sandbox.jail.nsjail import VARIABLE
-from interpreter_pool.sandbox.jail.runtime import base_folder
 
 SLEEP = "print('begun', flush=True)\nimport time; time.sleep(60)"
 

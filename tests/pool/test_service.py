@@ -259,7 +259,7 @@ def test_a_service_that_nobody_has_any_more_is_freed_with_its_sessions(tier):
     """Without `cleanup`, sessions or not: its pool is closed, and nothing stays (leak check)."""
     service = PythonExecutorService(1, tier=tier)
     service.execute_in(service.open_session(), "1")
-    gone, folder = weakref.ref(service.pool), service.pool.engine.runtime.path
+    gone, folder = weakref.ref(service.pool), service.pool.engine.folder.path
     del service
     gc.collect()
     assert gone() is None

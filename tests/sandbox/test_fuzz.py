@@ -24,9 +24,9 @@ from interpreter_pool.sandbox.guest.jail.scratch import wipe
 from interpreter_pool.sandbox.guest.jail.tree import copy_tree
 from interpreter_pool.sandbox.guest.session.head import FAULT, HEADER, RESULT
 from interpreter_pool.sandbox.host.probe import Requirements, probe_host
+from interpreter_pool.sandbox.jail.folder import HostFolder
 from interpreter_pool.sandbox.jail.messages import JailLost, quoted, understood
 from interpreter_pool.sandbox.jail.pidfd import Pidfd
-from interpreter_pool.sandbox.jail.runtime import Runtime
 from interpreter_pool.sandbox.reasons import End, decide
 from interpreter_pool.sandbox.run.files import Pattern, collect
 from interpreter_pool.sandbox.run.resource_monitor import look_through
@@ -71,12 +71,12 @@ frames = values.map(wire.encode) | st.binary(max_size=100)
 @pytest.fixture(scope="module")
 def plan():
     """A plan that works here; what it plans is not what is tested."""
-    runtime = Runtime()
-    probed = probe_host(Requirements(tier="landlock"), Limits(), runtime)
+    folder = HostFolder()
+    probed = probe_host(Requirements(tier="landlock"), Limits(), folder)
     probed.jail.close()
     yield probed.plan
     probed.plan.launcher.close()
-    runtime.close()
+    folder.close()
 
 
 def descriptors() -> int:

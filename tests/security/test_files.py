@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from interpreter_pool import sandbox
-from interpreter_pool.sandbox.jail.runtime import base_folder
+from interpreter_pool.sandbox.jail.folder import base_folder
 
 OPEN = """
 import glob, json, os, sys

@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from interpreter_pool.sandbox.jail import runtime
+from interpreter_pool.sandbox.jail import folder
 
 from .conftest import GRACE_S
 
@@ -188,8 +188,8 @@ def test_h5_nothing_outlives_its_host(tier):
             each.kill()
     assert not alive and len(gone) == len(process_tree)
     # What can't end by itself, folders and cgroups, the next pool on this host sweeps up.
-    runtime.sweep()
-    left = [name for name in os.listdir(runtime.base_folder()) if name.startswith(f"{host.pid}-")]
+    folder.sweep()
+    left = [name for name in os.listdir(folder.base_folder()) if name.startswith(f"{host.pid}-")]
     assert left == []
 
 

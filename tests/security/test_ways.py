@@ -10,7 +10,7 @@ import platform
 
 import pytest
 
-from interpreter_pool.sandbox.jail.runtime import base_folder
+from interpreter_pool.sandbox.jail.folder import base_folder
 
 from . import test_files, test_kernel, test_network, test_processes
 from .syscalls import BAD, program

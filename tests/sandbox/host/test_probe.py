@@ -9,14 +9,14 @@ from interpreter_pool.sandbox.host import cpus
 from interpreter_pool.sandbox.host.cpus import usable_cpus
 from interpreter_pool.sandbox.host.probe import Requirements, probe_host, writable_cgroup
 from interpreter_pool.sandbox.jail import cgroups
+from interpreter_pool.sandbox.jail.folder import HostFolder
 from interpreter_pool.sandbox.jail.nsjail import VARIABLE
-from interpreter_pool.sandbox.jail.runtime import Runtime
 
 
 @pytest.fixture
-def runtime():
-    with Runtime() as runtime:
-        yield runtime
+def folder():
+    with HostFolder() as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("tier", ["", "Namespaces", "nsjail", None, 1])
@@ -58,22 +58,22 @@ def test_what_is_tried(requirements, tiers):
     assert requirements.tiers() == tiers
 
 
-def test_the_reasons_of_all_tiers_are_told_when_nothing_works(runtime, monkeypatch):
+def test_the_reasons_of_all_tiers_are_told_when_nothing_works(folder, monkeypatch):
     """Where no jail starts, the error tells for every tier what stood in its way."""
     monkeypatch.setenv(VARIABLE, "/nonexistent")
     monkeypatch.setattr("interpreter_pool.sandbox.guest.jail.landlock.probe", lambda: 0)
     with pytest.raises(SetupError) as caught:
-        probe_host(Requirements(), Limits(), runtime)
+        probe_host(Requirements(), Limits(), folder)
     assert "namespaces: " in str(caught.value)
     assert VARIABLE in str(caught.value)
     assert "landlock: " in str(caught.value)
     assert "ABI 0" in str(caught.value)
 
 
-def test_a_passed_over_tier_is_told(runtime, monkeypatch):
+def test_a_passed_over_tier_is_told(folder, monkeypatch):
     """Falling back is never silent: the ground says why the stronger tier was passed over."""
     monkeypatch.setenv(VARIABLE, "/nonexistent")
-    probed = probe_host(Requirements(), Limits(), runtime)
+    probed = probe_host(Requirements(), Limits(), folder)
     try:
         assert probed.plan.tier == "landlock"
         (why,) = probed.passed_over
@@ -84,21 +84,21 @@ def test_a_passed_over_tier_is_told(runtime, monkeypatch):
         probed.plan.launcher.close()
 
 
-def test_a_preload_that_fails_is_the_callers(runtime):
+def test_a_preload_that_fails_is_the_callers(folder):
     """A module that can't be imported is named; no weaker tier is tried for it."""
     with pytest.raises(SetupError, match="no_such_module") as caught:
-        probe_host(Requirements(preload=("no_such_module",)), Limits(), runtime)
+        probe_host(Requirements(preload=("no_such_module",)), Limits(), folder)
     assert caught.value.step == "preload no_such_module"
 
 
-def test_a_cgroup_is_found_by_making_one(runtime, monkeypatch):
+def test_a_cgroup_is_found_by_making_one(folder, monkeypatch):
     """A place that refuses is passed over, and probing leaves nothing behind."""
     real = cgroups.find()
     monkeypatch.setattr(cgroups, "find", lambda: [cgroups.Parents(2, "/nonexistent", None), *real])
-    found = writable_cgroup(runtime)
+    found = writable_cgroup(folder)
     assert found in [*real, None]
     if found:
-        name = f"{cgroups.PREFIX}{os.path.basename(runtime.path)}-probe"
+        name = f"{cgroups.PREFIX}{os.path.basename(folder.path)}-probe"
         assert not os.path.exists(os.path.join(found.memory, name))
 
 
@@ -116,5 +116,5 @@ def test_usable_cpus_are_affinity_cut_to_the_quota(monkeypatch, affinity, quota,
 def test_a_landlock_that_does_not_govern_truncation_is_refused(monkeypatch):
     """Before ABI 3 any file of the same owner could be emptied: no tier stands on that."""
     monkeypatch.setattr("interpreter_pool.sandbox.guest.jail.landlock.probe", lambda: 2)
-    with Runtime() as runtime, pytest.raises(SetupError, match="truncation"):
-        probe_host(Requirements(tier="landlock"), Limits(), runtime)
+    with HostFolder() as folder, pytest.raises(SetupError, match="truncation"):
+        probe_host(Requirements(tier="landlock"), Limits(), folder)

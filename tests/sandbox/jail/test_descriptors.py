@@ -13,8 +13,8 @@ import pytest
 from interpreter_pool.sandbox import Limits, SetupError
 from interpreter_pool.sandbox.guest.session.branching import CHECKPOINT, Walk
 from interpreter_pool.sandbox.guest.session.family_init import FamilyInit
+from interpreter_pool.sandbox.jail.folder import HostFolder
 from interpreter_pool.sandbox.jail.pidfd import Pidfd
-from interpreter_pool.sandbox.jail.runtime import Runtime
 from interpreter_pool.sandbox.run import files
 from interpreter_pool.sandbox.run.capture import Capture
 from interpreter_pool.sandbox.run.job import Job
@@ -98,11 +98,11 @@ def test_a_monitor_and_an_order_that_can_not_be_had_keep_nothing():
     assert fails_without_leaks(lambda: Order(state, 0, Home(), Walk(CHECKPOINT))) == 3
 
 
-def test_a_runtime_folder_that_can_not_be_had_keeps_nothing(tmp_path, monkeypatch):
+def test_a_host_folder_that_can_not_be_had_keeps_nothing(tmp_path, monkeypatch):
     """Neither descriptors nor the folder."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    Runtime().close()  # the one of this user, which stays
-    assert fails_without_leaks(Runtime) > 0
+    HostFolder().close()  # the one of this user, which stays
+    assert fails_without_leaks(HostFolder) > 0
     (base,) = tmp_path.iterdir()
     assert list(base.iterdir()) == []
 
@@ -117,7 +117,7 @@ def test_a_lock_that_can_not_be_had_keeps_no_descriptor(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", no_locks)
     before = open_now()
     with pytest.raises(SetupError, match="no locks available"):
-        Runtime()
+        HostFolder()
     assert open_now() == before
     (base,) = tmp_path.iterdir()
     assert list(base.iterdir()) == []

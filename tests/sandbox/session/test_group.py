@@ -37,7 +37,7 @@ KILLS = {1: "memory.oom_control", 2: "memory.events"}
 
 
 class Noted:
-    """As much of a runtime folder as groups need."""
+    """As much of a host folder as groups need."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []

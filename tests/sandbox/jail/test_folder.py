@@ -1,4 +1,4 @@
-"""`runtime`: a folder for each owner, and sweeping up after those that died."""
+"""`folder`: a folder for each owner, and sweeping up after those that died."""
 
 import os
 import signal
@@ -10,17 +10,16 @@ from pathlib import Path
 import pytest
 
 from interpreter_pool.sandbox import SetupError
-from interpreter_pool.sandbox.jail import runtime
-from interpreter_pool.sandbox.jail.runtime import Runtime, sweep
+from interpreter_pool.sandbox.jail.folder import HostFolder, base_folder, sweep
 
 OWNER = """
 import sys
-from interpreter_pool.sandbox.jail.runtime import Runtime
-runtime = Runtime()
-folder = runtime.make_folder("scratch-0")
-open(folder + "/left", "w").close()
-runtime.note_cgroup("/sys/fs/cgroup/precious")
-print(runtime.path, flush=True)
+from interpreter_pool.sandbox.jail.folder import HostFolder
+made = HostFolder()
+scratch = made.make_folder("scratch-0")
+open(scratch + "/left", "w").close()
+made.note_cgroup("/sys/fs/cgroup/precious")
+print(made.path, flush=True)
 sys.stdin.read()
 """
 
@@ -28,12 +27,12 @@ sys.stdin.read()
 @pytest.fixture
 def base(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return runtime.base_folder()
+    return base_folder()
 
 
 @pytest.fixture
 def owner(tmp_path):
-    """Another process with a runtime folder of its own, and that folder."""
+    """Another process with a host folder of its own, and that folder."""
     process = subprocess.Popen(
         [sys.executable, "-c", OWNER],
         stdin=subprocess.PIPE,
@@ -47,8 +46,8 @@ def owner(tmp_path):
 
 
 def test_the_folder_goes_with_its_owner(base):
-    """A runtime makes one folder, and close removes it with all that is in it; twice is fine."""
-    with Runtime() as made:
+    """It makes one folder, and close removes it with all that is in it; twice is fine."""
+    with HostFolder() as made:
         folder = made.make_folder("scratch-1")
         with open(f"{folder}/file", "w") as file:
             file.write("x")
@@ -60,15 +59,15 @@ def test_the_folder_goes_with_its_owner(base):
 
 def test_a_removed_folder_may_be_gone_already(base):
     """Removing what is not there is nothing."""
-    with Runtime() as made:
+    with HostFolder() as made:
         made.remove_folder("scratch-7")
 
 
 def test_a_living_owners_folder_is_left_alone(base, owner):
-    """A folder whose lock is held belongs to someone: no sweep and no new runtime touches it."""
+    """A folder whose lock is held belongs to someone: no sweep and no new folder touches it."""
     _, folder = owner
     assert sweep(base) == []
-    with Runtime():
+    with HostFolder():
         assert os.path.exists(f"{folder}/scratch-0/left")
 
 
@@ -82,12 +81,12 @@ def test_a_dead_owners_folder_is_swept(base, owner):
     assert not os.path.exists(folder)
 
 
-def test_a_new_runtime_sweeps_first(base, owner):
-    """Nobody has to call sweep: making a runtime does."""
+def test_a_new_folder_sweeps_first(base, owner):
+    """Nobody has to call sweep: whoever makes one does."""
     process, _ = owner
     process.kill()
     process.wait()
-    with Runtime() as made:
+    with HostFolder() as made:
         assert os.listdir(base) == [os.path.basename(made.path)]
 
 
@@ -119,7 +118,7 @@ def test_an_old_folder_with_a_lock_is_its_owners(base, owner):
 @pytest.mark.parametrize("by_sweep", [False, True])
 def test_the_lock_goes_last(base, monkeypatch, by_sweep):
     """Whoever dies while a folder is removed leaves one that the next sweep knows for dead."""
-    made = Runtime()
+    made = HostFolder()
     folder = made.make_folder("scratch-0")
     made.note_cgroup("/sys/fs/cgroup/precious")
     if by_sweep:
@@ -184,13 +183,13 @@ def test_a_name_that_somebody_else_has_taken_stops_nobody(tmp_path, monkeypatch,
     take(tmp_path / name, how)
     take(tmp_path / f"{name}-0", how)
     before = os.lstat(tmp_path / name)
-    left = Runtime()
+    left = HostFolder()
     left.make_folder("scratch-0")
     left.release_after_fork()  # as one that has died
-    with Runtime() as made, Runtime() as other:
-        assert os.path.dirname(made.path) == os.path.dirname(other.path) == runtime.base_folder()
+    with HostFolder() as made, HostFolder() as other:
+        assert os.path.dirname(made.path) == os.path.dirname(other.path) == base_folder()
         assert not os.path.exists(left.path)
-    found = os.stat(runtime.base_folder())
+    found = os.stat(base_folder())
     assert (found.st_uid, found.st_mode & 0o777) == (os.geteuid(), 0o711)
     assert len(os.listdir(tmp_path)) == 3
     after = os.lstat(tmp_path / name)
@@ -202,10 +201,10 @@ def test_what_was_left_under_another_name_is_swept(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     taken = tmp_path / f"interpreter-pool-{os.geteuid()}"
     take(taken, "link")
-    left = Runtime()
+    left = HostFolder()
     left.release_after_fork()
     taken.unlink()
-    with Runtime() as made:
+    with HostFolder() as made:
         assert os.path.dirname(made.path) == str(taken)
         assert not os.path.exists(left.path)
 
@@ -214,12 +213,12 @@ def test_a_temporary_folder_that_can_t_be_written_is_an_error(tmp_path, monkeypa
     """One that names the step."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
     with pytest.raises(SetupError) as caught:
-        Runtime()
-    assert caught.value.step == "runtime folder"
+        HostFolder()
+    assert caught.value.step == "folder"
 
 
 def test_a_forked_child_does_not_hold_its_parents_lock(base):
     """A child that outlives its parent must not keep the parent's folder from being swept."""
-    made = Runtime()
+    made = HostFolder()
     made.release_after_fork()  # what the at-fork hook does in the child
     assert sweep(base) == [made.path]

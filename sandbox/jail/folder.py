@@ -31,10 +31,10 @@ who makes another."""
 _PASSABLE = 0o711
 """Workers with ids of their own pass through here; set after mkdir, which the umask cuts."""
 
-_open: "weakref.WeakSet[Runtime]" = weakref.WeakSet()
+_open: "weakref.WeakSet[HostFolder]" = weakref.WeakSet()
 
 
-class Runtime:
+class HostFolder:
     """One folder; `close` removes it. A context manager."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Runtime:
             while not self._make(base):
                 pass  # someone swept it between its making and its locking
         except OSError as error:
-            raise SetupError("runtime folder", str(error)) from error
+            raise SetupError("folder", str(error)) from error
         _open.add(self)
 
     def _make(self, base: str) -> bool:
@@ -72,7 +72,7 @@ class Runtime:
         return False
 
     def __repr__(self) -> str:
-        return f"<Runtime {self.path}>"
+        return f"<HostFolder {self.path}>"
 
     def make_folder(self, name: str, owner: tuple[int, int] | None = None) -> str:
         """Make the folder `name`, private to `owner` (user, group; default: this process's)."""
@@ -91,7 +91,7 @@ class Runtime:
         with open(os.path.join(self.path, _GROUPS), "a", encoding="utf-8") as file:
             file.write(path + "\n")
 
-    def __enter__(self) -> "Runtime":
+    def __enter__(self) -> "HostFolder":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -163,7 +163,7 @@ def base_folder() -> str:
         return each
     path = f"{path}-{os.urandom(8).hex()}"
     if not _make_base(path):
-        raise SetupError("runtime folder", f"{path} was taken as it was made; set TMPDIR")
+        raise SetupError("folder", f"{path} was taken as it was made; set TMPDIR")
     return path
 
 
@@ -233,8 +233,8 @@ def _remove(path: str) -> None:
 
 
 def _after_fork_in_child() -> None:
-    for runtime in list(_open):
-        runtime.release_after_fork()
+    for folder in list(_open):
+        folder.release_after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
