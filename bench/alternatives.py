@@ -23,7 +23,7 @@ from interpreter_pool import Pool
 from interpreter_pool.sandbox import Limits, Result, SetupError
 from interpreter_pool.sandbox.host.distributions import find_packages
 from interpreter_pool.sandbox.host.interpreter import current
-from interpreter_pool.sandbox.host.probe import Requirements, probe_host
+from interpreter_pool.sandbox.host.probe import Offer, Requirements, probe_host
 from interpreter_pool.sandbox.jail import layout, nsjail
 from interpreter_pool.sandbox.jail.folder import HostFolder
 
@@ -151,7 +151,9 @@ class Nsjail:
         with self._stack as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             ours = stack.enter_context(HostFolder())
-            probed = probe_host(Requirements(tier="namespaces", packages=preload), Limits(), ours)
+            probed = probe_host(
+                Requirements(tier="namespaces", offer=Offer(preload)), Limits(), ours
+            )
             stack.callback(probed.plan.launcher.close)
             probed.jail.close()
             self._launcher = probed.plan.launcher

@@ -26,7 +26,7 @@ from rich.console import Console
 
 from interpreter_pool import Limits
 from interpreter_pool.sandbox.guest.jail import protocol, wire
-from interpreter_pool.sandbox.host.probe import Requirements, probe_host
+from interpreter_pool.sandbox.host.probe import Offer, Requirements, probe_host
 from interpreter_pool.sandbox.jail.folder import HostFolder
 from interpreter_pool.sandbox.jail.jail import Jail
 from interpreter_pool.sandbox.jail.launch import Launcher
@@ -154,7 +154,7 @@ def tiers(stack: contextlib.ExitStack, preload: tuple[str, ...]) -> Iterator[Tie
     for name in TIERS:
         with skipping(name):
             probed = probe_host(
-                Requirements(tier=name, packages=preload, preload=preload), Limits(), folder
+                Requirements(tier=name, offer=Offer(preload, preload)), Limits(), folder
             )
             stack.callback(probed.plan.launcher.close)
             probed.jail.close()

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .program import Program
     from .remote.connect import connect
     from .rows import Calibration, Reading, Unreadable, calibrate, read_row, solutions_of
+    from .runtime import Runtime
     from .service import PythonExecutorService
     from .session import Session
     from .snapshot import Snapshot
@@ -66,6 +67,7 @@ __all__ = [
     "PythonExecutorService",
     "Reading",
     "RunFuture",
+    "Runtime",
     "Session",
     "SessionLost",
     "Snapshot",
@@ -96,6 +98,7 @@ _MODULES = by_name(
         ".pool": "Pool",
         ".program": "Program",
         ".remote.connect": "connect",
+        ".runtime": "Runtime",
         ".rows": "Calibration Reading Unreadable calibrate read_row solutions_of",
         ".service": "PythonExecutorService",
         ".session": "Session",

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from ..sandbox.errors import PolicyError
 from ..sandbox.limits import MAX_SECONDS
 
 _T = TypeVar("_T")
@@ -33,6 +34,23 @@ def require_count(name: str, value: object, least: int, most: int) -> None:
         raise TypeError(f"{name} must be a whole number or None, not {value!r}")
     if not least <= value <= most:
         raise ValueError(f"{name}={value!r}: must be {least} to {most}")
+
+
+def require_runtime_name(runtime: object) -> None:
+    if runtime is not None and not isinstance(runtime, str):
+        raise TypeError(f"runtime must be the name of one, or None, not {runtime!r:.80}")
+
+
+def require_runtime(runtime: object, known: Sequence[str]) -> None:
+    """Raise `PolicyError` for a runtime that is none of those that a pool has."""
+    require_runtime_name(runtime)
+    if runtime is None or runtime in known:
+        return
+    if known:
+        has = f"this pool has {', '.join(map(repr, known))}"
+    else:
+        has = "this pool has none; give it some: Pool(runtimes={'name': Runtime(...)})"
+    raise PolicyError(f"runtime={runtime!r:.80}: {has}")
 
 
 def names_of(name: str, value: Sequence[str]) -> tuple[str, ...]:

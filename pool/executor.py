@@ -61,9 +61,9 @@ class Executor(ABC):
         """Run a program and return its result.
 
         code: its source, as text or as the bytes of a file; or a `Program`.
-        options: stdin, args, files, collect, limits, env, seed, recursion_limit, filename, id, as
-            in `Program`, in place of what a program given has; timeout: short for `limits.wall_s`,
-            and wins over it.
+        options: stdin, args, files, collect, limits, env, seed, recursion_limit, filename, id,
+            runtime, as in `Program`, in place of what a program given has; timeout: short for
+            `limits.wall_s`, and wins over it.
         queue_timeout: seconds to wait for a free worker before `PoolTimeout` is raised.
         on_output: called from another thread with "stdout" or "stderr" and each piece of output
             (bytes) as it comes, up to the limit. What it raises ends the run and is raised here.
@@ -176,8 +176,9 @@ class Executor(ABC):
         lead through attributes and constructors: "Solution().method". options: as for `run`.
         shared_load: load it once, confined as well, and fork every call from there, with a copy of
             the files that it wrote: for what takes long to load. options are then timeout (of a
-            call) and limits only. Raises `ProgramError` or `LimitExceeded` if it can't be loaded,
-            `PolicyError` for what can't be shared (live threads, shared memory, open files).
+            call), limits and runtime only. Raises `ProgramError` or `LimitExceeded` if it can't be
+            loaded, `PolicyError` for what can't be shared (live threads, shared memory, open
+            files).
 
         >>> with Pool(1) as pool:
         ...     pool.function("def double(x): return 2 * x", "double")([1, 2])
@@ -212,16 +213,18 @@ class Executor(ABC):
         queue_timeout: float | None,
         options: Options,
     ) -> Function:
-        refused = sorted(options.keys() - {"timeout", "limits"})
+        refused = sorted(options.keys() - {"timeout", "limits", "runtime"})
         if refused or isinstance(source, Program):
             what = refused[0] if refused else "a Program"
-            raise PolicyError(f"shared_load=True takes no {what}; timeout and limits only")
+            raise PolicyError(f"shared_load=True takes no {what}; timeout, limits and runtime only")
         check_name(name)
         limits = options.get("limits") or self.limits
         from .loaded import Loaded
 
         loaded = Loaded(
-            lambda: self.session(limits=limits, history=0, rollback=False),
+            lambda: self.session(
+                limits=limits, history=0, rollback=False, runtime=options.get("runtime")
+            ),
             source,
             {"timeout": options.get("timeout"), "queue_timeout": queue_timeout},
         )
@@ -253,6 +256,8 @@ class Executor(ABC):
         limits: in place of both, and of the pool's. A program's own limits win over all.
         recursion_limit: of programs and tests, as in `Program`, whose own wins; 50,000, which is
             what other graders set. None: Python's own.
+        runtime: of programs that name none, and of the tests, checkers and interactors of their
+            cases, as in `Program`; a case may name another.
         shuffle: judge in a random order; a whole number (but no bool): in the same one every time.
         stop_at_first_failure: leave out the cases that come after the first that does not pass.
         stop_at_first_timeout: a program that has run out of time in one case is not waited for in
@@ -407,6 +412,7 @@ class Executor(ABC):
         history: int = 16,
         rollback: bool = True,
         numeric_threads: int = 1,
+        runtime: str | None = None,
     ) -> Any:
         """Return a new session; as `Pool.session`."""
 
@@ -426,7 +432,9 @@ class Executor(ABC):
         return made
 
     @abstractmethod
-    def snapshot(self, setup: str | bytes, *, timeout: float | None = 60.0) -> Any:
+    def snapshot(
+        self, setup: str | bytes, *, timeout: float | None = 60.0, runtime: str | None = None
+    ) -> Any:
         """Run trusted code once, and return what it made, to fork runs from; as `Pool.snapshot`."""
 
     @abstractmethod

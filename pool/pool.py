@@ -3,7 +3,7 @@
 import logging
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from ..sandbox.errors import PolicyError
@@ -12,12 +12,13 @@ from ..sandbox.host.probe import Requirements, probe_host
 from ..sandbox.jail.folder import HostFolder
 from ..sandbox.limits import Limits
 from ..sandbox.result import Result
-from .checks import names_of, require_count, require_seconds
+from .checks import require_count, require_seconds
 from .engine.engine import Engine
 from .engine.stats import Stats
 from .executor import Executor
 from .processes import SessionProcesses
 from .program import Program
+from .runtime import Runtime, offers_of
 from .sessions import SessionPolicy, Sessions
 
 if TYPE_CHECKING:  # what not every pool needs is imported when it is first used
@@ -35,9 +36,13 @@ class Pool(Executor):
     packages: names of installed distributions that programs may import, as requirements
         ("numpy", "pandas[excel]>=2"); what they need comes along. Nothing else is visible but the
         standard library.
-    preload: modules that are imported once, before programs are forked from there.
+    preload: modules that are imported once, before programs are forked from there. None: those of
+        `packages` that programs are seen to import, in the background, each program being forked
+        from where what it imports is; (): none.
     python: the interpreter that programs are run by, and whose distributions are meant: the path of
         one (CPython 3.11 or newer), or the folder of a virtual environment; None: this one.
+    runtimes: others, by name, beside the one that these three arguments describe: `Runtime`s, which
+        programs ask for by `runtime=`. Nothing of one is made before it is asked for.
     tier: "auto" (the strongest that works when tried), "namespaces", "landlock", or "none"
         (trusted code only); require: refuse anything weaker than this.
     max_queue: how many runs may wait; None: any number.
@@ -68,8 +73,9 @@ class Pool(Executor):
         *,
         limits: Limits | None = None,
         packages: Sequence[str] = (),
-        preload: Sequence[str] = (),
+        preload: Sequence[str] | None = None,
         python: str | os.PathLike[str] | None = None,
+        runtimes: Mapping[str, Runtime] | None = None,
         tier: str = "auto",
         require: str | None = None,
         max_queue: int | None = None,
@@ -96,9 +102,8 @@ class Pool(Executor):
         requirements = Requirements(
             tier,
             require,
-            names_of("packages", packages),
-            names_of("preload", preload),
-            os.fspath(python) if isinstance(python, os.PathLike) else python,
+            Runtime(packages, preload, python).offer(),
+            offers_of(runtimes),
             explain,
         )
         folder = HostFolder()
@@ -120,7 +125,7 @@ class Pool(Executor):
         except BaseException:
             probed.jail.close()
             raise
-        self._sessions = Sessions(policy, self.engine.families.held_bytes, self.engine.timer)
+        self._sessions = Sessions(policy, self.engine.held_bytes, self.engine.timer)
         self.engine.before_end(self._sessions.close)
         # For pools that nobody closes: at the interpreter's exit, or when they are collected.
         self._finalizer = weakref.finalize(self, self.engine.close)
@@ -145,6 +150,7 @@ class Pool(Executor):
         history: int = 16,
         rollback: bool = True,
         numeric_threads: int = 1,
+        runtime: str | None = None,
     ) -> "Session":
         """Return a new session: an interpreter whose state persists from call to call.
 
@@ -157,6 +163,7 @@ class Pool(Executor):
         numeric_threads: how many threads numeric libraries (OpenBLAS, OpenMP, MKL) calculate with,
             at most. Ending those of more than one before each call costs some milliseconds; with
             `rollback=False` nothing has to be ended.
+        runtime: the name of one of the pool's runtimes.
 
         Raises `PoolFull` where `max_sessions` are in use.
         """
@@ -176,9 +183,10 @@ class Pool(Executor):
             )
         if self.tier == "none":
             raise PolicyError('session: tier="none" has no sessions; use another tier')
+        families = self.engine.ground(runtime).families
         self.engine.require_room()
         with self._sessions.room(1) as adopt:
-            family, head = self.engine.families.new_family(limits, numeric_threads)
+            family, head = families.new_family(limits, numeric_threads)
             processes = SessionProcesses(family, head, self._sessions.discard)
             adopt(processes)
         return Session(
@@ -189,14 +197,18 @@ class Pool(Executor):
             history=history,
             rollback=rollback,
             numeric_threads=numeric_threads,
+            runtime=runtime,
         )
 
-    def snapshot(self, setup: str | bytes, *, timeout: float | None = 60.0) -> "Snapshot":
+    def snapshot(
+        self, setup: str | bytes, *, timeout: float | None = 60.0, runtime: str | None = None
+    ) -> "Snapshot":
         """Run **trusted** code once, and return what it made, to fork runs from.
 
         setup: imports, data, a harness; what it defines is there in the `__main__` of every run. It
             is not confined as programs are: it runs in the jail, but with its zygote's powers.
         timeout: seconds that it may take, or None.
+        runtime: the name of one of the pool's runtimes, which its runs have as well.
 
         Raises `ProgramError` with its exception, if it fails, and `PolicyError` for what can't be
         shared by forks: live threads, shared memory, files left open.
@@ -211,9 +223,10 @@ class Pool(Executor):
         if self.tier == "none":
             raise PolicyError('snapshot: tier="none" has no snapshots; use another tier')
         require_seconds("timeout", timeout)
+        families = self.engine.ground(runtime).families
         source = Program(setup).job(self.limits).source
         self.engine.require_room()
-        origin = Origin(self.engine.families, self.engine.jails, source, timeout)
+        origin = Origin(families, self.engine.jails, source, timeout, runtime)
         self.engine.before_end(origin.close)
         return Snapshot(self, self.engine, origin)
 
@@ -222,6 +235,7 @@ class Pool(Executor):
         return self.engine.counters.snapshot(
             tier=self.tier,
             **self.engine.now(),
+            **self.engine.imports(),
             sessions=len(self._sessions),
             session_bytes=self._sessions.bytes(),
             sessions_evicted=self._sessions.evicted,

@@ -11,6 +11,7 @@ from ..sandbox.guest.jail.confine import PROGRAM_FILE
 from ..sandbox.limits import Limits, require_limit
 from ..sandbox.run.files import Pattern, check_filename, check_files
 from ..sandbox.run.job import Job
+from .checks import require_runtime_name
 from .runner import Runner
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Options(TypedDict, total=False):
     recursion_limit: int | None
     filename: str | None
     id: str | None
+    runtime: str | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Program:
         as it has. Calls through C go no deeper on Python 3.12 and 3.13, whatever is asked for.
     filename: what its file is called, in tracebacks, `__file__` and `sys.argv[0]`; None: main.py.
     id: passed on to the result.
+    runtime: the name of one of the pool's runtimes, with what it offers; None: what the pool itself
+        offers.
     """
 
     code: str | bytes
@@ -83,6 +87,7 @@ class Program:
     recursion_limit: int | None = None
     filename: str | None = None
     id: str | None = None
+    runtime: str | None = None
     _job: Job = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -172,6 +177,7 @@ class Program:
         if self.seed is not None and (isinstance(self.seed, bool) or type(self.seed) is not int):
             raise TypeError(f"seed must be a whole number or None, not {self.seed!r}")
         require_recursion_limit(self.recursion_limit)
+        require_runtime_name(self.runtime)
         filename = PROGRAM_FILE if self.filename is None else check_filename(self.filename)
         return Job(
             source,
@@ -184,6 +190,7 @@ class Program:
             seed=self.seed,
             filename=filename,
             id=self.id,
+            runtime=self.runtime,
             recursion_limit=self.recursion_limit,
         )
 
@@ -264,10 +271,12 @@ def require_recursion_limit(value: object) -> None:
 
 def limits_for(program: Program, runner: Runner, timeout: float | None) -> Limits:
     """Return the limits of a run: the program's own or the runner's, with `timeout` for the wall.
-    Raises `PolicyError` where its tier can't hold a program to them.
+    Raises `PolicyError` where its tier can't hold a program to them, and for a runtime that it does
+    not have.
     """
     limits = runner.limits if program.limits is None else program.limits
     limits.require_fit(runner.tier)
+    runner.require_runtime(program.runtime)
     if timeout is None:
         return limits
     require_limit("timeout", timeout)  # by the name that the caller knows

@@ -42,6 +42,10 @@ class Runner(Protocol):
         """
         ...
 
+    def require_runtime(self, runtime: str | None) -> None:
+        """Raise `PolicyError` for a runtime that it does not have."""
+        ...
+
     def is_ours(self) -> bool:
         """Whether it was made in this process, and not in one that this was forked from."""
         ...

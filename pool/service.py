@@ -19,6 +19,7 @@ from .program import Program, limits_from_dict
 from .remote.desk import Desks
 from .rows import Reading, Unreadable, read_row
 from .rows.batch import attempt, judge_readings
+from .runtime import Runtime
 from .session import Session
 from .session_ids import SessionIds, require_count
 
@@ -32,8 +33,8 @@ class PythonExecutorService:
 
     pool_size: how many programs run at once. timeout: seconds for each, short for limits.wall_s
         and wins over it; None: as `limits` say, which is 10 unless they say otherwise.
-    limits, packages, preload, python, tier, require, max_queue: as for `Pool`; limits also as a
-        mapping of their names.
+    limits, packages, preload, python, runtimes, tier, require, max_queue: as for `Pool`; limits
+        also as a mapping of their names.
     max_sessions, session_idle_s, session_memory_bytes: as for `Pool`; a session that nobody used
         for an hour is taken away, unless told otherwise.
 
@@ -56,8 +57,9 @@ class PythonExecutorService:
         *,
         limits: Limits | Mapping[str, Any] | None = None,
         packages: Sequence[str] = (),
-        preload: Sequence[str] = (),
+        preload: Sequence[str] | None = None,
         python: str | os.PathLike[str] | None = None,
+        runtimes: Mapping[str, Runtime] | None = None,
         tier: str = "auto",
         require: str | None = None,
         max_queue: int | None = None,
@@ -76,6 +78,7 @@ class PythonExecutorService:
             packages=packages,
             preload=preload,
             python=python,
+            runtimes=runtimes,
             tier=tier,
             require=require,
             max_queue=max_queue,

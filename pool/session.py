@@ -83,6 +83,7 @@ class Session:
         history: int,
         rollback: bool,
         numeric_threads: int,
+        runtime: str | None,
     ) -> None:
         self._pool = pool  # which is not collected, and so not closed, before this is
         self.engine = engine
@@ -92,6 +93,7 @@ class Session:
         self._history = history
         self._keeps = rollback
         self._numeric_threads = numeric_threads
+        self._runtime = runtime
         self._calls = Calls(held, self.limits, history=history, keeps=rollback)
         self._closed = False
         self.current: RunFuture | None = None  # of the call whose turn it is, or was
@@ -261,7 +263,8 @@ class Session:
         with self.held.turns.turn():
             self._require_open()
             with self._room.room(0 if self._head is not None else 1) as adopt:
-                family, head = self.engine.families.new_family(self.limits, self._numeric_threads)
+                families = self.engine.ground(self._runtime).families
+                family, head = families.new_family(self.limits, self._numeric_threads)
                 self.held.drop("it is reset")
                 self.held.take(family, head)
                 adopt(self.held)
@@ -321,7 +324,7 @@ class Session:
         limits = self._limits_of(options)
         queue_timeout = options.get("queue_timeout")
         require_seconds("queue_timeout", queue_timeout)
-        program = Program(code, stdin=options.get("stdin", b""))
+        program = Program(code, stdin=options.get("stdin", b""), runtime=self._runtime)
         files = CallFiles.of(options.get("files"), options.get("collect", ()), limits)
         task = Task(
             dataclasses.replace(program.job(limits), call=request),
@@ -423,6 +426,7 @@ class Session:
             history=self._history,
             rollback=self._keeps,
             numeric_threads=self._numeric_threads,
+            runtime=self._runtime,
         )
 
     def _require_open(self) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from types import TracebackType
 from typing import Any, Unpack
 
+from ..sandbox.errors import PolicyError
 from ..sandbox.result import Result
 from .checks import expiry
 from .engine.task import OnOutput, RunFuture
@@ -83,7 +84,13 @@ class Snapshot:
         call: bytes | None,
     ) -> RunFuture:
         self.origin.require_open()
+        if program.runtime not in (None, self.origin.runtime):
+            raise PolicyError(
+                f"runtime={program.runtime!r}: the runs of a snapshot have its own, "
+                f"{self.origin.runtime!r}"
+            )
         job = program.job(limits_for(program, self.engine, timeout))
+        job = dataclasses.replace(job, runtime=self.origin.runtime)
         if call is not None:
             job = dataclasses.replace(job, call=call)
         return self.engine.submit(

@@ -101,7 +101,7 @@ class Jails:
             workers,
             limits=limits,
             packages=self.packages,
-            preload=self.preload,
+            preload=self.preload or None,
             python=self.python,
             tier=self.tier,
             require=self.require,

@@ -5,18 +5,23 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from ...sandbox.errors import SetupError
 from ...sandbox.host.probe import Probed
 from ...sandbox.jail import descriptors
 from ...sandbox.jail.folder import HostFolder
+from ...sandbox.jail.plan import Plan
 from ...sandbox.limits import Limits
 from ...sandbox.result import Result
 from ...sandbox.run.job import Job
+from ..checks import require_runtime
 from ..errors import PoolClosed, PoolError
 from . import lifecycle
 from .families import Families
+from .ground import Ground
 from .jails import Jails, Source, Zygotes
 from .queue import Queue
 from .stats import Counters
@@ -27,6 +32,9 @@ from .worker import Worker
 logger = logging.getLogger(__name__)
 
 _JOIN_PATIENCE_S = 10.0
+
+_MOST_IMPORTED = 100
+"""Modules that programs import by themselves: the most frequent are told."""
 
 _LOOK_AHEAD = 4
 """Runs in flight for each worker, of whoever has many: enough that none is idle while one takes
@@ -57,10 +65,13 @@ class Engine:
         self.ahead = _LOOK_AHEAD * size
         self.timer = Timer()
         self.counters = Counters(on_result)
-        self.plan = probed.plan
-        self.jails = Jails(Zygotes(probed.plan), size, self.counters)
+        zygotes = Zygotes(probed.plan)
+        self.jails = Jails(zygotes, size, self.counters)
         self.closing = threading.Event()
-        self.families = Families(probed.plan, self.closing)
+        basis = limits, self.jails, size, self.closing
+        self._own = Ground(probed.plan, *basis, zygotes)
+        self._grounds: dict[str | None, Ground] = {None: self._own}
+        self._grounds |= {name: Ground(plan, *basis) for name, plan in probed.runtimes.items()}
         self._pid = os.getpid()
         self.folder = folder
         self.queue = Queue(max_queue, self.timer)
@@ -69,7 +80,7 @@ class Engine:
         self._closed = threading.Event()
         self.workers = [
             Worker(
-                probed.plan,
+                self._grounds,
                 limits,
                 self.queue,
                 self.jails,
@@ -97,6 +108,40 @@ class Engine:
         counts = ", ".join(f"{states.count(name)} {name}" for name in dict.fromkeys(states))
         return f"<Engine {self.tier}: {counts}; {len(self.queue)} queued>"
 
+    # ---- runtimes
+
+    @property
+    def plan(self) -> Plan:
+        """That of runs which name no runtime."""
+        return self._own.plan
+
+    @property
+    def families(self) -> Families:
+        """Those of sessions which name no runtime."""
+        return self._own.families
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Their names, but for that of the pool itself, which has none."""
+        return tuple(name for name in self._grounds if name is not None)
+
+    def ground(self, runtime: str | None) -> Ground:
+        """What the runs of a runtime are made from. Raises `PolicyError` for one that is not
+        there.
+        """
+        require_runtime(runtime, self.runtimes)
+        return self._grounds[runtime]
+
+    def require_runtime(self, runtime: str | None) -> None:
+        """Raise `PolicyError` for a runtime that is not there."""
+        require_runtime(runtime, self.runtimes)
+
+    def held_bytes(self, enough: int | None = None) -> int | None:
+        """What all sessions hold in memory, as cgroups count it; as `Families.held_bytes`."""
+        found = [each.families.held_bytes(enough) for each in self._grounds.values()]
+        counted = [each for each in found if each is not None]
+        return sum(counted) if len(counted) == len(found) else None
+
     # ---- runs
 
     def submit(
@@ -112,11 +157,15 @@ class Engine:
         """Queue a job and return a future of its result.
 
         test: of a program that a test calls, the test's job, which runs beside it; the future's
-        `record` then tells how that went. source: where its jail comes from, if not from where all
+        `record` then tells how that went. Raises `PolicyError` for a runtime that is not there.
+        source: where its jail comes from, if not from where all
         do. expires_at: the monotonic time until which it may wait; then it resolves with
         `PoolTimeout`. on_output: called with each piece of output. wait: for room in the queue,
         where else `PoolFull` is raised.
         """
+        for each in (job, test):
+            if each is not None and each.runtime not in self._grounds:
+                self.require_runtime(each.runtime)
         task = Task(job, expires_at=expires_at, on_output=on_output, source=source, test=test)
         return self.put(task, wait=wait)
 
@@ -171,12 +220,28 @@ class Engine:
             "queued": len(self.queue),
         }
 
+    def imports(self) -> dict[str, Any]:
+        """What of the modules that programs import is imported ahead, and what is not."""
+        warms = [each.warm for each in self._grounds.values()]
+        warmed, imported, not_warmed = Counter[str](), Counter[str](), dict[str, str]()
+        for warm in warms:
+            warmed.update(warm.used())
+            imported.update(warm.cold())
+            not_warmed |= warm.refused()
+        return {
+            "warmed": dict(warmed),
+            "not_warmed": not_warmed,
+            "imported": dict(imported.most_common(_MOST_IMPORTED)),
+        }
+
     def is_settled(self) -> bool:
         """Whether every worker waits for work, nothing is queued, and every jail has a prewarmed
         process, and of sessions that have ended nothing is left: what there is now, stays.
         """
         idle = all(worker.state is lifecycle.State.IDLE for worker in self.workers)
-        return idle and not self.queue and self.jails.are_settled() and self.families.are_settled()
+        grounds = self._grounds.values()
+        settled = all(not each.warm.is_busy and each.families.are_settled() for each in grounds)
+        return idle and settled and not self.queue and self.jails.are_settled()
 
     # ---- the end
 
@@ -219,9 +284,10 @@ class Engine:
             self._end_workers,
             self.timer.close,
             *self._closers,
+            *(each.warm.close for each in self._grounds.values()),
             self.jails.close,
-            self.families.close,
-            self.plan.launcher.close,
+            *(each.families.close for each in self._grounds.values()),
+            *(each.plan.launcher.close for each in self._grounds.values()),
             self.folder.close,
         )
         with contextlib.ExitStack() as owed:  # every step is taken, whatever another one raises
@@ -229,7 +295,8 @@ class Engine:
                 owed.callback(step)
 
     def _end_workers(self) -> None:
-        self.families.kill()  # who waits for one of its processes need not come to an end
+        for ground in self._grounds.values():
+            ground.families.kill()  # who waits for one of its processes need not come to an end
         for worker in self.workers:
             worker.end()
         self.jails.kill()

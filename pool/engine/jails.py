@@ -6,6 +6,7 @@ it was lost, has it taken away. A worker keeps one of the pool's own for as long
 that a process is always prewarmed for its next run; a test's run, or a snapshot's, takes another.
 """
 
+import enum
 import logging
 import threading
 from collections.abc import Callable
@@ -20,8 +21,23 @@ from .stats import Counters
 logger = logging.getLogger(__name__)
 
 
+MOST_SETS = 4
+"""Sets of modules for which there are warm zygotes."""
+
+
+class Kind(enum.Enum):
+    """Of sources, by what of theirs is kept."""
+
+    OWN = "the pool's own"
+    WARM = "the pool's own, with modules imported ahead"
+    OTHER = "of snapshots, and of other runtimes"
+
+
 class Source(Protocol):
     """Where jails come from."""
+
+    @property
+    def kind(self) -> Kind: ...
 
     @property
     def closed(self) -> bool:
@@ -36,23 +52,23 @@ class Source(Protocol):
 
 
 class Zygotes:
-    """The source of a pool's own jails: each is started on its own."""
+    """A source of jails that are started each on its own, by a plan."""
 
-    closed = False
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, kind: Kind = Kind.OWN) -> None:
+        self.plan = plan
+        self.kind = kind
+        self.closed = False
 
     def open(self, profile: Profile, hold: Callable[[RunJail], None]) -> RunJail:
-        jail = RunJail(self._plan)
+        jail = RunJail(self.plan)
         hold(jail)
         jail.start(profile)
         return jail
 
 
 class Jails:
-    """Leases jails, and keeps those that are idle: `most` of `own` (the pool's source), and as many
-    of all others together, of which those used last are kept. Safe to use from any thread.
+    """Leases jails, and keeps those that are idle: of each kind the `most` that were used last, of
+    warm ones as many of each set of modules. own: the pool's source. Safe to use from any thread.
     """
 
     def __init__(self, own: Source, most: int, counters: Counters) -> None:
@@ -89,6 +105,18 @@ class Jails:
                 return jail
             self.discard(jail)  # it died while nobody looked
 
+    def lease_idle(self, source: Source) -> RunJail | None:
+        """Return a jail of `source` that is idle and lives; None where there is none now."""
+        while True:
+            with self._lock:
+                jail = None if self._closed else self._take_idle(source)
+                if jail is None:
+                    return None
+                self._leased[jail] = source
+            if jail.is_alive():
+                return jail
+            self.discard(jail)
+
     def give_back(self, jail: RunJail) -> None:
         """Keep a jail for the next run, or close it where there are enough."""
         with self._lock:
@@ -122,6 +150,12 @@ class Jails:
         """What is idle of `source` now, that used last at the end."""
         with self._lock:
             return [jail for each, jail in self._idle if each is source]
+
+    def count(self, source: Source) -> int:
+        """How many jails of `source` there are, or are being started."""
+        with self._lock:
+            idle = sum(each is source for each, _ in self._idle)
+            return idle + sum(each is source for each in self._leased.values())
 
     def leased(self) -> list[RunJail]:
         """What is leased now, or being started for that."""
@@ -178,9 +212,9 @@ class Jails:
 
     def _surplus(self, source: Source) -> list[RunJail]:
         """Take out those used longest ago, where there are too many of this kind."""
-        is_own = source is self.own
-        places = [n for n, (each, _) in enumerate(self._idle) if (each is self.own) == is_own]
-        return [self._idle.pop(n)[1] for n in reversed(places[: max(len(places) - self._most, 0)])]
+        most = MOST_SETS * self._most if source.kind is Kind.WARM else self._most
+        places = [n for n, (each, _) in enumerate(self._idle) if each.kind is source.kind]
+        return [self._idle.pop(n)[1] for n in reversed(places[: max(len(places) - most, 0)])]
 
     def _require_open(self) -> None:
         if self._closed:

@@ -20,15 +20,16 @@ from ...sandbox.snapshot.template import (
 )
 from ..errors import PoolError, ProgramError, SessionLost
 from .families import Families
-from .jails import Jails
+from .jails import Jails, Kind
 
 logger = logging.getLogger(__name__)
 
 
 class Origin:
     """The source of a snapshot's jails: a template, made anew if it dies. jails: where those that
-    are idle wait. Raises, when it is made, `ProgramError` where the set-up code fails,
-    `PolicyError` for what can't be shared by forks, `PoolError` for what takes too long.
+    are idle wait. runtime: the one that it is of. Raises, when it is made, `ProgramError` where the
+    set-up code fails, `PolicyError` for what can't be shared by forks, `PoolError` for what takes
+    too long.
     """
 
     def __init__(
@@ -37,7 +38,11 @@ class Origin:
         jails: Jails,
         setup: bytes,
         timeout_s: float | None,
+        runtime: str | None = None,
     ) -> None:
+        self.kind = Kind.OTHER
+        self.runtime = runtime
+        self.plan = families.plan
         self._families = families
         self._jails = jails
         self.setup = setup
@@ -58,9 +63,7 @@ class Origin:
             self.template = Template(self._families.fork_server(), self.setup, self._timeout_s)
         except SetupFailed as failed:
             error = failed.exception
-            result = Result.internal(
-                "the set-up code failed", tier=self._families.plan.tier, queue_s=0.0
-            )
+            result = Result.internal("the set-up code failed", tier=self.plan.tier, queue_s=0.0)
             raise ProgramError(error.type, error.message, error.traceback, result) from None
         except SetupRefused as refused:
             raise PolicyError(f"what the set-up code made can't be shared: {refused}") from None

@@ -26,7 +26,10 @@ class Stats:
     sessions: those that hold a state now, branches included; session_bytes: what they hold in
     memory (their cgroup's count, else an estimate); sessions_evicted: taken away by a limit.
     not_offered: programs that failed for want of an installed package that the pool does not offer,
-    by its name. queue_s_buckets, run_s_buckets: by upper bound in seconds, as text, how many runs
+    by its name. warmed: runs that began with a module imported that they import, by its name;
+    not_warmed: modules that can't be imported ahead, and why; imported: runs that had to import a
+    module by themselves, by its name, the hundred most frequent.
+    queue_s_buckets, run_s_buckets: by upper bound in seconds, as text, how many runs
     waited, or ran, no longer than that.
     """
 
@@ -46,6 +49,9 @@ class Stats:
     session_bytes: int
     sessions_evicted: int
     not_offered: dict[str, int]
+    warmed: dict[str, int]
+    not_warmed: dict[str, str]
+    imported: dict[str, int]
     queue_s_buckets: dict[str, int]
     run_s_buckets: dict[str, int]
 
@@ -54,7 +60,9 @@ class Stats:
         found: dict[str, Any] = {}
         for field in dataclasses.fields(self):
             mine, its = getattr(self, field.name), getattr(other, field.name)
-            if isinstance(mine, dict):
+            if field.name == "not_warmed":
+                found[field.name] = {**its, **mine}
+            elif isinstance(mine, dict):
                 found[field.name] = {
                     key: mine.get(key, 0) + its.get(key, 0) for key in {**mine, **its}
                 }
@@ -83,6 +91,8 @@ class Stats:
             "pool_session_bytes": self.session_bytes,
             "pool_sessions_evicted": self.sessions_evicted,
             "pool_not_offered": {("package", name): n for name, n in self.not_offered.items()},
+            "pool_warmed": {("module", name): n for name, n in self.warmed.items()},
+            "pool_imported": {("module", name): n for name, n in self.imported.items()},
         }
         return exposition((METRICS[name], value) for name, value in values.items())
 
@@ -108,6 +118,8 @@ METRICS = {
             COUNTER,
             "Programs that failed for want of an installed package, by what is not offered.",
         ),
+        Metric("pool_warmed", COUNTER, "Runs that began with a module that they import."),
+        Metric("pool_imported", COUNTER, "Runs that had to import a module by themselves."),
     )
 }
 """Their names, kinds and meanings, also for Ray."""

@@ -8,14 +8,14 @@ the queue, and one that was lost with its jail is tried once more elsewhere (`re
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ...sandbox.errors import SandboxError, SetupError
 from ...sandbox.guest.jail.protocol import Profile
 from ...sandbox.host.hints import with_hint
 from ...sandbox.jail.messages import JailLost
-from ...sandbox.jail.plan import Plan, profile_of
+from ...sandbox.jail.plan import profile_of
 from ...sandbox.limits import Limits
 from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
@@ -23,7 +23,8 @@ from ...sandbox.run.job import Job
 from ...sandbox.run.run import NotStarted, Run, RunLost
 from ...sandbox.run.run_jail import RunJail
 from ..errors import PoolClosed
-from .jails import Jails, Source
+from .ground import Ground
+from .jails import Jails
 from .lifecycle import Lifecycle, State
 from .queue import Queue
 from .stats import Counters
@@ -57,7 +58,7 @@ class Worker:
 
     def __init__(
         self,
-        plan: Plan,
+        grounds: Mapping[str | None, Ground],
         limits: Limits,
         queue: Queue,
         jails: Jails,
@@ -66,7 +67,8 @@ class Worker:
         hopeless: Callable[[str], None],
         jail: RunJail | None = None,
     ) -> None:
-        self._plan = plan
+        self._grounds = grounds
+        self._plan = grounds[None].plan
         self._limits = limits
         self._queue = queue
         self._jails = jails
@@ -221,7 +223,9 @@ class Worker:
             lost = result.detail if run.jail_lost else None
             record = run.record
             if record is not None:
-                record = dataclasses.replace(record, test=with_hint(record.test, self._plan))
+                assert task.test is not None
+                plan = self._grounds[task.test.runtime].plan
+                record = dataclasses.replace(record, test=with_hint(record.test, plan))
                 self._counters.ended(record.test, of_test=True)
             self._answer(task, result, record)
         for jail in used:
@@ -240,27 +244,37 @@ class Worker:
             from ...sandbox.run.pair import Pair
 
             # First: to make the second jail may take a while, and fail.
-            second = self._lease(self._jails.own, task.test, used)
+            second = self._jail_for(task.test, task, None, used)
             theirs = second.take(self._profile_of(task.test))
             try:
-                used.append(own)
-                prewarmed = own.take(self._profile_of(task.job))
+                jail = self._jail_for(task.job, task, own, used)
+                prewarmed = jail.take(self._profile_of(task.job))
             except BaseException:
                 theirs.close()
                 raise
             two = Interaction if task.test.role is None else Pair
-            return two((own, prewarmed, task.job), (second, theirs, task.test), task.stop)
-        if task.source is None:
-            jail = own
-            used.append(own)
-        else:
-            jail = self._lease(task.source, task.job, used)
+            return two((jail, prewarmed, task.job), (second, theirs, task.test), task.stop)
+        jail = self._jail_for(task.job, task, own, used)
         prewarmed = jail.take(self._profile_of(task.job))
         return Run(jail, prewarmed, task.job, task.stop, task.on_output)
 
-    def _lease(self, source: Source, job: Job, used: list[RunJail]) -> RunJail:
-        jail = self._jails.lease(source, self._profile_of(job))
+    def _jail_for(self, job: Job, task: Task, own: RunJail | None, used: list[RunJail]) -> RunJail:
+        """The jail that a job of a task is run in, which is added to `used`: from the task's
+        source, a warm one, or a bare one of its runtime, which this worker's `own` may be.
+        """
+        ground = self._grounds[job.runtime]
+        jail: RunJail | None = None
+        if task.source is None and not task.attempts.any:
+            jail = ground.warm.lease(job)
+        if jail is None:
+            if task.source is None and job.runtime is None and own is not None:
+                jail = own
+            else:
+                source = ground.zygotes if task.source is None else task.source
+                jail = self._jails.lease(source, self._profile_of(job))
         used.append(jail)
+        if task.source is None:
+            ground.warm.count(job, jail.loaded)
         return jail
 
     def _profile_of(self, job: Job) -> Profile:
@@ -310,7 +324,7 @@ class Worker:
             self._answer(task, self._internal(task, f"could not be started: {why}"))
 
     def _answer(self, task: Task, result: Result, record: "Record | None" = None) -> None:
-        result = with_hint(result, self._plan)
+        result = with_hint(result, self._grounds[task.job.runtime].plan)
         self._counters.ended(result)
         task.answer(result, record)
 

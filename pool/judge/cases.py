@@ -11,7 +11,7 @@ from ...sandbox.guest.jail.confine import PROGRAM_FILE
 from ...sandbox.guest.jail.report import MAX_VALUE
 from ...sandbox.guest.run.dialogue import FUNCTION
 from ...sandbox.run.files import check_name
-from ..checks import require_count
+from ..checks import require_count, require_runtime_name
 from ..function import check_name as check_function
 from ..function import pack_call
 from ..program import bytes_from_json
@@ -65,8 +65,10 @@ class Stdio:
     checker: Checker | CheckerProgram | None = None
     input_file: str | None = None
     output_file: str | None = None
+    runtime: str | None = None
 
     def __post_init__(self) -> None:
+        require_runtime_name(self.runtime)
         _require_text("input", self.input)
         _settle_expected(self)
         by_program = isinstance(self.checker, CheckerProgram) and self.expected is not None
@@ -119,8 +121,10 @@ class Interactive:
     _: dataclasses.KW_ONLY
     input: str | bytes = ""
     expected: str | bytes = ""
+    runtime: str | None = None
 
     def __post_init__(self) -> None:
+        require_runtime_name(self.runtime)
         require_usable("the interactor", self.interactor)
         _require_text("input", self.input)
         _require_text("expected", self.expected)
@@ -164,12 +168,14 @@ class Call:
     or_only_element: bool = False
     checker: Checker | None = None
     most_parts: int | None = None
+    runtime: str | None = None
     request: bytes = dataclasses.field(init=False, repr=False, compare=False)
     rule: Rule = dataclasses.field(init=False, repr=False, compare=False)
     most_nodes: int = dataclasses.field(init=False, repr=False, compare=False)
     least_bytes: int = dataclasses.field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
+        require_runtime_name(self.runtime)
         _checked_name("function", self.function)
         if isinstance(self.args, (str, bytes)) or not isinstance(self.args, Sequence):
             raise TypeError(f"args must be a list or tuple of arguments, not {self.args!r:.80}")
@@ -268,9 +274,11 @@ class Asserts:
     prelude: str = ""
     _: dataclasses.KW_ONLY
     mutates: bool = False
+    runtime: str | None = None
     names: Wanted = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        require_runtime_name(self.runtime)
         _require_test(self)
         given = (self.entry_point,) if isinstance(self.entry_point, str) else self.entry_point
         names = _checked_names("entry_point", given)
@@ -314,9 +322,11 @@ class TestModule:
     entry_points: Sequence[str] = ()
     prelude: str = ""
     mutates: bool = False
+    runtime: str | None = None
     names: Wanted = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        require_runtime_name(self.runtime)
         _require_test(self)
         if not isinstance(self.module, str) or not all(
             part.isidentifier() for part in self.module.split(".")

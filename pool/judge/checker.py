@@ -80,6 +80,7 @@ class CheckerProgram:
         output: bytes,
         limits: Limits,
         recursion_limit: int | None,
+        runtime: str | None,
     ) -> Job:
         """Return its run on an output. limits: those of judging, of which more is allowed as far as
         the files need it.
@@ -87,7 +88,13 @@ class CheckerProgram:
         files = {INPUT: given, EXPECTED: expected, OUTPUT: output}
         args = [*files] if self.protocol == PRINTED else [INPUT, OUTPUT, EXPECTED]
         limits = with_room(limits, files.values())
-        program = Program(self.source, args=args, files=files, recursion_limit=recursion_limit)
+        program = Program(
+            self.source,
+            args=args,
+            files=files,
+            recursion_limit=recursion_limit,
+            runtime=runtime,
+        )
         return program.job(limits)
 
 

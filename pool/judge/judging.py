@@ -50,6 +50,7 @@ class JudgeOptions(TypedDict, total=False):
     limits: Limits | None
     timeout: float | None
     recursion_limit: int | None
+    runtime: str | None
     shuffle: bool | int
     stop_at_first_failure: bool
     stop_at_first_timeout: bool
@@ -208,6 +209,7 @@ def plan(
     limits: Limits | None = None,
     timeout: float | None = None,
     recursion_limit: int | None = RECURSION_LIMIT,
+    runtime: str | None = None,
     shuffle: bool | int = False,
     stop_at_first_failure: bool = False,
     stop_at_first_timeout: bool = False,
@@ -218,6 +220,7 @@ def plan(
     """
     own = judging_limits(runner.limits, limits, timeout)
     require_recursion_limit(recursion_limit)
+    runner.require_runtime(runtime)
     if not isinstance(shuffle, int):
         raise TypeError(f"shuffle must be True, False or a whole number, not {shuffle!r:.80}")
     planned = []
@@ -230,10 +233,11 @@ def plan(
                 cases,
                 limits=own,
                 recursion_limit=recursion_limit,
+                runtime=runtime,
                 shuffle=shuffle,
                 stop_at_first_failure=stop_at_first_failure,
                 stop_at_first_timeout=stop_at_first_timeout,
             )
-            item.require_fit(runner.tier)
+            item.require_fit(runner)
         planned.append(item)
     return Judging(runner, planned, on_result)

@@ -13,8 +13,9 @@ from ...sandbox.reasons import ExitReason
 from ...sandbox.result import Result
 from ...sandbox.run.files import Pattern, check_files, in_pages
 from ...sandbox.run.job import Job
-from ..checks import each_of
+from ..checks import each_of, naming
 from ..program import RECURSION_LIMIT, Program
+from ..runner import Runner
 from .cases import Asserts, Call, Case, Interactive, Stdio, TestModule, kind_of
 from .checker import EXPECTED, INPUT, CheckerProgram, with_room
 from .text import least_bytes, to_bytes
@@ -99,6 +100,7 @@ class Item:
         stop_at_first_failure: bool,
         stop_at_first_timeout: bool = False,
         recursion_limit: int | None = RECURSION_LIMIT,
+        runtime: str | None = None,
     ) -> None:
         self.cases: Sequence[Case] = tuple(each_of("cases", cases, "cases"))
         for number, case in enumerate(self.cases):
@@ -116,6 +118,7 @@ class Item:
             program = dataclasses.replace(source, recursion_limit=recursion_limit)
         else:
             program = source
+        self._runtime = runtime if program.runtime is None else program.runtime
         self._limits = limits if program.limits is None else program.limits
         self._most = limits
         self._recursion_limit = recursion_limit
@@ -142,9 +145,15 @@ class Item:
         # The places in the order of the first that did not pass, and that ran out of time.
         self._stopped_at = self._timed_out_at = len(self.cases)
 
-    def require_fit(self, tier: str) -> None:
-        """Raise `PolicyError` where `tier` can't hold its processes to their limits."""
-        self._limits.require_fit(tier)
+    def require_fit(self, runner: Runner) -> None:
+        """Raise `PolicyError` where `runner` can't hold its processes to their limits, or does not
+        have their runtime.
+        """
+        self._limits.require_fit(runner.tier)
+        runner.require_runtime(self._runtime)
+        for number, case in enumerate(self.cases):
+            with naming(f"cases[{number}]"):
+                runner.require_runtime(case.runtime)
 
     def groups(self) -> Iterator[tuple[int, ...]]:
         """The places of the order, those together whose cases share a test's process and the
@@ -176,32 +185,40 @@ class Item:
     def work(self, index: int, *more: int) -> Work:
         """What is to be run for the case `index`, and for those that share its processes."""
         case = self.cases[index]
+        program = self._job
+        if (runtime := self._runtime_of(case)) != program.runtime:
+            program = dataclasses.replace(program, runtime=runtime)
         if isinstance(case, Stdio):
-            return Work(self._of_stdio(case))
+            return Work(self._of_stdio(case, program))
         if isinstance(case, Call):
-            return Work(dataclasses.replace(self._job, call=case.request))
+            return Work(dataclasses.replace(program, call=case.request))
         if isinstance(case, Interactive):
-            return Work(
-                dataclasses.replace(self._job, stdin=b"", collect=()), self._interactor(case)
-            )
+            return Work(dataclasses.replace(program, stdin=b"", collect=()), self._interactor(case))
         role = _role_for(case)
         source, *others = [to_bytes(self.tested(each).test_source) for each in (index, *more)]
         test = role._replace(kind=TEST, prelude=case.prelude, tests=tuple(others), stops=self._stop)
         return Work(
-            dataclasses.replace(self._job, role=role, collect=()),
+            dataclasses.replace(program, role=role, collect=()),
             Job(
                 source,
                 (),
                 b"",
                 self._limits,
                 role=test,
-                recursion_limit=self._job.recursion_limit,
+                recursion_limit=program.recursion_limit,
+                runtime=runtime,
             ),
         )
 
-    def _of_stdio(self, case: Stdio) -> Job:
+    def _runtime_of(self, case: Case) -> str | None:
+        """What the program of a case is run in, and whatever judges it: its own, or else its
+        program's.
+        """
+        return self._runtime if case.runtime is None else case.runtime
+
+    def _of_stdio(self, case: Stdio, program: Job) -> Job:
         job = dataclasses.replace(
-            self._job, stdin=to_bytes(case.input), limits=_limits_for(case, self._limits)
+            program, stdin=to_bytes(case.input), limits=_limits_for(case, self._limits)
         )
         if case.input_file is not None:
             job = dataclasses.replace(job, stdin=b"", files=self._files(case))
@@ -233,6 +250,7 @@ class Item:
             args=[INPUT, "output.txt", EXPECTED],
             files=files,
             recursion_limit=self._recursion_limit,
+            runtime=self._runtime_of(case),
         )
         return interactor.job(limits)
 
@@ -243,7 +261,8 @@ class Item:
         assert isinstance(case.checker, CheckerProgram)
         expected = b"" if case.expected is None else to_bytes(case.expected)
         return case.checker.job(
-            to_bytes(case.input), expected, output, self._most, self._recursion_limit
+            *(to_bytes(case.input), expected, output, self._most, self._recursion_limit),
+            self._runtime_of(case),
         )
 
     def most_output(self, case: Stdio) -> int | None:
@@ -386,5 +405,6 @@ def _share(case: Case, other: Case) -> bool:
         isinstance(case, Asserts)
         and isinstance(other, Asserts)
         and case.prelude == other.prelude
+        and case.runtime == other.runtime
         and _role_for(case) == _role_for(other)
     )

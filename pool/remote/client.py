@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...sandbox.errors import PolicyError
 from ...sandbox.limits import Limits
 from ...sandbox.run.job import Job
-from ..checks import each_of, naming, pair_of, require_count
+from ..checks import each_of, naming, pair_of, require_count, require_runtime
 from ..engine.stats import Stats
 from ..engine.task import OnOutput, RunFuture
 from ..errors import PoolClosed, PoolError
@@ -34,10 +34,13 @@ if TYPE_CHECKING:
 class RemoteRunner:
     """Makes runs by way of a router; what judging, fuzzing and snapshots are built on."""
 
-    def __init__(self, router: Router, limits: Limits, tier: str) -> None:
+    def __init__(
+        self, router: Router, limits: Limits, tier: str, runtimes: tuple[str, ...]
+    ) -> None:
         self.router = router
         self.limits = limits
         self.tier = tier
+        self.runtimes = runtimes
         self._pid = os.getpid()
 
     @property
@@ -69,6 +72,9 @@ class RemoteRunner:
             future.cancel()
             raise
         return future
+
+    def require_runtime(self, runtime: str | None) -> None:
+        require_runtime(runtime, self.runtimes)
 
     def require_room(self) -> None:
         self.require_ours()
@@ -113,7 +119,7 @@ class RemoteExecutor(Executor):
         first = router.executors()[0]
         self.limits = first.limits if limits is None else limits
         self.tier = first.tier
-        self._runner = RemoteRunner(router, self.limits, first.tier)
+        self._runner = RemoteRunner(router, self.limits, first.tier, first.runtimes)
         # For clients that nobody closes: at the interpreter's exit, or when they are collected.
         self._finalizer = weakref.finalize(self, _close, self._runner)
 
@@ -153,6 +159,7 @@ class RemoteExecutor(Executor):
         given: dict[str, Any] = dict(options)
         limits = judging_limits(self.limits, given.get("limits"), given.pop("timeout", None))
         limits.require_fit(self.tier)
+        self._runner.require_runtime(given.get("runtime"))
         return RemoteJudging(self.router, own, {**given, "limits": limits}, numbered=numbered)
 
     def session(
@@ -162,6 +169,7 @@ class RemoteExecutor(Executor):
         history: int = 16,
         rollback: bool = True,
         numeric_threads: int = 1,
+        runtime: str | None = None,
     ) -> RemoteSession:
         """Return a new session, at one of the executors, where it stays; as `Pool.session`. Raises
         `SessionLost` from then on where that executor is lost.
@@ -172,6 +180,7 @@ class RemoteExecutor(Executor):
             history=history,
             rollback=rollback,
             numeric_threads=numeric_threads,
+            runtime=runtime,
         )
         return session
 
@@ -181,6 +190,7 @@ class RemoteExecutor(Executor):
         self._runner.require_ours()
         limits = options.get("limits")
         limits = self.limits if limits is None else limits
+        self._runner.require_runtime(options.get("runtime"))
         opening: list[tuple[Any, RunFuture]] = []
         for _ in range(n):
             link = self.router.least_busy(len(opening))
@@ -202,11 +212,14 @@ class RemoteExecutor(Executor):
             raise failed
         return made
 
-    def snapshot(self, setup: str | bytes, *, timeout: float | None = 60.0) -> Snapshot:
+    def snapshot(
+        self, setup: str | bytes, *, timeout: float | None = 60.0, runtime: str | None = None
+    ) -> Snapshot:
         """As `Pool.snapshot`. Every executor that is to make runs from it makes it for itself."""
         self._runner.require_ours()
+        self._runner.require_runtime(runtime)
         source = Program(setup).job(self.limits).source
-        origin = Origin(self.router, source, timeout)
+        origin = Origin(self.router, source, timeout, runtime)
         return Snapshot(self, self._runner, origin)
 
     def stats(self) -> Stats:

@@ -69,7 +69,9 @@ class Desks:
 
     def describe(self) -> bytes:
         pool = self._pool
-        return messages.pack(Described(self._incarnation, pool.limits, pool.tier, self._load()))
+        return messages.pack(
+            Described(self._incarnation, pool.limits, pool.tier, self._load(), pool.engine.runtimes)
+        )
 
     def exchange(self, data: bytes) -> bytes:
         """Take a request's orders, and return a reply when there is something to say."""
@@ -405,14 +407,16 @@ class _Desk:
 
         (in_thread or self._in_thread)(done)
 
-    def _make_snapshot(self, number: int, key: str, setup: bytes, timeout: float | None) -> None:
+    def _make_snapshot(
+        self, number: int, key: str, setup: bytes, timeout: float | None, runtime: str | None
+    ) -> None:
         made: Future[Snapshot] = Future()
         with self._changed:
             self._snapshots[key] = made
 
         def make() -> None:
             try:
-                made.set_result(self._pool.snapshot(setup, timeout=timeout))
+                made.set_result(self._pool.snapshot(setup, timeout=timeout, runtime=runtime))
             except BaseException as error:
                 made.set_exception(error)
                 raise

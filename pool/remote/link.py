@@ -81,6 +81,7 @@ class Link:
         self.incarnation = described.incarnation
         self.limits = described.limits
         self.tier = described.tier
+        self.runtimes = described.runtimes
         self.load: Load = described.load
         self.in_flight: dict[int, Order] = {}
         self.outbox: deque[Order | Sent] = deque()

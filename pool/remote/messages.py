@@ -28,7 +28,7 @@ RUN       `RunBody`                                       answer: (Result, Recor
 JUDGE     (program, cases, options)                        answer: Verdict
 SESSION   (id, method, args, options); "" opens one        answer: what the method returns
 CALL      (id, code, request, options)                     answer: Result
-SNAPSHOT  (key, set-up code, timeout)                      answer: None
+SNAPSHOT  (key, set-up code, timeout, runtime)             answer: None
 FORGET    key of a snapshot                                answer: None
 CANCEL    number of the order that is to be ended          no answer
 STATS     None                                             answer: Stats
@@ -105,6 +105,7 @@ class Described:
     limits: Limits
     tier: str
     load: Load
+    runtimes: tuple[str, ...] = ()
 
 
 def _make(kind: type[Any], values: tuple[Any, ...]) -> Any:

@@ -16,9 +16,12 @@ class Origin:
     Made at one of them at once, so that what is wrong with it shows.
     """
 
-    def __init__(self, router: "Router", setup: bytes, timeout_s: float | None) -> None:
+    def __init__(
+        self, router: "Router", setup: bytes, timeout_s: float | None, runtime: str | None
+    ) -> None:
         self.key = uuid.uuid4().hex
-        self.order = (self.key, setup, timeout_s)
+        self.runtime = runtime
+        self.order = (self.key, setup, timeout_s, runtime)
         self.closed = False
         self._router = router
         link = router.least_busy()

@@ -1,6 +1,8 @@
 """Packages as a jail must hold them; `distributions.py` finds them by their metadata."""
 
 import dataclasses
+import glob
+import os
 from collections.abc import Iterable
 
 
@@ -21,3 +23,25 @@ def is_offered(module: str, packages: Iterable[Packages]) -> bool:
         for each in packages
         for entry in each.entries
     )
+
+
+def modules_of(packages: Iterable[Packages]) -> frozenset[str]:
+    """The names that can be the first part of a module's name in `packages`."""
+    return frozenset(
+        entry.partition("/")[0].partition(".")[0]
+        for each in packages
+        for entry in each.entries
+        if not entry.partition("/")[0].endswith((".dist-info", ".egg-info", ".libs"))
+    )
+
+
+def has_module(name: str, packages: Iterable[Packages]) -> bool:
+    """Tell whether there is a file for a module in `packages`. Nothing is imported."""
+    inner = name.replace(".", os.sep)
+    for each in packages:
+        path = os.path.join(each.site, inner)
+        if os.path.isdir(path) or os.path.isfile(f"{path}.py"):
+            return True
+        if glob.glob(f"{glob.escape(path)}.*.so"):
+            return True
+    return False

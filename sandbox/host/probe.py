@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ..errors import PolicyError, SetupError
 from ..guest.jail import capabilities, landlock
@@ -25,7 +25,7 @@ from ..run.run import NotStarted, Run, RunLost
 from ..run.run_jail import RunJail
 from ..run.stop import Stop
 from .interpreter import Interpreter, current, find
-from .packages import Packages
+from .packages import Packages, is_offered
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +36,39 @@ TIERS = ("namespaces", "landlock", "none")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Offer:
+    """What programs are run with. preload: None for what they import of `packages`. Raises
+    TypeError for what can't be meant.
+    """
+
+    packages: tuple[str, ...] = ()
+    preload: tuple[str, ...] | None = ()
+    python: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("packages", "preload"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, str) or not all(isinstance(each, str) for each in value):
+                raise TypeError(f"{name} must be a sequence of names, not {value!r}")
+        if self.python is not None and not isinstance(self.python, str):
+            raise TypeError(f"python must be a path or None, not {self.python!r}")
+
+    def interpreter(self) -> Interpreter:
+        return current() if self.python is None else find(self.python)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Requirements:
-    """What a caller asks of its jails. Raises `PolicyError` for what can't be meant."""
+    """What a caller asks of its jails; more: for those that name another runtime. Raises
+    `PolicyError` for what can't be meant.
+    """
 
     tier: str = "auto"
     require: str | None = None
-    packages: tuple[str, ...] = ()
-    preload: tuple[str, ...] = ()
-    python: str | None = None
+    offer: Offer = Offer()
+    more: Mapping[str, Offer] = dataclasses.field(default_factory=dict)
     explain: bool = False
 
     def __post_init__(self) -> None:
@@ -55,12 +80,6 @@ class Requirements:
             raise PolicyError(f"tier={self.tier!r} is weaker than require={self.require!r}")
         if self.explain and self.tier == "none":
             raise PolicyError('explain: tier="none" refuses no system call; use another tier')
-        for name in ("packages", "preload"):
-            value = getattr(self, name)
-            if isinstance(value, str) or not all(isinstance(each, str) for each in value):
-                raise TypeError(f"{name} must be a sequence of names, not {value!r}")
-        if self.python is not None and not isinstance(self.python, str):
-            raise TypeError(f"python must be a path or None, not {self.python!r}")
 
     def tiers(self) -> tuple[str, ...]:
         """The tiers to try, in order. No confinement at all is never tried unless named."""
@@ -77,11 +96,14 @@ def _weaker(tier: str, than: str) -> bool:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Probed:
-    """A plan that works here, its first jail, and why stronger tiers were passed over."""
+    """A plan that works here, its first jail, and why stronger tiers were passed over. runtimes:
+    the plans of other runtimes, by name; they differ in what is offered, and were not tried.
+    """
 
     plan: Plan
     jail: RunJail
     passed_over: tuple[str, ...]
+    runtimes: Mapping[str, Plan]
 
 
 def require_linux() -> None:
@@ -92,17 +114,17 @@ def require_linux() -> None:
 def probe_host(requirements: Requirements, limits: Limits, folder: HostFolder) -> Probed:
     """Return the strongest ground on which a jail starts; raise `SetupError` where none does.
 
-    The caller owns the jail and the plan's launcher. Costs a failed start (some 50 ms) for
+    The caller owns the jail, and the launchers of all plans. Costs a failed start (some 50 ms) for
     every plan that does not work.
     """
     require_linux()
-    interpreter = current() if requirements.python is None else find(requirements.python)
-    packages = _find_packages(requirements.packages, interpreter)
+    ours = _Found.of(requirements.offer)
+    others = {name: _of_runtime(name, offer) for name, offer in requirements.more.items()}
     failures: list[str] = []
     for tier in requirements.tiers():
         limits.require_fit(tier)
         try:
-            plan, jail = _settle_tier(tier, interpreter, packages, requirements, limits, folder)
+            plan, jail = _settle_tier(tier, ours, requirements, limits, folder)
         except SetupError as error:
             if _is_callers(error):
                 raise _explained(error) from None
@@ -111,7 +133,7 @@ def probe_host(requirements: Requirements, limits: Limits, folder: HostFolder) -
         except OSError as error:  # a host that is out of something: no reason for a weaker tier
             raise SetupError("host", str(error)) from error
         else:
-            return Probed(plan, jail, tuple(failures))
+            return Probed(plan, jail, tuple(failures), _plans_of_runtimes(others, plan, jail))
     raise SetupError(step, "no jail starts here. " + "; ".join(failures))
 
 
@@ -123,17 +145,69 @@ def _find_packages(names: tuple[str, ...], interpreter: Interpreter) -> tuple[Pa
     return find_packages(names, interpreter)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Found:
+    """An offer, and what it is on this host."""
+
+    offer: Offer
+    interpreter: Interpreter
+    packages: tuple[Packages, ...]
+
+    @classmethod
+    def of(cls, offer: Offer) -> "_Found":
+        interpreter = offer.interpreter()
+        return cls(offer, interpreter, _find_packages(offer.packages, interpreter))
+
+    def sources(self) -> list[str]:
+        _, mounts = layout.in_namespaces(self.interpreter, self.packages)
+        return [source for source, _ in mounts.binds]
+
+
+def _of_runtime(name: str, offer: Offer) -> _Found:
+    try:
+        found = _Found.of(offer)
+        for module in offer.preload or ():
+            top = module.partition(".")[0]
+            if top not in sys.stdlib_module_names and not is_offered(top, found.packages):
+                raise PolicyError(
+                    f"preload: {module!r} is in none of its packages; name one that has it"
+                )
+    except PolicyError as error:
+        raise PolicyError(f"runtimes[{name!r}]: {error}") from None
+    return found
+
+
+def _plans_of_runtimes(others: Mapping[str, _Found], plan: Plan, jail: RunJail) -> dict[str, Plan]:
+    """The strongest plans of the tier of `plan` for `others`."""
+    found: dict[str, Plan] = {}
+    try:
+        for name, each in others.items():
+            its = next(_plans(plan.tier, each, plan.explain, plan.folder, f"-{len(found)}"), None)
+            if its is None:
+                raise SetupError(f"runtimes[{name!r}]", f"there is no plan for tier {plan.tier}")
+            found[name] = dataclasses.replace(its, shown=plan.shown)
+            if plan.own_ids and not its.own_ids:
+                logger.warning(
+                    "runtimes[%r] runs as this user: not everybody may read its files", name
+                )
+    except BaseException:
+        for its in (plan, *found.values()):
+            its.launcher.close()
+        jail.close()
+        raise
+    return found
+
+
 def _settle_tier(
     tier: str,
-    interpreter: Interpreter,
-    packages: tuple[Packages, ...],
+    ours: _Found,
     requirements: Requirements,
     limits: Limits,
     folder: HostFolder,
 ) -> tuple[Plan, RunJail]:
     """Return the first plan of `tier` that works, and its jail; raise what the strongest met."""
     first: SetupError | None = None
-    for plan in _plans(tier, interpreter, packages, requirements, folder):
+    for plan in _plans(tier, ours, requirements.explain, folder):
         try:
             return _start_shown(plan, limits)
         except BaseException as error:
@@ -202,13 +276,11 @@ def _start_and_try(plan: Plan, limits: Limits) -> RunJail:
 
 
 def _plans(
-    tier: str,
-    interpreter: Interpreter,
-    packages: tuple[Packages, ...],
-    requirements: Requirements,
-    folder: HostFolder,
+    tier: str, found: _Found, explain: bool, folder: HostFolder, suffix: str = ""
 ) -> Iterator[Plan]:
-    """Yield plans for `tier`, the strongest first."""
+    """Yield plans for `tier`, the strongest first. suffix: for the names of its parts of the
+    folder.
+    """
     if tier == "landlock" and landlock.probe() < landlock.LEAST_ABI:
         raise SetupError(
             "landlock",
@@ -218,20 +290,20 @@ def _plans(
     if tier != "none":
         seccomp.build(tier)  # fails with its own words where libseccomp is missing
     parents = writable_cgroup(folder)
-    links = os.path.join(folder.path, "packages")
+    links = os.path.join(folder.path, f"packages{suffix}")
     if not os.path.isdir(links):
         os.mkdir(links)
         os.chmod(links, 0o755)  # whatever the umask says: workers may have ids of their own
-        layout.link_packages(packages, links)
+        layout.link_packages(found.packages, links)
     for own_ids in (True, False) if tier != "none" and _can_manage_ids() else (False,):
-        sources = _sources(interpreter, packages)
+        sources = found.sources()
         if own_ids and not all(map(is_readable, sources)):
             continue
         if own_ids and tier == "landlock" and not all(map(is_reachable, sources)):
             continue  # without a root of its own there is no other place to show it at
         launcher = Launcher()
         if own_ids and tier == "namespaces":
-            stage = os.path.join(folder.path, "stage")
+            stage = os.path.join(folder.path, f"stage{suffix}")
             os.makedirs(stage, exist_ok=True)
             try:
                 launcher = Launcher(sources, stage)
@@ -240,15 +312,16 @@ def _plans(
                 continue
         yield Plan(
             tier=tier,
-            interpreter=interpreter,
-            packages=packages,
-            preload=requirements.preload,
+            interpreter=found.interpreter,
+            packages=found.packages,
+            preload=found.offer.preload or (),
             folder=folder,
             launcher=launcher,
             package_links=links,
             own_ids=own_ids,
             cgroup_parents=parents,
-            explain=requirements.explain,
+            explain=explain,
+            warms=found.offer.preload is None and bool(found.packages),
         )
 
 
@@ -264,11 +337,6 @@ def _can_manage_ids() -> bool:
         capabilities.CAP_FOWNER,
         capabilities.CAP_DAC_OVERRIDE,
     )
-
-
-def _sources(interpreter: Interpreter, packages: tuple[Packages, ...]) -> list[str]:
-    _, mounts = layout.in_namespaces(interpreter, packages)
-    return [source for source, _ in mounts.binds]
 
 
 def writable_cgroup(folder: HostFolder) -> cgroups.Parents | None:

@@ -167,6 +167,21 @@ def cpu_quota(proc: str = "/proc/self") -> float | None:
     return min(quotas, default=None)
 
 
+def memory_limit(proc: str = "/proc/self") -> int | None:
+    """Bytes of memory that this process's cgroup may have, None where nothing limits it."""
+    own, mounts = _read(proc)
+    folder = _v1_folder(mounts, own, "memory")
+    files = [] if folder is None else [f"{folder}/memory.limit_in_bytes"]
+    path = next((path for _, names, path in own if names == ""), None)
+    if path is not None:
+        files += [f"{each.folder(path)}/memory.max" for each in mounts if each.kind == "cgroup2"]
+    limits = []
+    for file in files:
+        with contextlib.suppress(OSError, ValueError), open(file, encoding="ascii") as f:
+            limits.append(int(f.read()))  # "max" is no int; v1's has no limit of its own either
+    return min(limits, default=None)
+
+
 def make(parents: Parents, name: str) -> Group:
     """Make a group called `name` below `parents`; raise OSError where that can't be."""
     return _V2(parents, name) if parents.version == 2 else _V1(parents, name)

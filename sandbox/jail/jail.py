@@ -68,6 +68,8 @@ HIDDEN = "watch"
 KILL_PATIENCE_S = 2.0
 """A killed process that has not gone by then is given up together with its jail."""
 
+_NONE: frozenset[str] = frozenset()
+
 _BYTES = range(1 << 47)
 """Sizes that a process can have."""
 
@@ -101,6 +103,7 @@ class Jail:
         self.scratch: str | None = None
         self.group: cgroups.Group | None = None
         self.address_bytes = self.data_bytes = 0
+        self.loaded = _NONE  # what its zygote has imported
         self.landlock_abi = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -255,6 +258,7 @@ class Jail:
             "counted": not private,
             "path": where.path,
             "preload": list(self.plan.preload),
+            "warm": list(self.plan.warm),
             "shown": self.plan.shown,
         }
 
@@ -289,6 +293,8 @@ class Jail:
             ):
                 self.address_bytes, self.data_bytes = address, own
                 abi = facts.get("landlock_abi", 0)
+                loaded = facts.get("loaded")
+                self.loaded = frozenset(loaded.split(" ")) if isinstance(loaded, str) else _NONE
                 return abi if isinstance(abi, int) and abi in range(1000) else 0
             case ("fault", str(step), str(text)):
                 raise SetupError(step, f"{text}; {self.log()}".rstrip("; "))

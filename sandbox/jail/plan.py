@@ -17,6 +17,8 @@ from .launch import Launcher
 class Plan:
     """What the jails of one pool have in common. `sandbox.host` makes one that works here.
 
+    preload: modules that are imported at the start of a zygote; warm: likewise, but within bounds,
+        as nobody has named them (`guest/jail/warming.py`). warms: whether there are such zygotes.
     package_links: the folder where the packages are linked (other tiers than namespaces).
     own_ids: every worker gets a user id of its own on the host (needs root).
     cgroup_parents: where the workers' cgroups are made, or None.
@@ -35,6 +37,8 @@ class Plan:
     cgroup_parents: cgroups.Parents | None
     shown: bool = False
     explain: bool = False
+    warm: tuple[str, ...] = ()
+    warms: bool = False
 
     @property
     def counts_tasks(self) -> bool:

@@ -54,7 +54,7 @@ class Job:
     (`guest.furnishing.call`). role: what it is to another process that it talks to (`pair.py`).
     recursion_limit: how deep Python lets it recurse, None for Python's own limit; with one, its
     stack may take all of its memory. feed: its input, in place of `stdin`, where that comes while
-    it runs.
+    it runs. runtime: the name of that which it is run in; None: the pool's own.
     """
 
     source: bytes
@@ -71,6 +71,7 @@ class Job:
     role: "Role | None" = None
     recursion_limit: int | None = None
     feed: "Feed | None" = None
+    runtime: str | None = None
 
     def pack(self, limits: protocol.JobLimits) -> bytes:
         """The job's first message, less its descriptors."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         ProgramError,
         PythonExecutorService,
         RunFuture,
+        Runtime,
         Session,
         SessionLost,
         Snapshot,
@@ -89,6 +90,7 @@ __all__ = [
     "PythonExecutorService",
     "Result",
     "RunFuture",
+    "Runtime",
     "SandboxError",
     "ServiceDied",
     "ServiceError",
@@ -110,8 +112,8 @@ _MODULES = by_name(
         ".pool": """
             Answer Asserts Call CaseResult CheckerProgram Difference Executor Function Interactive
             LimitExceeded PersistentPythonProcess Pool PoolClosed PoolError PoolFull PoolTimeout
-            Program ProgramError PythonExecutorService RunFuture Session SessionLost Snapshot Stats
-            Stdio TestModule Verdict connect
+            Program ProgramError PythonExecutorService RunFuture Runtime Session SessionLost
+            Snapshot Stats Stdio TestModule Verdict connect
         """,
         ".registry": "Infeasible ServiceDied ServiceError StartTimeout get_services",
         ".sandbox": "ExitReason GuestException Limits PolicyError Result SandboxError SetupError",

@@ -47,7 +47,7 @@ MORE = {
 @pytest.fixture(scope="module")
 def numeric(tier):
     packages = (*CHOICE, "pytest", "hypothesis")
-    with Pool(1, tier=tier, limits=LIMITS, packages=packages) as pool:
+    with Pool(1, tier=tier, limits=LIMITS, packages=packages, preload=()) as pool:
         yield pool
 
 

@@ -21,7 +21,7 @@ NUMERIC = ("numpy", "pandas", "scipy", "sympy", "matplotlib")
 @pytest.fixture(scope="module", params=TIERS)
 def numeric(request):
     """A pool that offers the numeric packages, and has preloaded none of them."""
-    with Pool(1, tier=request.param, packages=NUMERIC) as pool:
+    with Pool(1, tier=request.param, packages=NUMERIC, preload=()) as pool:
         yield pool
 
 

@@ -5,9 +5,10 @@ that a child does a dozen system calls and nothing else. Every step has a name; 
 `ConfineError` carries it to the host, and from there to whoever asked for the jail.
 """
 
+import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from . import capabilities, kernel, landlock, libraries, rlimits
 from .protocol import Profile
@@ -22,6 +23,9 @@ PROGRAM_FILE = "main.py"
 
 SPARE_INODES = 5
 """Inodes of a scratch directory that are ours: its root, the folders, the program's file."""
+
+_IMPORTS_BYTES = 64 << 20
+"""What libraries may write when they are imported, before there are programs."""
 
 _MOST_INODES = 1 << 53
 """tmpfs counts 1024 bytes for each (mm/shmem.c), and takes no number whose bytes are no unsigned
@@ -125,6 +129,18 @@ class Confinement:
                 rights |= granted
         is_granted = rights & landlock.READ_FILE and not rights & landlock.WRITE_FILE
         return bool(is_granted) and not path.startswith("/proc/")
+
+    @contextlib.contextmanager
+    def home_for_imports(self) -> Iterator[None]:
+        """Have a scratch as programs have one: libraries write into their home, or complain that
+        they can't, when they are imported.
+        """
+        self.lay_out(Profile(_IMPORTS_BYTES, None, None))
+        try:
+            yield
+        finally:
+            os.chdir("/")
+            self._remove_scratch()
 
     # ---- in the zygote, around every child
 

@@ -41,6 +41,7 @@ import socket
 import struct
 import sys
 import traceback
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from ..run import (
@@ -71,6 +72,8 @@ makes the first run after a pause quicker; under load it would only cost."""
 
 _REAP_EVERY_MS = 50
 """How often process 1 looks for orphans that have ended: they count as processes until it does."""
+
+_LONGEST_LIST = protocol.MAX_MESSAGE // 2
 
 _THREE_INTS = struct.Struct("iii")
 
@@ -126,16 +129,21 @@ class Zygote:
         self._become_python(config["path"])
         if self.families:
             libraries.allow_no_idle()  # or states could not be forked
-        for name in (*WARM_MODULES, *config["preload"]):
-            try:
-                importlib.import_module(name)
-            except Exception as error:
-                raise confine.ConfineError(f"preload {name}", error) from error
+        _preload(WARM_MODULES)
+        seeders: list[Callable[[], object]] = []
+        if config["preload"] or config["warm"]:
+            with self.confinement.home_for_imports():
+                _preload(config["preload"])
+                if config["warm"]:
+                    from . import warming  # few zygotes need it, and what it imports
+
+                    seeders = warming.load(config["warm"])
+        loaded = _loaded()
         if self.tier == "landlock":
             libraries.do_without_proc_and_shm()
         if config.get("private_maps"):
             maps.make_private(config["counted"])
-        self.program = program.Program(self.confinement.home, self.report)
+        self.program = program.Program(self.confinement.home, self.report, seeders)
         if self.tier == "landlock":
             accounts.know_oneself(lambda: os.path.dirname(self.program.path))
         self._hide_frames()
@@ -151,6 +159,7 @@ class Zygote:
             "landlock_abi": landlock.probe(),
             "address_bytes": address_bytes,
             "data_bytes": data_bytes,
+            "loaded": loaded,
         }
         control.send(wire.encode(("hello", facts)))
 
@@ -434,6 +443,22 @@ def _receive_job(jobs: socket.socket) -> _Job:
         pieces.append(piece)
         missing -= len(piece)
     return *protocol.unpack_job(b"".join(pieces)), more
+
+
+def _preload(names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            raise confine.ConfineError(f"preload {name}", error) from error
+
+
+def _loaded() -> str:
+    """The names of the modules that programs find imported, with blanks between them; of very many,
+    the first.
+    """
+    public = (each for each in sorted(sys.modules) if "._" not in each and each[:1] != "_")
+    return " ".join(public)[:_LONGEST_LIST].rpartition(" ")[0]
 
 
 def _kill(pid: int) -> None:

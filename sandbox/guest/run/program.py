@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..jail.confine import PROGRAM_FILE
@@ -60,7 +60,9 @@ class Program:
     runs in `main` stays, and others go on from there. limits: of the present job, once it is known.
     """
 
-    def __init__(self, home: str, report: Report) -> None:
+    def __init__(
+        self, home: str, report: Report, more_seeders: Sequence[Callable[[], object]] = ()
+    ) -> None:
         self.path = os.path.join(home, PROGRAM_FILE)
         self._name = PROGRAM_FILE
         self.report = report
@@ -78,7 +80,7 @@ class Program:
             del sys.modules[name]
         self._sites = sys.path[2:]  # behind the standard library's: packages
         sys.path.insert(0, home)
-        self._seeders = seeders()
+        self._seeders = [*seeders(), *more_seeders]
         threads.install(lambda: self.limits.memory)
         install_streams()
 

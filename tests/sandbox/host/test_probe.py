@@ -7,7 +7,7 @@ import pytest
 from interpreter_pool.sandbox import Limits, PolicyError, SetupError
 from interpreter_pool.sandbox.host import cpus
 from interpreter_pool.sandbox.host.cpus import usable_cpus
-from interpreter_pool.sandbox.host.probe import Requirements, probe_host, writable_cgroup
+from interpreter_pool.sandbox.host.probe import Offer, Requirements, probe_host, writable_cgroup
 from interpreter_pool.sandbox.jail import cgroups
 from interpreter_pool.sandbox.jail.folder import HostFolder
 from interpreter_pool.sandbox.jail.nsjail import VARIABLE
@@ -87,7 +87,7 @@ def test_a_passed_over_tier_is_told(folder, monkeypatch):
 def test_a_preload_that_fails_is_the_callers(folder):
     """A module that can't be imported is named; no weaker tier is tried for it."""
     with pytest.raises(SetupError, match="no_such_module") as caught:
-        probe_host(Requirements(preload=("no_such_module",)), Limits(), folder)
+        probe_host(Requirements(offer=Offer(preload=("no_such_module",))), Limits(), folder)
     assert caught.value.step == "preload no_such_module"
 
 
