@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ...sandbox.host.ahead import Import
 from ...sandbox.host.doctor import Diagnosis
 from ..wording import escape
 from .selftest import Outcome, Trial
@@ -71,6 +72,19 @@ def trials(trials: list[Trial]) -> None:
     counts = {each: sum(trial.outcome is each for trial in trials) for each in Outcome}
     summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
     console.print(Text(f"\nself-test: {summary or 'nothing was tried, as no tier works'}"))
+
+
+def imports(imports: list[Import]) -> None:
+    """Show what can be imported ahead of programs, and what it takes; or why not."""
+    console = whole_lines()
+    width = line_width(console)
+    console.print(Text("\nimported ahead of programs, once they import it", "bold"))
+    names = max((len(each.module) for each in imports), default=0)
+    for each in imports:
+        head = Text(f"  {each.module:{names}}  ")
+        head.append(*(("yes  ", "green") if each.ahead else ("no   ", "bold red")))
+        taken = f"takes {each.import_s:.2f} s once, and {each.size_bytes / (1 << 20):.0f} MiB"
+        _print_beside(console, head, taken if each.ahead else escape(each.why), width)
 
 
 def diagnosis(diagnosis: Diagnosis, *, verbose: bool = False) -> None:

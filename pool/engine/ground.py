@@ -25,6 +25,6 @@ class Ground:
         zygotes: Zygotes | None = None,
     ) -> None:
         self.plan = plan
-        self.zygotes = Zygotes(plan, Kind.OTHER) if zygotes is None else zygotes
+        self.zygotes = Zygotes(plan, Kind.RUNTIME) if zygotes is None else zygotes
         self.warm = Warm(plan, limits, jails, size)
         self.families = Families(plan, closing)

@@ -30,7 +30,8 @@ class Kind(enum.Enum):
 
     OWN = "the pool's own"
     WARM = "the pool's own, with modules imported ahead"
-    OTHER = "of snapshots, and of other runtimes"
+    RUNTIME = "of other runtimes"
+    SNAPSHOT = "of snapshots"
 
 
 class Source(Protocol):

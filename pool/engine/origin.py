@@ -40,7 +40,7 @@ class Origin:
         timeout_s: float | None,
         runtime: str | None = None,
     ) -> None:
-        self.kind = Kind.OTHER
+        self.kind = Kind.SNAPSHOT
         self.runtime = runtime
         self.plan = families.plan
         self._families = families

@@ -31,6 +31,9 @@ from .jails import MOST_SETS, Jails, Kind, Zygotes
 
 logger = logging.getLogger(__name__)
 
+_DEAR_BYTES = 80 << 20
+"""A zygote of that size costs a run some 3 ms more than a bare one."""
+
 _PART_OF_MEMORY = 8
 """All warm zygotes together may take one part in so many of the host's memory."""
 
@@ -218,9 +221,14 @@ class Warm:
         return self._jails.count(source) < self._most and source.size_bytes <= room
 
     def _covering(self, wanted: Names) -> WarmZygotes | None:
-        return min(
-            (each for each in self._sources if each.covers(wanted)), key=_size_of, default=None
-        )
+        """The zygotes that programs which import `wanted` are to have; None where there are none,
+        or only such as have far more, whose forks are dear, and there may be others.
+        """
+        fitting = (each for each in self._sources if each.covers(wanted))
+        found = min(fitting, key=_size_of, default=None)
+        if found is None or found.names == wanted or len(self._sources) == MOST_SETS:
+            return found
+        return found if found.size_bytes < _DEAR_BYTES else None
 
     def _build_all(self) -> None:
         while True:

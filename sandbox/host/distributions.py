@@ -4,8 +4,9 @@ Imported only where packages are asked for: to read metadata takes modules that 
 """
 
 import functools
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -15,15 +16,23 @@ from ..errors import PolicyError
 from .interpreter import Interpreter
 from .packages import Packages
 
+ALL = "*"
+
 
 def find_packages(names: Iterable[str], interpreter: Interpreter) -> tuple[Packages, ...]:
     """Return the distributions `names`, and everything they need, of `interpreter`.
 
-    A name may be a requirement, such as "pandas[excel]>=2". Raises `PolicyError` naming what is
-    not installed there, has another version, or has no files that could be shown.
+    A name may be a requirement, such as "pandas[excel]>=2"; "*" is all that is installed, but for
+    what is there in place (pip install -e). Raises `PolicyError` naming what is not installed
+    there, has another version, or has no files that could be shown.
     """
+    names = list(names)
+    wanted: list[tuple[str | None, metadata.Distribution]] = []
+    if ALL in names:
+        wanted += [(None, each) for each in _all(interpreter)]
+        names = [name for name in names if name != ALL]
     entries: dict[str, set[str]] = {}
-    for name, distribution in _closure(names, interpreter):
+    for name, distribution in (*wanted, *_closure(names, interpreter)):
         site = os.path.realpath(str(distribution.locate_file("")))
         own = _entries(distribution, site)
         if name is not None and not any(map(_is_importable, own)):
@@ -36,6 +45,46 @@ def find_packages(names: Iterable[str], interpreter: Interpreter) -> tuple[Packa
     return tuple(
         Packages(site, tuple(sorted(entries[site]))) for site in sorted(entries, key=order.index)
     )
+
+
+def modules_named(names: Iterable[str], interpreter: Interpreter) -> list[str]:
+    """The top-level modules of the distributions `names`, as for `find_packages`, less what they
+    need, and less private ones.
+    """
+    found: set[str] = set()
+    for name in names:
+        if name == ALL:
+            distributions = list(_all(interpreter))
+        else:
+            distributions = [_installed(_parse_asked(name), "asked for", interpreter)]
+        for entry, tree in (each for one in distributions for each in _own(one).items()):
+            module, _, suffix = entry.partition(".")
+            is_module = bool(tree) if not suffix else suffix.endswith(("py", "so"))
+            if is_module and module.isidentifier() and module[0] != "_":
+                found.add(module)
+    return sorted(found)
+
+
+def _all(interpreter: Interpreter) -> Iterator[metadata.Distribution]:
+    """What is installed, each distribution once: the first one on the path wins."""
+    found = set()
+    for distribution in metadata.distributions(path=list(interpreter.sites)):
+        name = distribution.metadata["Name"]
+        if name is None or canonicalize_name(name) in found:
+            continue
+        found.add(canonicalize_name(name))
+        if not _is_in_place(distribution):
+            yield distribution
+
+
+def _is_in_place(distribution: metadata.Distribution) -> bool:
+    """Whether a distribution is run from its source (PEP 660, or earlier)."""
+    try:
+        origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+        editable = origin.get("dir_info", {}).get("editable", False)
+    except (AttributeError, ValueError):  # whatever it is, it is no such record
+        editable = False
+    return bool(editable) or not any(map(_is_importable, _own(distribution)))
 
 
 def provider_of(module: str, sites: tuple[str, ...]) -> str | None:

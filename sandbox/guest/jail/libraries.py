@@ -17,11 +17,12 @@ memory that would be shared.
 """
 
 import _thread
+import contextlib
 import ctypes
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from . import kernel
@@ -78,6 +79,19 @@ def allow(count: int) -> None:
         os.environ[name] = str(count)
     for set_threads in _functions(_SETTERS):
         set_threads(count)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Have libraries that are imported meanwhile start no threads that nothing ends."""
+    earlier = {name: os.environ.get(name) for name in _QUIET}
+    os.environ.update(_QUIET)
+    try:
+        yield
+    finally:
+        for name, value in earlier.items():
+            if value is None:
+                del os.environ[name]
 
 
 def allow_no_idle() -> None:

@@ -132,7 +132,7 @@ class Zygote:
         _preload(WARM_MODULES)
         seeders: list[Callable[[], object]] = []
         if config["preload"] or config["warm"]:
-            with self.confinement.home_for_imports():
+            with self.confinement.home_for_imports(), libraries.quiet():
                 _preload(config["preload"])
                 if config["warm"]:
                     from . import warming  # few zygotes need it, and what it imports

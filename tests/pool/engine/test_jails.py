@@ -3,7 +3,7 @@
 import pytest
 
 from interpreter_pool import PoolClosed, SetupError
-from interpreter_pool.pool.engine.jails import Jails
+from interpreter_pool.pool.engine.jails import MOST_SETS, Jails, Kind
 from interpreter_pool.pool.engine.stats import Counters
 
 
@@ -27,7 +27,8 @@ class FakeJail:
 class FakeSource:
     """Opens such jails, unless it is told not to."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind = Kind.SNAPSHOT) -> None:
+        self.kind = kind
         self.closed = False
         self.opened: list[FakeJail] = []
         self.fails = False
@@ -43,7 +44,7 @@ class FakeSource:
 
 @pytest.fixture
 def own():
-    return FakeSource()
+    return FakeSource(Kind.OWN)
 
 
 @pytest.fixture
@@ -136,3 +137,32 @@ def test_what_a_closed_source_gets_back_goes(jails):
     source.closed = True
     jails.give_back(jail)
     assert jail.closed
+
+
+@pytest.mark.parametrize("kind", [Kind.WARM, Kind.RUNTIME, Kind.SNAPSHOT])
+def test_kinds_do_not_push_each_other_out(jails, own, kind):
+    """Of each as many are kept as work at once, of warm ones as many for each set of modules."""
+    most = 2 * MOST_SETS if kind is Kind.WARM else 2
+    sources = {each: FakeSource(each) for each in Kind if each is not Kind.OWN}
+    leased = [jails.lease(source, None) for source in sources.values() for _ in range(2)]
+    for each in leased:
+        jails.give_back(each)
+    more = [jails.lease(source := FakeSource(kind), None) for _ in range(most)]
+    for each in more:
+        jails.give_back(each)
+    assert not source.opened[-1].closed
+    assert [len(jails.idle(each)) for key, each in sources.items() if key is not kind] == [2, 2]
+    assert jails.idle(sources[kind]) == []
+
+
+def test_an_idle_one_is_leased_only_where_there_is_one(jails, own):
+    """A dead one is taken away meanwhile."""
+    assert jails.lease_idle(own) is None
+    first, second = jails.lease(own, None), jails.lease(own, None)
+    assert jails.count(own) == 2
+    jails.give_back(first)
+    jails.give_back(second)
+    second.alive = False
+    assert jails.lease_idle(own) is first and second.closed
+    assert jails.lease_idle(own) is None
+    assert jails.count(own) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import settle
-from small_services import LIMITS, OPTIONS, new_namespace
+from small_services import LIMITS, OPTIONS, RUNTIMES, new_namespace
 
 from interpreter_pool import Pool, PythonExecutorService, connect, get_services
 
@@ -19,7 +19,9 @@ from clusters import ray_running  # noqa: E402
 @contextlib.contextmanager
 def executor_of(kind: str) -> Iterator:
     if kind == "pool":
-        with Pool(2, limits=LIMITS, max_sessions=40) as pool:
+        with Pool(2, limits=LIMITS, max_sessions=40, runtimes=RUNTIMES) as pool:
+            pool.session(runtime="packaged").close()  # its jail stays, and two for runs
+            list(pool.map(["import time; time.sleep(0.3)"] * 2, runtime="packaged"))
             yield pool
         return
     backend, what = kind.split()

@@ -5,11 +5,12 @@ import itertools
 import os
 from collections.abc import Iterator
 
-from interpreter_pool import Limits, get_services
+from interpreter_pool import Limits, Runtime, get_services
 
 _numbers = itertools.count()
 LIMITS = Limits(wall_s=20, memory_bytes=256 << 20)
-OPTIONS = {"pool_size": 2, "limits": LIMITS, "max_sessions": 40}
+RUNTIMES = {"packaged": Runtime(packages=("packaging",), preload=())}
+OPTIONS = {"pool_size": 2, "limits": LIMITS, "max_sessions": 40, "runtimes": RUNTIMES}
 
 
 def new_namespace() -> str:

@@ -332,6 +332,35 @@ def test_a_snapshot_is_forked(executor):
 # ---- the whole
 
 
+def test_a_runtime_is_asked_for_by_its_name(executor):
+    """In runs, sessions, snapshots, functions, and what is judged; one that is not there is
+    refused before anything is sent.
+    """
+    code = "import packaging\ndef name(): return packaging.__name__\nprint(name())"
+    runtime = {"runtime": "packaged"}
+    assert executor.run(code, **runtime).stdout == "packaging\n"
+    assert executor.run(code).not_offered == "packaging"
+    assert executor.function(code, "name", **runtime)() == "packaging"
+    cases = [Call("name", expected="packaging"), Stdio("", "packaging")]
+    assert executor.judge(code, cases, **runtime).passed
+    assert executor.judge(Program(code, **runtime), cases).passed
+    assert not executor.judge(code, cases).passed
+    assert executor.judge(code, [Stdio("", "packaging", **runtime)]).passed
+    with executor.session(**runtime) as session:
+        assert session.run(code).stdout == "packaging\n"
+    with executor.snapshot(code, **runtime) as snapshot:
+        assert snapshot.call("name") == "packaging"
+    for ask in (
+        lambda: executor.run(code, runtime="absent"),
+        lambda: executor.session(runtime="absent"),
+        lambda: executor.snapshot(code, runtime="absent"),
+        lambda: executor.judge(code, cases, runtime="absent"),
+        lambda: executor.judge(code, [Stdio("", "", runtime="absent")]),
+    ):
+        with pytest.raises(PolicyError, match="'absent': this pool has 'packaged'"):
+            ask()
+
+
 def test_counters_are_told(executor):
     before = executor.stats()
     executor.run("1 / 0")
