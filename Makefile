@@ -67,6 +67,7 @@ bench: $(TESTS_STAMP)
 	$(VENV)/bin/python -m bench.chat
 	$(VENV)/bin/python -m bench.sessions
 	$(VENV)/bin/python -m bench.fuzz
+	$(VENV)/bin/python -m bench.warm
 
 # TorchRL's own tests against this package: `make peers TORCHRL_SRC=` a checkout of it. And the rows of
 # data sets, in plain Python and here: `make peers DATASETS=` a folder of their files.

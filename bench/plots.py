@@ -48,6 +48,7 @@ SUBJECTS = {
     "scale": "Fleets of executors on one machine",
     "sessions": "Sessions: keep, fork and roll back a state",
     "start": "Starting a pool",
+    "warm": "Importing packages, by a program itself and ahead of it",
 }
 
 TITLES = {
@@ -58,6 +59,7 @@ TITLES = {
     r"runs of executors that run nothing, client": "CPU time of one run in the client, run nowhere",
     r"runs of executors that run nothing, executors": "The same in the executors",
     r"latency": "Time of one run",
+    r"a run": "Time of one run, by what it imports",
     r"cpu": "CPU time of one run",
     r"throughput": "Programs a second, two workers",
     r"cpu, (\w+)": r"CPU time up to this layer, \1 tier",

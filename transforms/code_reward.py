@@ -33,7 +33,7 @@ class CodeReward(Transform):
         itself, or cases that are missing or can't be read: a mask of the same shape.
     inconclusive: the reward there; nan, so that what was not masked is noticed.
     extract, timeout, limits, recursion_limit, all_or_nothing, stop_at_first_timeout: as for
-        `CodeRewardFunction`.
+        `CodeRewardFunction`. runtime: the name of one of the pool's.
     """
 
     def __init__(
@@ -50,12 +50,16 @@ class CodeReward(Transform):
         recursion_limit: int | None = RECURSION_LIMIT,
         all_or_nothing: bool = False,
         stop_at_first_timeout: bool = True,
+        runtime: str | None = None,
     ) -> None:
         super().__init__(
             in_keys=[("history", "full"), cases_key], out_keys=[reward_key, infra_error_key]
         )
         if pool is not None:
             require_executor("pool", pool, ", or None")
+            pool.runner.require_runtime(runtime)
+        elif runtime is not None:
+            raise ValueError(f"runtime={runtime!r:.80}: give a pool that has it")
         self._cases_key = cases_key
         self._reward_key = reward_key
         self._infra_error_key = infra_error_key
@@ -67,6 +71,7 @@ class CodeReward(Transform):
             "recursion_limit": recursion_limit,
             "all_or_nothing": all_or_nothing,
             "stop_at_first_timeout": stop_at_first_timeout,
+            "runtime": runtime,
         }
         self._said: set[str] = set()
         self._given = pool

@@ -69,6 +69,8 @@ class CodeRewardFunction:
     keep: a `Calibration`, or the path of a file of one; rows that it leaves out get None. Rows that
         it does not know are judged, and a warning says so.
     all_or_nothing: 1 if all cases pass, else 0.
+    runtime: which of the pool's runtimes programs and tests are run in: its name; or a function,
+        called with a row, that returns it, or None.
 
     Logs to the trainer: the metrics `code/passed`, `code/no_code`, `code/inconclusive` and
     `code/unreadable` (shares of the batch; the last of rows that can't be read or judged), and the
@@ -95,6 +97,7 @@ class CodeRewardFunction:
         stop_at_first_timeout: bool = True,
         function_imports: str = FUNCTION_IMPORTS,
         keep: Calibration | str | os.PathLike[str] | None = None,
+        runtime: str | Callable[[Mapping[str, Any]], str | None] | None = None,
     ) -> None:
         require_executor("pool", pool)
         if cases is None:
@@ -108,6 +111,9 @@ class CodeRewardFunction:
             keep = Calibration.load(keep)
         elif keep is not None and not isinstance(keep, Calibration):
             raise TypeError(f"keep must be a Calibration or the path of one, not {keep!r:.80}")
+        if not callable(runtime):
+            pool.runner.require_runtime(runtime)
+        self._runtime = runtime
         self._keep = keep
         self.__name__ = "code_reward"  # TRL's name for it in logs
         self._pool = pool
@@ -137,7 +143,7 @@ class CodeRewardFunction:
     def _rewards(self, completions: Any, columns: dict[str, Any]) -> list[float | None]:
         codes, rows = self._plan(completions, columns)
         readings = [
-            None if row is None else self._kept(number, self._read(row, code or ""))
+            None if row is None else self._kept(number, self._in_runtime(row, code or ""))
             for number, (row, code) in enumerate(zip(rows, codes, strict=True))
         ]
         wanted = [number for number, reading in enumerate(readings) if reading is not None]
@@ -154,6 +160,7 @@ class CodeRewardFunction:
             stop_at_first_failure=self._stop or self._all_or_nothing,
             imports=self._function_imports,
             stop_at_first_timeout=self._stop_at_timeout,
+            runtime=None if callable(self._runtime) else self._runtime,
         )
         error = none_can_be_read(judged)
         if error is not None:
@@ -163,6 +170,18 @@ class CodeRewardFunction:
         _log(codes, found, columns)
         warn_of_packages([each.verdict for each in judged if each.verdict], self.said)
         return [self._reward(found.get(number)) for number in range(len(codes))]
+
+    def _in_runtime(self, row: Mapping[str, Any], code: str) -> Reading | Unreadable:
+        """What a row asks of a program, in the runtime that it is to have."""
+        reading = self._read(row, code)
+        if not callable(self._runtime) or isinstance(reading, Unreadable):
+            return reading
+        try:
+            runtime = self._runtime(row)
+            self._pool.runner.require_runtime(runtime)
+        except (TypeError, ValueError) as error:
+            return Unreadable(str(error), f"runtime: {type(error).__name__}", row)
+        return reading.in_runtime(runtime)
 
     def _read(self, row: Mapping[str, Any], code: str) -> Reading | Unreadable:
         try:

@@ -56,8 +56,8 @@ class Scorer:
     pool: a `Pool`, or what `connect` returns, which is not closed then; or the URL of an executor
         elsewhere, "ray://NAME"; or the arguments of a `Pool`, by name, limits also as a mapping of
         theirs; None: none.
-    timeout, recursion_limit: as for `Pool.judge`. compare: as for `Stdio`, of standard output;
-        None: as contests have it.
+    timeout, recursion_limit, runtime: as for `Pool.judge`. compare: as for `Stdio`, of standard
+        output; None: as contests have it.
     extract: called with the answer; returns the code, or None, which scores 0.
     function_imports: put before programs and tests; of the default, what they have words of.
     all_or_nothing: the score is 1 if all cases pass, else 0; otherwise it is the share that passes.
@@ -78,6 +78,7 @@ class Scorer:
         all_or_nothing: bool = False,
         stop_at_first_timeout: bool = True,
         on_inconclusive: float | None = None,
+        runtime: str | None = None,
     ) -> None:
         if not (pool is None or isinstance(pool, (Mapping, str))):
             require_executor("pool", pool, ", its URL, the arguments of a Pool, or None")
@@ -94,6 +95,7 @@ class Scorer:
         self._all_or_nothing = all_or_nothing
         self._stop_at_timeout = stop_at_first_timeout
         self._on_inconclusive = on_inconclusive
+        self._runtime = runtime
         self._lock = threading.Lock()  # guards _own
         self._own: Executor | None = None
         self._said: set[str] = set()
@@ -162,7 +164,8 @@ class Scorer:
                 if self._url is not None:
                     self._own = connect(self._url)
                 else:
-                    self._own = Pool(**{"preload": MODULES, **self._arguments})
+                    usual = {} if self._arguments.get("packages") else {"preload": MODULES}
+                    self._own = Pool(**{**usual, **self._arguments})
             return self._own
 
     def _judge(
@@ -175,6 +178,7 @@ class Scorer:
             wanted.values(),
             timeout=self._timeout,
             recursion_limit=self._recursion_limit,
+            runtime=self._runtime,
             stop_at_first_failure=self._all_or_nothing,
             imports=self._function_imports,
             stop_at_first_timeout=self._stop_at_timeout,
@@ -250,6 +254,7 @@ def compute_score(
     all_or_nothing: bool = False,
     stop_at_first_timeout: bool = True,
     on_inconclusive: float | None = None,
+    runtime: str | None = None,
     **ignored: Any,
 ) -> dict[str, float]:
     """Return {"score": ..., "acc": 1.0 if all cases pass, "infra_error": 0.0} for an answer.
@@ -267,6 +272,7 @@ def compute_score(
         "all_or_nothing": all_or_nothing,
         "stop_at_first_timeout": stop_at_first_timeout,
         "on_inconclusive": on_inconclusive,
+        "runtime": runtime,
     }
     return _scorers.of(options)(data_source, solution_str, ground_truth)
 
@@ -297,6 +303,7 @@ def compute_scores(
     all_or_nothing: bool = False,
     stop_at_first_timeout: bool = True,
     on_inconclusive: float | None = None,
+    runtime: str | None = None,
     **ignored: Any,
 ) -> list[dict[str, float]]:
     """`compute_score` for verl's batch reward manager: all answers are judged side by side."""
@@ -309,6 +316,7 @@ def compute_scores(
         "all_or_nothing": all_or_nothing,
         "stop_at_first_timeout": stop_at_first_timeout,
         "on_inconclusive": on_inconclusive,
+        "runtime": runtime,
     }
     return _scorers.of(options).batch(data_sources, solution_strs, ground_truths)
 

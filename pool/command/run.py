@@ -92,6 +92,7 @@ _EXIT_CODES = {
     default="none",
     help="How deep calls may go; 'none': Python's own 1000.",
 )
+@click.option("--runtime", metavar="NAME", help="Of --on: which of the executor's runtimes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result as one JSON object.")
 @click.option("--explain", is_flag=True, help="Say which system calls were refused, and why.")
 @options.of_executor
@@ -109,6 +110,7 @@ def run(
     env: tuple[str, ...],
     seed: int | None,
     recursion_limit: str,
+    runtime: str | None,
     as_json: bool,
     explain: bool,
     jails: options.Jails,
@@ -121,6 +123,8 @@ def run(
         raise ValueError("--out DIR needs --collect GLOB, the files that are to come back")
     if out is not None:
         os.makedirs(out, exist_ok=True)
+    if runtime is not None and jails.on is None:
+        raise ValueError("--runtime is for --on; a pool of this command's own has --with, --python")
     limits = options.limits(timeout, cpu_time, memory, processes)
     program = Program(
         options.read(file, limits.source_bytes),
@@ -131,6 +135,7 @@ def run(
         seed=seed,
         recursion_limit=parse_recursion_limit(recursion_limit),
         filename=None if file == "-" else os.path.basename(file),
+        runtime=runtime,
     )
     shown = None if as_json else live.Live()
     executor = jails.executor(limits, size=1, explain=explain)

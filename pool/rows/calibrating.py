@@ -48,7 +48,8 @@ def calibrate(
     repeats: how many times a solution is judged. slow: the share of a case's CPU time that it may
         take. on_row: called with each `RowReport` as it comes.
     judging: as for `CodeRewardFunction`: compare, timeout, limits, recursion_limit,
-        function_imports, stop_at_first_timeout. Rows must be judged as they will be in training.
+        function_imports, stop_at_first_timeout, runtime (a name). Rows must be judged as they will
+        be in training.
 
     Raises ValueError for arguments that make no sense, and where no row has the column `solution`.
     """

@@ -77,6 +77,11 @@ class Reading:
         )
         return dataclasses.replace(self, cases=cases)
 
+    def in_runtime(self, runtime: str | None) -> "Reading":
+        """Return the same, with cases whose programs and tests are run in `runtime`."""
+        cases = tuple(dataclasses.replace(case, runtime=runtime) for case in self.cases)
+        return dataclasses.replace(self, cases=cases)
+
     def item(
         self, code: str, limits: Limits, *, imports: str = FUNCTION_IMPORTS
     ) -> tuple[Program, tuple[Case, ...]]:

@@ -8,7 +8,7 @@ import pytest
 from conftest import without_threads
 from hopeless import hopeless_pool
 
-from interpreter_pool import Limits, Pool, PoolClosed, Stdio
+from interpreter_pool import Limits, PolicyError, Pool, PoolClosed, Runtime, Stdio
 from interpreter_pool.transforms import (
     AsyncCodeRewardFunction,
     CodeRewardFunction,
@@ -162,6 +162,24 @@ def test_limits_are_passed_on(pool):
     assert ask(quick, [slow], cases=[DOUBLES[:1]]) == [0.0]
     tight = CodeRewardFunction(pool, limits=Limits(wall_s=5, output_bytes=100))
     assert ask(tight, ["```python\nprint('x' * 999)\n```"], cases=[DOUBLES[:1]]) == [0.0]
+
+
+RUNTIMES = {"packaged": Runtime(packages=("packaging",), preload=())}
+IMPORTS = "```python\nimport packaging\nprint('ok')\n```"
+
+
+def test_a_runtime_is_the_batchs_or_a_rows(caplog):
+    """One that a row asks for and nobody has costs that row alone."""
+    columns = {"cases": [[{"kind": "stdio", "input": "", "expected": "ok"}]] * 3}
+    columns["needs"] = ["packaged", None, "absent"]
+    with Pool(1, runtimes=RUNTIMES) as pool:
+        for_all = CodeRewardFunction(pool, runtime="packaged")
+        assert ask(for_all, [IMPORTS] * 3, **columns) == [1.0, 1.0, 1.0]
+        by_row = CodeRewardFunction(pool, runtime=lambda row: row["needs"])
+        assert ask(by_row, [IMPORTS] * 3, **columns) == [1.0, 0.0, None]
+        assert "'absent': this pool has 'packaged'" in caplog.text
+        with pytest.raises(PolicyError, match="'absent'"):
+            CodeRewardFunction(pool, runtime="absent")
 
 
 def test_the_async_function_is_awaited(pool):

@@ -10,7 +10,7 @@ import pytest
 from conftest import without_threads
 from hopeless import hopeless_pool
 
-from interpreter_pool import Call, Stdio
+from interpreter_pool import Call, Pool, Runtime, Stdio
 from interpreter_pool.transforms import verl
 from interpreter_pool.transforms.cases import cases_from_ground_truth
 
@@ -194,6 +194,18 @@ def test_a_forked_process_makes_its_own_pool(tier):
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert scorer("d", fenced("print(4)"), truth) == PASSED
+
+
+def test_an_answer_is_scored_in_a_runtime():
+    """Of a pool that is given, or made by its arguments."""
+    answer = "```python\nimport packaging\nprint('ok')\n```"
+    truth = {"inputs": [""], "outputs": ["ok"]}
+    runtimes = {"packaged": Runtime(packages=("packaging",), preload=())}
+    with Pool(1, runtimes=runtimes) as pool:
+        assert verl.Scorer(pool, runtime="packaged")(None, answer, truth)["score"] == 1.0
+        assert verl.Scorer(pool)(None, answer, truth)["score"] == 0.0
+    with verl.Scorer({"size": 1, "runtimes": runtimes}, runtime="packaged") as scorer:
+        assert scorer(None, answer, truth)["score"] == 1.0
 
 
 @pytest.mark.parametrize(
