@@ -47,10 +47,11 @@ def require_runtime(runtime: object, known: Sequence[str]) -> None:
     if runtime is None or runtime in known:
         return
     if known:
-        has = f"this pool has {', '.join(map(repr, known))}"
-    else:
-        has = "this pool has none; give it some: Pool(runtimes={'name': Runtime(...)})"
-    raise PolicyError(f"runtime={runtime!r:.80}: {has}")
+        raise PolicyError(f"runtime={runtime!r:.80}: this pool has {', '.join(map(repr, known))}")
+    raise PolicyError(
+        f"runtime={runtime!r:.80}: this pool has none; give it some: "
+        "Pool(runtimes={'name': Runtime(...)})"
+    )
 
 
 def names_of(name: str, value: Sequence[str]) -> tuple[str, ...]:
