@@ -23,7 +23,7 @@ from rich.console import Console
 
 from interpreter_pool import Limits, PythonExecutorService, Result, connect, get_services
 from interpreter_pool.pool.remote import messages
-from interpreter_pool.pool.remote.messages import Answer, Described, Load, Reply, Request
+from interpreter_pool.pool.remote.messages import Answer, Described, Load, Reply
 
 from .harness import Alternative, Samples, interleave, ratios
 from .results import Aim, Measurement, machine, show, write
@@ -44,7 +44,7 @@ class Noop:
         return messages.pack(Described("noop", Limits(), "namespaces", Load(SIZE, 0)))
 
     def exchange(self, data: bytes) -> bytes:
-        request: Request = messages.unpack(Request, data, "a client")
+        request = messages.unpack_request(data)
         ended = dataclasses.replace(
             Result.internal("", tier="namespaces", queue_s=0.0), stdout_bytes=b"1\n"
         )

@@ -276,7 +276,6 @@ class RemoteJudging:
         self._router = router
         self._numbered = numbered
         self._orders = [JudgeOrder(source, cases, given) for source, cases in items]
-        self._cancelled = False
 
     def run(self) -> "list[Verdict]":
         """Return a verdict for each item, in their order."""

@@ -8,7 +8,6 @@ has died: its runs are cancelled, and its sessions ended.
 import functools
 import itertools
 import logging
-import os
 import threading
 import time
 import uuid
@@ -16,10 +15,11 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
+from ...sandbox.result import Result
 from ..checks import expiry
 from ..engine.task import RunFuture
 from ..engine.timer import Alarm
-from ..errors import PoolClosed, PoolTimeout, SessionLost
+from ..errors import PoolClosed, PoolFull, PoolTimeout, SessionLost
 from ..pool import Pool
 from ..session import Session
 from ..snapshot import Snapshot
@@ -34,6 +34,12 @@ LEASE_S = 60.0
 
 _PARK_S = 1.0
 """How long a request waits for something to answer."""
+
+_EARLIER_S = 10.0
+"""How long a request waits for those before it; then its client's link is taken for broken."""
+
+_MOST_REPLY_BYTES = 64 << 20
+"""Of output and files in a reply; one answer may have more."""
 
 _ENOUGH = 2
 """Orders under way for each worker with which a patient client need not be answered at once."""
@@ -65,7 +71,6 @@ class Desks:
         )
         self._watched = False  # guarded by _lock
         self.draining = False
-        self._pid = os.getpid()
 
     def describe(self) -> bytes:
         pool = self._pool
@@ -75,10 +80,11 @@ class Desks:
 
     def exchange(self, data: bytes) -> bytes:
         """Take a request's orders, and return a reply when there is something to say."""
-        request: Request = messages.unpack(Request, data, "a client")
+        request = messages.unpack_request(data)
         if request.incarnation != self._incarnation:
             raise messages.Nonsense("this executor was started again since")
         desk = self._desk(request.client)
+        desk.draining = self.draining
         leaves = any(order.kind == messages.LEAVE for order in request.orders)
         answers = desk.exchange(request, wait=not leaves)
         if leaves:
@@ -113,7 +119,7 @@ class Desks:
 
     def _load(self) -> Load:
         waiting = len(self._pool.engine.queue) + sum(map(len, self._turns))
-        return Load(self._size, waiting, self.draining)
+        return Load(self._size, waiting, self.draining, len(self._desks))
 
     def _desk(self, client: str) -> "_Desk":
         with self._lock:
@@ -181,6 +187,7 @@ class _Desk:
         self._sessions: dict[str, Session] = {}
         self._snapshots: dict[str, Future[Snapshot]] = {}
         self.heard_at = time.monotonic()
+        self.draining = False
         self._ids = itertools.count()
 
     def __len__(self) -> int:
@@ -189,9 +196,14 @@ class _Desk:
     def exchange(self, request: Request, *, wait: bool) -> list[Answer]:
         with self._changed:
             if self._taken < 0:  # the client may have been here before, and silent since
-                self._taken = request.sequence
+                self._taken = request.oldest
             # Requests come in several threads: an earlier one's orders are begun first.
-            self._changed.wait_for(lambda: self._taken >= request.sequence, _PARK_S)
+            if not self._changed.wait_for(
+                lambda: self._taken >= request.sequence or self._closed, _EARLIER_S
+            ):
+                raise messages.Nonsense(
+                    f"request {request.sequence} has come, and {self._taken} before it has not"
+                )
         for order in request.orders:
             self._begin(order)
         with self._changed:
@@ -201,8 +213,7 @@ class _Desk:
             if wait:
                 self._wait(request.sequence + 1, request.patience_s)
             self.heard_at = time.monotonic()
-            answers, self._answers = self._answers, []
-            return answers
+            return self._take_answers()
 
     def close(self) -> None:
         """End all of it."""
@@ -233,6 +244,17 @@ class _Desk:
                 return
             self._changed.wait(until - now)
 
+    def _take_answers(self) -> list[Answer]:
+        """As many as make up a reply that both sides can hold; the others follow."""
+        size = count = 0
+        for answer in self._answers:
+            count += 1
+            size += _size_of(answer.value)
+            if size > _MOST_REPLY_BYTES:
+                break
+        answers, self._answers = self._answers[:count], self._answers[count:]
+        return answers
+
     def _answer(self, number: int, value: Any, error: BaseException | None = None) -> None:
         if error is not None:
             error = messages.portable(error)
@@ -262,6 +284,13 @@ class _Desk:
                 return
             self._under_way[number] = _nothing
         try:
+            if self.draining and (
+                kind in (messages.RUN, messages.JUDGE)
+                or (kind == messages.SESSION and body[1] == "open")
+            ):
+                raise PoolFull("this executor takes nothing new: it is to go", retry_after_s=1.0)
+            if kind == messages.UNREADABLE:
+                raise messages.Unreadable(body)
             if kind == messages.RUN:
                 self._run(number, body)
             elif kind == messages.CALL:
@@ -304,6 +333,7 @@ class _Desk:
             return
         with self._changed:
             made = self._snapshots.get(order.snapshot)
+            self._under_way[number] = functools.partial(self._take_back, number)
         if made is None:
             raise SessionLost("there is no such snapshot: its client was silent for too long")
         made.add_done_callback(functools.partial(self._run_from, number, submit))
@@ -466,6 +496,19 @@ class _Desk:
 
 def _nothing() -> None:
     pass
+
+
+def _size_of(value: Any) -> int:
+    """About how many bytes a run's result takes on its way; nothing for what is small."""
+    if not (isinstance(value, tuple) and value and isinstance(value[0], Result)):
+        value = (value,)
+    result = value[0]
+    if not isinstance(result, Result):
+        return len(result) if isinstance(result, bytes) else 0
+    files = result.files or {}
+    returned = result.returned or b""
+    pieces = (result.stdout_bytes, result.stderr_bytes, returned, *files.values())
+    return sum(map(len, pieces))
 
 
 def _result(future: RunFuture) -> Any:

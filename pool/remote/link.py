@@ -12,12 +12,15 @@ from typing import Any, Protocol
 
 from ..errors import PoolClosed
 from . import messages
-from .messages import Described, Load, Reply, Request, Sent
+from .messages import Described, Load, Nonsense, Reply, Request, Sent
 from .order import Order
 
 logger = logging.getLogger(__name__)
 
 DESCRIBE_S = 30.0
+
+_TO_TAKE_S = 1.0
+"""For an answer that should be here already."""
 
 _PATIENCE_S = 0.1
 _BUSY, _LITTLE_PATIENCE_S = 8, 0.02
@@ -65,7 +68,7 @@ class Link:
         *,
         silent_s: float,
         took: "Callable[[Link, Reply], None]",
-        lost: "Callable[[Link, str], None]",
+        lost: "Callable[..., None]",
         unfit: "Callable[[Link, int, str], None]",
     ) -> None:
         self.key = key
@@ -110,8 +113,10 @@ class Link:
 
     @property
     def share(self) -> float:
-        """How busy it is: what waits and runs there, for each program that it runs at once."""
-        return (len(self.in_flight) + len(self.outbox) + self.load.queued) / self.load.size
+        """How busy it is: what waits and runs there, for each program that it runs at once. What
+        waits there may be this client's, and is not counted twice.
+        """
+        return max(len(self.in_flight), self.load.queued) / self.load.size
 
     @property
     def is_due(self) -> bool:
@@ -131,9 +136,12 @@ class Link:
             self.desk = ""  # nothing is left of earlier requests: another one will do
         busy = len(self.in_flight) > _BUSY * self.load.size
         patience_s = _PATIENCE_S if more_waits else _LITTLE_PATIENCE_S if busy else 0.0
-        orders = [each.packed() if isinstance(each, Order) else each for each in self.outbox]
+        orders = [each.sent() if isinstance(each, Order) else each for each in self.outbox]
         self.outbox.clear()
-        request = Request(self._client, self._sequence, self.incarnation, orders, patience_s)
+        oldest = self._sequence - self.requests
+        request = Request(
+            self._client, self._sequence, self.incarnation, orders, patience_s, oldest
+        )
         self._sequence += 1
         self.requests += 1
         return request
@@ -156,15 +164,17 @@ class Link:
     def _send(self) -> None:
         """In a thread of its own: an executor that is stopped takes nothing, and can block it."""
         while (request := self._requests.get()) is not None:
+            numbers: set[int] = set()
             try:
                 try:
-                    data = messages.pack(request)
+                    data = messages.pack_request(request)
                 except Exception:  # noqa: BLE001  (pickling raises whatever a class has for it)
-                    data = messages.pack(self._less_what_is_unfit(request))
+                    data = messages.pack_request(self._less_what_is_unfit(request))
+                numbers = {each.number for each in request.orders}
                 self._calls.put(self._reach("exchange", data))
                 del data, request
             except Exception as error:  # noqa: BLE001  (each registry has errors of its own)
-                self._lost(self, _first_line(error))
+                self._lost(self, _first_line(error), broke=True, unsent=numbers)
                 break
         self._calls.put(None)
 
@@ -181,20 +191,31 @@ class Link:
 
     def _take(self) -> None:
         while (call := self._calls.get()) is not None:
+            broke = False
             try:
-                data = self._reach.result(call, self._silent_s)
-                reply: Reply = messages.unpack(Reply, data, f"executor {self.key}")
+                reply: Reply = messages.unpack(Reply, self._result(call), f"executor {self.key}")
             except TimeoutError:
                 why = f"it has not answered for {self._silent_s:g} s"
-            except Exception as error:  # noqa: BLE001
+            except Nonsense as error:
                 why = _first_line(error)
+            except Exception as error:  # noqa: BLE001
+                why, broke = _first_line(error), True
             else:
-                del data, call
+                del call
                 self._took(self, reply)
                 del reply
                 continue
-            self._lost(self, why)
+            self._lost(self, why, broke=broke)
             return
+
+    def _result(self, call: Any) -> Any:
+        """What a call returns. Where it is this client that has stood still, the answer is there
+        when the time is over, and has only to be taken.
+        """
+        try:
+            return self._reach.result(call, self._silent_s)
+        except TimeoutError:
+            return self._reach.result(call, _TO_TAKE_S)
 
 
 def _first_line(error: BaseException) -> str:

@@ -21,7 +21,7 @@ from ..errors import PoolError
 HEADER = b"interpreter-pool exchange 1\n"
 """A later version that can't talk to this one has another number."""
 
-RUN, JUDGE, SESSION, CALL, SNAPSHOT, FORGET, CANCEL, STATS, LEAVE = range(9)
+RUN, JUDGE, SESSION, CALL, SNAPSHOT, FORGET, CANCEL, STATS, LEAVE, UNREADABLE = range(10)
 """Kinds of orders; their bodies are:
 
 RUN       `RunBody`                                       answer: (Result, Record | None)
@@ -33,6 +33,7 @@ FORGET    key of a snapshot                                answer: None
 CANCEL    number of the order that is to be ended          no answer
 STATS     None                                             answer: Stats
 LEAVE     None: the client goes, and what it has with it   no answer
+UNREADABLE  why: what an order becomes whose body can't be unpickled   answer: `Unreadable`
 """
 
 
@@ -66,8 +67,9 @@ class Answer(NamedTuple):
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
     """sequence: how many requests this client has made of this executor before; they are taken in
-    that order. incarnation: the executor that is meant; another one in its place must not take it.
-    patience_s: how long an answer may wait for others that can go along with it.
+    that order. oldest: the first of them that has no reply yet. incarnation: the executor that is
+    meant; another one in its place must not take it. patience_s: how long an answer may wait for
+    others that can go along with it.
     """
 
     client: str
@@ -75,15 +77,19 @@ class Request:
     incarnation: str
     orders: list[Sent]
     patience_s: float = 0.0
+    oldest: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Load:
-    """How busy an executor is. size: programs that run at once. queued: runs that wait."""
+    """How busy an executor is. size: programs that run at once. queued: runs that wait.
+    clients: how many it has.
+    """
 
     size: int
     queued: int
     draining: bool = False
+    clients: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -134,8 +140,58 @@ class Nonsense(PoolError):
     """What the other side says can't be understood."""
 
 
+class Unreadable(Nonsense):
+    """An order can't be understood where it was sent: what it is made of is not there, say."""
+
+
+class Apart(NamedTuple):
+    """The body of an order that is pickled by itself."""
+
+    data: bytes
+
+
+def apart(body: object) -> Apart:
+    return Apart(pickle.dumps(body, pickle.HIGHEST_PROTOCOL))
+
+
 def pack(message: object) -> bytes:
     return HEADER + pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+
+
+def pack_request(request: Request) -> bytes:
+    """Pack a request so that it can be read also where the body of an order can't."""
+    bodies = [each.body if each.number else None for each in request.orders]
+    heads = [each._replace(body=None) if each.number else each for each in request.orders]
+    packed = pickle.dumps(bodies, pickle.HIGHEST_PROTOCOL)
+    return pack((dataclasses.replace(request, orders=heads), packed))
+
+
+def unpack_request(data: object) -> Request:
+    """Return a request, in which an order that can't be read is `UNREADABLE`; raise `Nonsense`."""
+    request, packed = unpack(tuple, data, "a client")
+    if not isinstance(request, Request) or not isinstance(packed, bytes):
+        raise Nonsense(f"a client says {request!r:.80} in place of a Request")
+    try:
+        bodies = pickle.loads(packed)
+    except Exception as error:  # noqa: BLE001  (unpickling raises whatever it likes)
+        bodies = [error] * len(request.orders)
+    orders = [
+        _with_body(head, body) if head.number else head
+        for head, body in zip(request.orders, bodies, strict=True)
+    ]
+    return dataclasses.replace(request, orders=orders)
+
+
+def _with_body(head: Sent, body: Any) -> Sent:
+    if isinstance(body, Apart):
+        try:
+            body = pickle.loads(body.data)
+        except Exception as error:  # noqa: BLE001
+            body = error
+    if isinstance(body, Exception):
+        why = f"an order can't be unpickled ({type(body).__name__}: {body})"
+        return Sent(head.number, UNREADABLE, why)
+    return head._replace(body=body)
 
 
 def unpack(kind: type[Any], data: object, who: str) -> Any:
@@ -151,7 +207,7 @@ def unpack(kind: type[Any], data: object, who: str) -> Any:
     except Exception as error:  # noqa: BLE001  (unpickling raises whatever it likes)
         raise Nonsense(
             f"{who}: what it says can't be unpickled ({type(error).__name__}: {error}); have the "
-            "same version of interpreter-pool, and of what the cases are made of, on both sides"
+            "same version of interpreter-pool on both sides"
         ) from None
     if not isinstance(message, kind):
         raise Nonsense(f"{who} says {message!r:.80} in place of a {kind.__name__}")

@@ -23,7 +23,8 @@ class Order:
     repeatable: it has no effect but its answer, so that it can be made again elsewhere, and anyone
     may make it; else `link` is where it must be made. future: of the answer.
     number: the client's; 0 as long as it was never sent. lost: executors that were lost while it
-    was in flight; lost_alone: while nothing else of this client's was.
+    was in flight; lost_alone: that broke down while nothing else was in flight there. failed_at:
+    those that have answered with a failure of their own. apart: it is packed by itself.
     """
 
     repeatable = False
@@ -41,6 +42,8 @@ class Order:
         self.unwanted = False  # it was cancelled after it had begun
         self.hedged = False
         self.lost = self.lost_alone = 0
+        self.failed_at: tuple[str, ...] = ()
+        self.apart = False
         self.sent_at = 0.0
 
     def __repr__(self) -> str:
@@ -55,6 +58,11 @@ class Order:
 
     def packed(self) -> messages.Sent:
         return messages.Sent(self.number, self.kind, self.body)
+
+    def sent(self) -> messages.Sent:
+        """As it goes into a request."""
+        packed = self.packed()
+        return packed._replace(body=messages.apart(packed.body)) if self.apart else packed
 
     def take(self, answer: messages.Answer) -> None:
         """Resolve the future with an executor's answer."""

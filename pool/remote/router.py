@@ -9,6 +9,7 @@ another, and a slow one gets less. Of two that are taken at random, the less bus
 One thread decides, for all; each link has one that sends, and one that takes answers.
 """
 
+import functools
 import itertools
 import logging
 import math
@@ -16,15 +17,17 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import CancelledError
 from typing import Any, Protocol
 
+from ...sandbox.reasons import ExitReason
 from ..engine.bell import Bell
 from ..errors import PoolClosed, PoolError, PoolFull, SessionLost
 from . import messages
+from .backlog import Backlog, Ended
 from .link import Link, Reach
-from .messages import Answer, Reply, Sent
+from .messages import Answer, Reply, Sent, Unreadable
 from .order import Order, RunOrder
 
 logger = logging.getLogger(__name__)
@@ -35,12 +38,12 @@ _LEAST_AHEAD, _MOST_AHEAD = 1, 16
 _LOOK_S = 1.0
 """How often it is looked which executors there are, while there is something to do."""
 
-_ALONE_TWICE = 2
-
 _PAUSE_S = 0.1
 
 _FULL_S = 0.05
 """How long nothing is sent to an executor that had no room."""
+
+_LATELY_S = 10.0
 
 _LAST_WORD_S = 5.0
 """How long executors may take, at the end, to take note of it."""
@@ -58,9 +61,9 @@ class Router:
     """Has orders made by the executors that there are. Thread-safe.
 
     retries: how often an order may be made again after its executor was lost. patience_s: how long
-    orders wait where there is no executor at all. silent_s: as for `Link`. hedge_after: seconds
-    without a word from an executor after which what is in flight there is made elsewhere as well;
-    None: never. max_queue: orders that may wait here.
+    orders wait where there is no executor at all; None: for ever. silent_s: as for `Link`.
+    hedge_after: seconds without a word from an executor after which what is in flight there is made
+    elsewhere as well; None: never. max_queue: orders that may wait here.
     """
 
     def __init__(
@@ -69,15 +72,14 @@ class Router:
         members: Members,
         *,
         retries: int = 2,
-        patience_s: float = 60.0,
+        patience_s: float | None = 60.0,
         silent_s: float = 30.0,
         hedge_after: float | None = None,
         max_queue: int | None = None,
     ) -> None:
         self.name = name
         self._members = members
-        self._retries = retries
-        self._patience_s = patience_s
+        self._patience_s = math.inf if patience_s is None else patience_s
         self._silent_s = silent_s
         self._hedge_after = hedge_after
         self._max_queue = max_queue
@@ -87,15 +89,15 @@ class Router:
         self._changed = threading.Condition(self._lock)
         # Guarded by _lock, as is everything below.
         self.links: dict[str, Link] = {}
-        self._queue: deque[Order] = deque()
-        self._suspects: deque[Order] = deque()
-        self._expiring: list[RunOrder] = []  # of those that wait, perhaps with some that do not
+        self._backlog = Backlog(retries)
+        self._ended: list[Callable[[], None]] = []  # what tells that orders are over, unlocked
+        # Of what is collected, wherever that happens: without the lock.
+        self._later: deque[Callable[[], None]] = deque()
         self._room_wanted: list[Callable[[], None]] = []
         self._closed = False
         self._none_since = time.monotonic()  # since when none could take what waits
         self._why_none = ""
         self._watch_now = False
-        self.retried = 0
         self._sender = threading.Thread(target=self._send, name=f"sender of {name}", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name=f"{name}: members", daemon=True)
 
@@ -121,7 +123,12 @@ class Router:
 
     @property
     def waiting(self) -> int:
-        return len(self._queue) + len(self._suspects)
+        return len(self._backlog)
+
+    @property
+    def retried(self) -> int:
+        """How many orders were made again."""
+        return self._backlog.retried
 
     @property
     def size(self) -> int:
@@ -207,6 +214,12 @@ class Router:
                 link.outbox.append(Sent(0, kind, body))
                 self._changed.notify_all()
 
+    def later(self, call: Callable[[], None]) -> None:
+        """Have `call` called soon, by another thread. For what is done when something is collected,
+        which may be at any place, also in the midst of a change here.
+        """
+        self._later.append(call)
+
     def close(self) -> None:
         """End all that is under way, and let go of the executors. Idempotent."""
         with self._lock:
@@ -214,15 +227,13 @@ class Router:
                 return
             self._closed = True
             links = list(self.links.values())
-            orders = [*self._queue, *self._suspects]
+            orders = self._backlog.clear()
             for link in links:
                 orders += link.in_flight.values()
                 for number in link.in_flight:
                     link.outbox.append(Sent(0, messages.CANCEL, number))
                 link.outbox.append(Sent(0, messages.LEAVE, None))
                 link.in_flight = {}
-            self._queue.clear()
-            self._suspects.clear()
             self._announce_room()
             self._changed.notify_all()
         for order in orders:
@@ -230,8 +241,9 @@ class Router:
         for thread in (self._sender, self._watcher):
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(_LAST_WORD_S)
+        deadline = time.monotonic() + _LAST_WORD_S  # for all of them together
         for link in links:
-            link.close(_LAST_WORD_S)
+            link.close(max(deadline - time.monotonic(), 0.0))
         with self._lock:
             self.links.clear()  # and with them the connections
 
@@ -264,9 +276,7 @@ class Router:
             if not self.waiting:  # from now on it is waited for who could take it
                 self._none_since = time.monotonic()
                 self._watch_now = self._watch_now or not self.links
-            self._queue.append(order)
-            if isinstance(order, RunOrder) and order.expires_at is not None:
-                self._expiring.append(order)
+            self._backlog.add(order)
         elif link.is_lost:
             raise SessionLost(f"executor {link.key} was lost")
         elif order.begin():
@@ -287,33 +297,58 @@ class Router:
     def _cancel(self, order: Order) -> None:
         with self._lock:
             for link in self.links.values():
-                if order.number in link.in_flight:
-                    link.outbox.append(Sent(0, messages.CANCEL, order.number))
-                    self._changed.notify_all()
+                for number, each in link.in_flight.items():  # a hedged one has several
+                    if each is order:
+                        link.outbox.append(Sent(0, messages.CANCEL, number))
+                        self._changed.notify_all()
 
     # ---- sending
 
     def _send(self) -> None:
         """In the sender's thread: have every executor get what it is to have."""
-        while True:
+        try:
+            while self._send_once():
+                pass
+        except BaseException as error:  # ours, and unforeseen: nobody must wait for ever
+            logger.exception("a client of %s failed", self.name)
             with self._lock:
-                while True:
-                    self._assign()
-                    due = [link for link in self.links.values() if link.is_due]
-                    if due or self._closed:
-                        break
-                    self._changed.wait(self._nap_s())
-                over = self._closed
-                if over:  # the last word, however many requests are on their way
-                    due = [link for link in self.links.values() if link.outbox]
-                batches = [(link, link.next_request(more_waits=bool(self._queue))) for link in due]
-            for link, request in batches:
-                link.post(request)
-            del batches
-            if over:
+                self._closed = True
+                orders = self._backlog.clear()
                 for link in self.links.values():
+                    orders += link.in_flight.values()
+                    link.in_flight = {}
                     link.end()
-                return
+                self._announce_room()
+                self._changed.notify_all()
+            for order in orders:
+                order.give_up(f"the client failed: {type(error).__name__}: {error}")
+
+    def _send_once(self) -> bool:
+        """Send what there is to be sent now, or will be; False where that was the last."""
+        while self._later:
+            self._later.popleft()()
+        with self._lock:
+            while True:
+                self._assign()
+                due = [link for link in self.links.values() if link.is_due]
+                if due or self._closed or self._ended or self._later:
+                    break
+                self._changed.wait(self._nap_s())
+            over = self._closed
+            if over:  # the last word, however many requests are on their way
+                due = [link for link in self.links.values() if link.outbox]
+            more_waits = bool(self._backlog.queue)
+            batches = [(link, link.next_request(more_waits=more_waits)) for link in due]
+            ended, self._ended = self._ended, []
+        for link, request in batches:
+            link.post(request)
+        del batches
+        for tell in ended:
+            tell()
+        if over:
+            for link in self.links.values():
+                link.end()
+        return not over
 
     def _unfit(self, link: Link, number: int, why: str) -> None:
         with self._lock:
@@ -321,11 +356,9 @@ class Router:
         if order is not None:
             order.fail(TypeError(f"it can't be sent to an executor: {why}"))
 
-    def _nap_s(self) -> float | None:
+    def _nap_s(self) -> float:
         """How long nothing need be done unless something happens."""
-        if not self.waiting and self._hedge_after is None:
-            return None
-        return 0.1 if self.waiting else 1.0
+        return 0.1 if self.waiting else _LOOK_S
 
     def _assign(self) -> None:
         """Move orders from the queue to executors that have room for them."""
@@ -341,21 +374,38 @@ class Router:
         self._assign_suspects(able)
         most = self._most_ahead()
         open_ = [link for link in able if not link.reserved and _room(link, most) > 0]
-        while self._queue and open_:
-            link = open_[0] if len(open_) == 1 else min(random.sample(open_, 2), key=_share)
-            order = self._queue.popleft()
-            if not order.begin() or order.future.done():
+        queue = self._backlog.queue
+        while queue and open_:
+            order = queue.popleft()
+            if not self._is_wanted(order):
                 continue
+            choice = open_
+            if order.failed_at:  # by another one than those that could not make it, if there is one
+                choice = [link for link in open_ if link.key not in order.failed_at] or open_
+            link = choice[0] if len(choice) == 1 else min(random.sample(choice, 2), key=_share)
             self._give(link, order)
             if _room(link, most) <= 0:
                 open_.remove(link)
         self._announce_room()
 
+    def _is_wanted(self, order: Order) -> bool:
+        """Claim an order, unless nobody waits for it any more, or it can't be made."""
+        if not order.begin() or order.future.done():
+            return False
+        if order.unwanted:
+            self._ended.append(lambda: order.fail(CancelledError()))
+            return False
+        if order.snapshot is not None and order.snapshot.closed:
+            closed = SessionLost("this snapshot is gone: it was closed")
+            self._ended.append(lambda: order.fail(closed))
+            return False
+        return True
+
     def _most_ahead(self) -> float:
         """How many orders for each program that an executor runs at once may be in flight there:
         of what there is, half is held back, so that who is quick can have more of it.
         """
-        total = len(self._queue) + sum(len(link.in_flight) for link in self.links.values())
+        total = len(self._backlog.queue) + sum(len(link.in_flight) for link in self.links.values())
         fair = total / (2 * self.size)
         return max(_LEAST_AHEAD, min(_MOST_AHEAD, math.ceil(fair)))
 
@@ -363,7 +413,8 @@ class Router:
         """Orders that were lost are made one at a time: what is lost with another one may not be to
         blame. Half of the executors take them, the others go on with the rest.
         """
-        if not self._suspects:
+        suspects = self._backlog.suspects
+        if not suspects:
             for link in self.links.values():
                 link.reserved = any(order.lost for order in link.in_flight.values())
             return
@@ -374,32 +425,22 @@ class Router:
             link.reserved = True
             reserved.append(link)
         for link in reserved:
-            while self._suspects and not any(each.repeatable for each in link.in_flight.values()):
-                order = self._suspects.popleft()
-                if order.unwanted:
-                    order.fail(CancelledError())
-                elif not order.future.done():
+            while suspects and not any(each.repeatable for each in link.in_flight.values()):
+                order = suspects.popleft()
+                if self._is_wanted(order):
                     self._give(link, order)
 
     def _expire(self, now: float) -> None:
         """Answer what has waited for too long."""
-        if self._expiring:
-            self._expiring = [
-                each for each in self._expiring if not (each.begun or each.future.done())
-            ]
-            for late in [each for each in self._expiring if _is_over(each, now)]:
-                late.expire()
+        self._ended += [late.expire for late in self._backlog.late(now)]
         if any(not link.load.draining for link in self.links.values()):
             self._none_since = now
         if now - self._none_since < self._patience_s:
             return
         why = "all are draining" if self.links else self._why_none or "none is known"
         why = f"no executor of {self.name} is there: {why}"
-        waiting = [*self._suspects, *self._queue]
-        self._suspects.clear()
-        self._queue.clear()
-        for order in waiting:
-            order.give_up(why)
+        for order in self._backlog.clear():
+            self._ended.append(functools.partial(order.give_up, why))
 
     def _hedge(self, now: float) -> None:
         """Have orders of executors that have gone silent made by others as well."""
@@ -411,15 +452,16 @@ class Router:
             for order in link.in_flight.values():
                 if order.repeatable and not order.hedged:
                     order.hedged = True
-                    self._queue.appendleft(order)
+                    self._backlog.put_back([order])
 
     # ---- what comes back
 
     def _took(self, link: Link, reply: Reply) -> None:
         answered: list[tuple[Order, Answer]] = []
+        back: list[Order] = []
         with self._lock:
             if link.desk not in ("", reply.desk):
-                self._lost(link, "it has not heard of this client for too long")
+                self._lost(link, "it has not heard of this client for too long", broke=False)
                 return
             link.desk = reply.desk
             link.requests -= 1
@@ -429,14 +471,22 @@ class Router:
                 order = link.in_flight.pop(answer.number, None)
                 if order is None:
                     continue
-                if isinstance(answer.error, PoolFull) and order.repeatable and not order.unwanted:
-                    link.full_until = now + _FULL_S
-                    self._queue.appendleft(order)
+                if isinstance(answer.error, Unreadable) and not order.apart:
+                    order.apart = True  # from others, one of which may be what can't be read
+                    self._give(link, order)
+                    continue
+                if (
+                    order.repeatable
+                    and not order.unwanted
+                    and self._is_to_go_on(link, order, answer)
+                ):
+                    back.append(order)
                     continue
                 self._mean_s += 0.05 * (now - order.sent_at - self._mean_s)
                 if order.hedged:
                     self._cancel_copies(order)
                 answered.append((order, answer))
+            self._backlog.put_back(back)
             self._changed.notify_all()
         for order, answer in answered:
             try:
@@ -444,10 +494,23 @@ class Router:
             except Exception as error:  # noqa: BLE001  (it makes no sense; the others do)
                 order.fail(messages.Nonsense(f"executor {link.key}: {error!r}"))
 
+    def _is_to_go_on(self, link: Link, order: Order, answer: Answer) -> bool:
+        """Whether an order is to be made by another executor, or later: this one has no room, is
+        about to go, or has failed itself.
+        """
+        if isinstance(answer.error, PoolFull):
+            link.full_until = time.monotonic() + _FULL_S
+            return True
+        failed = isinstance(answer.error, PoolClosed)
+        if isinstance(order, RunOrder) and answer.error is None:
+            failed = answer.value[0].reason is ExitReason.INTERNAL
+        order.failed_at += (link.key,) if failed else ()
+        return failed and any(key not in order.failed_at for key in self.links)
+
     def _is_elsewhere(self, order: Order) -> bool:
         """Whether a hedged order is still to be answered by somebody."""
         links = self.links.values()
-        return order in self._queue or any(order in each.in_flight.values() for each in links)
+        return order in self._backlog or any(order in each.in_flight.values() for each in links)
 
     def _cancel_copies(self, order: Order) -> None:
         for link in self.links.values():
@@ -456,8 +519,13 @@ class Router:
                     del link.in_flight[number]
                     link.outbox.append(Sent(0, messages.CANCEL, number))
 
-    def _lost(self, link: Link, why: str) -> None:
-        """An executor does not answer any more: what is in flight there goes elsewhere."""
+    def _lost(
+        self, link: Link, why: str, *, broke: bool, unsent: Collection[int] = frozenset()
+    ) -> None:
+        """An executor does not answer any more: what is in flight there goes elsewhere. broke: it
+        is gone, as far as can be told, and not only silent, or strange. unsent: numbers of orders
+        that it can't have taken.
+        """
         with self._lock:
             if link.is_lost:
                 return
@@ -467,34 +535,32 @@ class Router:
             if not self.links:
                 self._none_since = time.monotonic()
                 self._why_none = f"executor {link.key} was lost ({why})"
-            orders = list(link.in_flight.values())
+            unsent = {*unsent, *(each.number for each in link.outbox)}
+            orders = {number: each for number, each in link.in_flight.items() if number}
             link.in_flight = {}
             link.outbox.clear()
             link.end()
-            over = self._closed
-            done: list[tuple[Order, str, bool]] = []
-            for order in orders:
-                said = f"executor {link.key} was lost while this was under way: {why}"
-                if order.hedged and self._is_elsewhere(order):
-                    continue
-                order.lost += 1
-                if not order.repeatable or over:
-                    done.append((order, said, False))
-                    continue
-                order.lost_alone += len(orders) == 1
-                if order.lost_alone >= _ALONE_TWICE:
-                    said = f"the program brought down {_ALONE_TWICE} executors, each time alone"
-                    done.append((order, said, True))
-                elif order.lost > self._retries:
-                    done.append((order, f"{said} ({order.lost} in all)", False))
-                else:
-                    self.retried += 1
-                    self._suspects.append(order)
+            said = f"executor {link.key} was lost while this was under way: {why}"
+            gone = [
+                each
+                for number, each in orders.items()
+                if number not in unsent and not (each.hedged and self._is_elsewhere(each))
+            ]
+            back = [each for number, each in orders.items() if number in unsent]
+            if self._closed:
+                ended = [Ended(each, said) for each in (*gone, *back)]
+            else:
+                # An executor that nobody has heard of lately may have been gone before.
+                lived = time.monotonic() - link.heard_at < _LATELY_S
+                alone = broke and lived and link.load.clients <= 1
+                ended = self._backlog.take_lost(gone, said, alone=alone)
+                ended += [Ended(each, said) for each in back if not each.repeatable]
+                self._backlog.put_back(each for each in back if each.repeatable)
             self._watch_now = True
             self._changed.notify_all()
         logger.warning("%s: executor %s is lost: %s", self.name, link.key, why)
-        for order, said, denied in done:
-            order.give_up(said, denied=denied)
+        for order, why_ended, denied in ended:
+            order.give_up(why_ended, denied=denied)
 
     # ---- which executors there are
 
@@ -562,7 +628,3 @@ def _room(link: Link, most: float) -> float:
 
 def _share(link: Link) -> float:
     return link.share
-
-
-def _is_over(order: Order, now: float) -> bool:
-    return order.expires_at is not None and now >= order.expires_at

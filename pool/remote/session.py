@@ -1,7 +1,7 @@
 """A session at an executor elsewhere."""
 
+import functools
 import weakref
-from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Unpack, overload
 
@@ -45,7 +45,7 @@ class RemoteSession:
         self._id = session_id
         self.limits = limits
         runner.router.hold(link, 1)
-        self._end: Callable[[], None] = weakref.finalize(self, _end, runner, link, session_id)
+        self._finalizer = weakref.finalize(self, _end_later, runner, link, session_id)
 
     def __repr__(self) -> str:
         return f"<RemoteSession {self._id} at {self._link.key}>"
@@ -123,11 +123,12 @@ class RemoteSession:
     @property
     def is_gone(self) -> bool:
         """Whether it was closed, or its executor is lost."""
-        return self._link.is_lost or not getattr(self._end, "alive", True)
+        return self._link.is_lost or not self._finalizer.alive
 
     def close(self) -> None:
         """End it; a call under way is cancelled. Its branches live on. Idempotent."""
-        self._end()
+        if self._finalizer.detach() is not None:
+            _end(self._runner, self._link, self._id)
 
     def __enter__(self) -> "RemoteSession":
         return self
@@ -156,7 +157,7 @@ class RemoteSession:
 
     def _put(self, kind: int, body: Any) -> SessionOrder:
         self._runner.require_ours()
-        if not getattr(self._end, "alive", True):
+        if not self._finalizer.alive:
             raise SessionLost("this session is gone: it was closed")
         order = SessionOrder(kind, body, self._link)
         try:
@@ -165,6 +166,10 @@ class RemoteSession:
             order.future.cancel()
             raise
         return order
+
+
+def _end_later(runner: Runner, link: "Link", session_id: str) -> None:
+    runner.router.later(functools.partial(_end, runner, link, session_id))
 
 
 def _end(runner: Runner, link: "Link", session_id: str) -> None:

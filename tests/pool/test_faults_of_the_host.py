@@ -312,7 +312,7 @@ def removed(folder: str) -> bool:
 
 def test_a_runtime_folder_that_is_taken_away_breaks_no_run(single):
     """A zealous cleaner of /tmp: runs are answered, the pool closes, another one works."""
-    shutil.rmtree(single.engine.runtime.path, ignore_errors=True)
+    shutil.rmtree(single.engine.folder.path, ignore_errors=True)
     for _ in range(3):
         result = single.run("print(1)", timeout=5)
         assert result.ok or result.infra_error, result

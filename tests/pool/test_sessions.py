@@ -184,7 +184,7 @@ def test_one_session_that_fails_to_end_leaves_nothing_else_open(tier, monkeypatc
         pool.close()
     assert failed
     assert not any(worker.is_alive for worker in pool.engine.workers)
-    assert not os.path.exists(pool.engine.runtime.path)
+    assert not os.path.exists(pool.engine.folder.path)
 
 
 @pytest.mark.parametrize("made", ["session", "function", "process"])
@@ -198,7 +198,7 @@ def test_a_pool_that_nobody_has_any_more_is_freed_with_its_sessions(tier, made):
         kept = pool.function("def f(): pass", "f", shared_load=True)
     else:
         kept = PersistentPythonProcess(pool=pool)
-    gone, folder = weakref.ref(pool), pool.engine.runtime.path
+    gone, folder = weakref.ref(pool), pool.engine.folder.path
     del pool
     gc.collect()
     assert gone() is not None, "whoever has a session can use it"

@@ -1,14 +1,27 @@
 """URLs of executors, and what is wrong with them."""
 
+import gc
 import os
 import signal
+import threading
 import time
+from concurrent.futures import CancelledError
 
 import pytest
 from conftest import wait_until
-from small_services import OPTIONS, local_services
+from small_services import LIMITS, OPTIONS, local_services
 
-from interpreter_pool import Limits, Pool, PoolError, PythonExecutorService, SessionLost, connect
+from interpreter_pool import (
+    Limits,
+    Pool,
+    PoolError,
+    PoolFull,
+    Program,
+    PythonExecutorService,
+    SessionLost,
+    Stdio,
+    connect,
+)
 from interpreter_pool.pool.remote import desk, messages
 from interpreter_pool.pool.remote.desk import Desks
 from interpreter_pool.pool.remote.messages import Reply, Request, RunBody, Sent
@@ -154,7 +167,7 @@ def test_a_client_that_dies_leaves_nothing():
             Sent(1, messages.SESSION, ("", "open", (), {})),
             Sent(2, messages.RUN, RunBody(job, None, None, "")),
         ]
-        desks.exchange(messages.pack(Request("me", 0, described.incarnation, orders)))
+        desks.exchange(messages.pack_request(Request("me", 0, described.incarnation, orders)))
         wait_until(lambda: pool.stats().workers_busy == 1 and pool.stats().sessions == 1)
         assert desks.clients() == 1
         wait_until(lambda: desks.clients() == 0)
@@ -186,9 +199,9 @@ def test_a_client_that_was_silent_for_long_goes_on(monkeypatch):
         for sequence in (0, 57, 58):
             job = Job(b"print(1)", (), b"", Limits())
             order = Sent(sequence + 1, messages.RUN, RunBody(job, None, None, ""))
-            request = Request("me", sequence, described.incarnation, [order])
+            request = Request("me", sequence, described.incarnation, [order], oldest=sequence)
             began = time.monotonic()
-            reply = messages.unpack(Reply, desks.exchange(messages.pack(request)), "it")
+            reply = messages.unpack(Reply, desks.exchange(messages.pack_request(request)), "it")
             assert time.monotonic() - began < 20
             ((result, _),) = [answer.value for answer in reply.answers]
             assert result.stdout == "1\n"
@@ -260,5 +273,134 @@ def test_what_waits_for_its_turn_counts_as_load():
         described = messages.unpack(messages.Described, service.describe_executor(), "it")
         job = Job(b"import time; time.sleep(60)", (), b"", Limits(wall_s=60))
         orders = [Sent(n, messages.RUN, RunBody(job, None, None, "")) for n in range(1, 11)]
-        service.exchange(messages.pack(Request("me", 0, described.incarnation, orders)))
+        service.exchange(messages.pack_request(Request("me", 0, described.incarnation, orders)))
         assert service.fleet_state()[0] > 9
+
+
+@pytest.fixture
+def desks():
+    with Pool(2, limits=LIMITS) as pool:
+        desks = Desks(pool)
+        yield desks
+        desks.close()
+
+
+def ask(desks, sequence, orders, oldest=0):
+    """What a client says, and what it is answered."""
+    incarnation = messages.unpack(messages.Described, desks.describe(), "it").incarnation
+    request = Request("me", sequence, incarnation, orders, oldest=oldest)
+    reply = messages.unpack(Reply, desks.exchange(messages.pack_request(request)), "it")
+    return {answer.number: answer for answer in reply.answers}
+
+
+def run(number, code="pass", snapshot=""):
+    job = Job(code.encode(), (), b"", LIMITS)
+    return Sent(number, messages.RUN, RunBody(job, None, None, snapshot))
+
+
+def test_requests_are_taken_in_their_order_also_by_one_that_has_just_begun(desks):
+    """The second comes first: what it asks for is begun when the first one's is."""
+    opened = Sent(1, messages.SESSION, ("", "open", (), {}))
+    called = Sent(2, messages.CALL, ("0", "print(1)", None, {}))
+    later = threading.Thread(target=lambda: found.update(ask(desks, 1, [called])))
+    found: dict = {}
+    later.start()
+    time.sleep(0.2)
+    found |= ask(desks, 0, [opened])
+    later.join()
+    for sequence in (2, 3, 4):
+        found |= ask(desks, sequence, [], oldest=sequence)
+    assert found[1].value == "0"
+    assert found[2].error is None or "no session" in str(found[2].error)
+
+
+def test_a_request_that_never_comes_is_not_passed_over(desks, monkeypatch):
+    """What comes behind it is refused, whatever that costs."""
+    monkeypatch.setattr("interpreter_pool.pool.remote.desk._EARLIER_S", 0.2)
+    with pytest.raises(messages.Nonsense, match="request 1 has come, and 0 before it has not"):
+        ask(desks, 1, [run(1)])
+
+
+def test_an_executor_that_is_to_go_takes_nothing_new(desks):
+    """Sessions and runs go elsewhere; what it has goes on."""
+    assert ask(desks, 0, [Sent(1, messages.SESSION, ("", "open", (), {}))])[1].value == "0"
+    desks.draining = True
+    opening = Sent(2, messages.SESSION, ("", "open", (), {}))
+    judging = Sent(3, messages.JUDGE, (Program("pass"), (Stdio("", ""),), {}))
+    call = Sent(5, messages.CALL, ("0", "1 + 1", None, {}))
+    found = ask(desks, 1, [opening, judging, run(4), call], oldest=1)
+    for sequence in range(2, 20):
+        if len(found) == 4:
+            break
+        found |= ask(desks, sequence, [], oldest=sequence)
+    assert all(isinstance(found[number].error, PoolFull) for number in (2, 3, 4))
+    assert found[5].value.value == "2"
+
+
+def test_a_run_is_taken_back_while_its_snapshot_is_made(desks):
+    made = Sent(0, messages.SNAPSHOT, ("a", b"import time; time.sleep(1)", None, None))
+    found = ask(desks, 0, [made, run(1, snapshot="a"), Sent(0, messages.CANCEL, 1)])
+    assert isinstance(found[1].error, CancelledError)
+
+
+def test_replies_have_a_size(desks, monkeypatch):
+    """What does not fit comes with the next."""
+    monkeypatch.setattr("interpreter_pool.pool.remote.desk._MOST_REPLY_BYTES", 1000)
+    counts = []
+    got: set = set()
+    ask(desks, 0, [run(number, "print('x' * 600)") for number in range(1, 9)])
+    time.sleep(0.5)  # all of them have ended
+    for sequence in range(1, 30):
+        found = ask(desks, sequence, [], oldest=sequence)
+        counts.append(len(found))
+        got |= found.keys()
+        if len(got) == 8:
+            break
+    assert max(counts) <= 2
+
+
+def only_in(process):
+    if os.getpid() != process:
+        raise ImportError("no module named mine")
+    return Stdio("", "")
+
+
+class Mine(Stdio):
+    """A case of a class that no other process knows."""
+
+    def __reduce__(self):
+        return only_in, (os.getpid(),)
+
+
+def test_an_order_that_cannot_be_unpickled_costs_its_own_client_that_order():
+    """All the others that go along with it are answered."""
+    with local_services() as services:
+        services.register("executor", PythonExecutorService, pool_size=2, limits=LIMITS)
+        url = f"local://executor?namespace={services.namespace}"
+        with connect(url) as executor:
+            futures = [executor.submit(f"print({n})") for n in range(20)]
+            with pytest.raises(messages.Unreadable, match="no module named mine"):
+                executor.judge("pass", [Mine("", "")])
+            futures += [executor.submit(f"print({n})") for n in range(20, 40)]
+            assert [future.result(20).stdout for future in futures] == [f"{n}\n" for n in range(40)]
+            assert executor.router.retried == 0
+
+
+def test_a_session_that_nobody_holds_is_ended():
+    """Soon, and wherever it is collected."""
+    with local_services() as services:
+        services.register("executor", PythonExecutorService, pool_size=1, limits=LIMITS)
+        with connect(f"local://executor?namespace={services.namespace}") as executor:
+            session = executor.session()
+            assert executor.stats().sessions == 1
+            del session
+            gc.collect()
+            wait_until(lambda: executor.stats().sessions == 0)
+
+
+def test_patience_may_be_without_end():
+    with local_services() as services:
+        services.register("executor", PythonExecutorService, pool_size=1, limits=LIMITS)
+        url = f"local://executor?namespace={services.namespace}"
+        with connect(url, patience=None) as executor:
+            assert executor.run("print(1)").stdout == "1\n"

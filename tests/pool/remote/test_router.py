@@ -10,7 +10,7 @@ from conftest import wait_until
 
 from interpreter_pool import Limits, PoolClosed, PoolFull, PoolTimeout, Result, SessionLost
 from interpreter_pool.pool.remote import messages
-from interpreter_pool.pool.remote.messages import Answer, Described, Load, Reply, Request, RunBody
+from interpreter_pool.pool.remote.messages import Answer, Described, Load, Reply, RunBody
 from interpreter_pool.pool.remote.order import Order, RunOrder, SessionOrder
 from interpreter_pool.pool.remote.router import Router
 from interpreter_pool.sandbox.reasons import ExitReason
@@ -61,6 +61,8 @@ class Executor:
         self.answers: list[Answer] = []
         self.sequences: list[int] = []
         self.desk = "first"
+        self.fails = False  # each run, for a reason of its own
+        self.clients = 1
         self.batches: list[set[bytes]] = []  # what came in each request
 
     # ---- as a `Reach`
@@ -97,7 +99,7 @@ class Executor:
             self.reply()
 
     def exchange(self, call, data):
-        request = messages.unpack(Request, data, "a client")
+        request = messages.unpack_request(data)
         with self.lock:
             self.sequences.append(request.sequence)
             if self.dead:
@@ -148,6 +150,8 @@ class Executor:
         value = "done"
         if order.kind == messages.RUN:
             value = result_of(order.body.job, self.name), None
+            if self.fails:
+                value = Result.internal("no worker", tier="namespaces", queue_s=0.0), None
         self.answers.append(Answer(order.number, value))
 
     def reply(self):
@@ -157,7 +161,7 @@ class Executor:
 
     def say(self, call):
         answers, self.answers = self.answers, []
-        load = Load(self.size, 0, self.draining)
+        load = Load(self.size, 0, self.draining, self.clients)
         call.set_result(self.says or messages.pack(Reply(answers, load, self.desk)))
 
 
@@ -537,3 +541,186 @@ def test_nothing_waits_for_ever_for_executors_that_drain(route):
     outcomes(put_all(router, 1))  # with whose answer it says so
     (result,) = outcomes(put_all(router, 1))
     assert result.infra_error and "all are draining" in result.detail
+
+
+def lose_twice(route, lose, **options):
+    """What becomes of a program that is alone on two executors, one after the other, when `lose`
+    has these be lost; with a third, which is well.
+    """
+    executors = [Executor(str(n), holds=True) for n in range(3)]
+    router = route(executors[0], **options)
+    (future,) = put_all(router, 1)
+    for number in range(2):
+        one = executors[number]
+        wait_until(lambda one=one: one.got)
+        router.there.clear()
+        router.there[str(number + 1)] = executors[number + 1]
+        lose(one)
+    executors[2].holds = False
+    wait_until(lambda: executors[2].got)
+    executors[2].release()
+    return future.result(20)
+
+
+def be_silent(one):
+    one.silent = True
+
+
+def talk_nonsense(one):
+    with one.lock:
+        one.says = b"<html>"
+        one.reply()
+
+
+def forget_the_client(one):
+    with one.lock:
+        one.reply()
+    wait_until(lambda: one.parked)
+    with one.lock:
+        one.desk = "second"
+        one.dead = True  # or it would be asked again
+        one.reply()
+
+
+@pytest.mark.parametrize("lose", [be_silent, talk_nonsense, forget_the_client])
+def test_what_may_be_no_programs_fault_is_not_charged_to_it(route, lose):
+    """An executor that stands still, or is another one, has not broken down under a program."""
+    result = lose_twice(route, lose, silent_s=0.5)
+    assert (result.reason, result.detail) == ("ok", "2")
+
+
+def die_with_others(one):
+    one.clients = 2
+    with one.lock:
+        one.reply()
+    wait_until(lambda: one.parked)
+    one.die()
+
+
+def test_nor_is_what_another_clients_program_may_have_done(route):
+    result = lose_twice(route, die_with_others)
+    assert (result.reason, result.detail) == ("ok", "2")
+
+
+def test_what_was_never_sent_is_not_lost(route):
+    """It waits as before: an executor that can't be reached has not had it."""
+    one, two = Executor("one"), Executor("two", holds=True)
+    router = route(one, retries=0)
+    one.dead = True
+    futures = put_all(router, 4)
+    router.there["two"] = two
+    wait_until(lambda: two.got)
+    two.release()
+    results = outcomes(futures)
+    assert [result.detail for result in results] == ["two"] * 4
+    assert router.retried == 0
+
+
+def test_an_executor_that_fails_by_itself_is_not_the_last_word(route):
+    """Another one may be well; where all fail, that is the answer."""
+    one, two = Executor("one"), Executor("two")
+    one.fails = True
+    assert {result.detail for result in outcomes(put_all(route(one, two), 20))} == {"two"}
+    three, four = Executor("three"), Executor("four")
+    three.fails = four.fails = True
+    results = outcomes(put_all(route(three, four), 6))
+    assert {result.reason for result in results} == {"internal"}
+
+
+def test_a_client_that_stood_still_takes_what_has_come_meanwhile(route):
+    """Its own time was over, not the executor's."""
+
+    class Late(Executor):
+        late = 0
+
+        def result(self, call, timeout):
+            if timeout == 7.0 and call.done():
+                self.late += 1
+                raise TimeoutError
+            return call.result(timeout)
+
+    one = Late("one", seconds=0.05)
+    results = outcomes(put_all(route(one, silent_s=7.0), 5))
+    assert {result.detail for result in results} == {"one"}
+
+
+def test_a_failure_of_the_clients_own_leaves_nobody_waiting(route, caplog):
+    """Of ours, and unforeseen."""
+    one = Executor("one", holds=True)
+    router = route(one)
+    sent = put_all(router, 2)
+    wait_until(lambda: len(one.got) == 2)
+    router._most_ahead = lambda: 1 / 0
+    results = outcomes([*sent, *put_all(router, 1)])
+    assert {result.reason for result in results} == {"internal"}
+    assert all("ZeroDivisionError" in result.detail for result in results)
+    with pytest.raises(PoolClosed):
+        put_all(router, 1)
+
+
+def test_what_is_collected_in_the_midst_of_a_change_changes_nothing(route):
+    """It is done by another thread, soon."""
+    router = route(Executor("one"))
+    done = threading.Event()
+    with router._lock:
+        router.later(done.set)
+        assert not done.is_set()
+    assert done.wait(5)
+
+
+def test_futures_are_resolved_without_the_lock(route):
+    """A callback may wait for whoever it likes."""
+    one = Executor("one", 1, holds=True)
+    router = route(one)
+    put_all(router, 40)
+    late = run_order("late", expires_at=time.monotonic() + 0.1)
+    had = []
+
+    def take():
+        if router._lock.acquire(timeout=5):
+            router._lock.release()
+            had.append(True)
+
+    def callback(_):
+        other = threading.Thread(target=take)
+        other.start()
+        other.join()
+
+    late.future.add_done_callback(callback)
+    router.put(late)
+    with pytest.raises(PoolTimeout):
+        late.future.result(10)
+    wait_until(lambda: had == [True])
+
+
+def test_a_run_from_a_snapshot_that_was_closed_is_not_made(route):
+    """It had not begun; no executor makes the snapshot for it anew."""
+
+    class Origin:
+        key, order, closed = "a", ("a", b"", None, None), False
+
+    one = Executor("one", 1, holds=True)
+    router = route(one)
+    waiting = put_all(router, 40)
+    order = run_order("forked")
+    order.snapshot = Origin()
+    router.put(order)
+    order.snapshot.closed = True
+    one.release()
+    with pytest.raises(SessionLost, match="it was closed"):
+        order.future.result(10)
+    assert all(result.ok for result in outcomes(waiting))
+
+
+def test_closing_does_not_wait_for_one_stopped_executor_after_the_other(route, monkeypatch):
+    monkeypatch.setattr("interpreter_pool.pool.remote.router._LAST_WORD_S", 0.5)
+    executors = [Executor(str(n), holds=True) for n in range(6)]
+    router = route(*executors, silent_s=1.0)
+    futures = put_all(router, 60)
+    wait_until(lambda: all(each.got for each in executors))
+    for each in executors:
+        each.silent = True
+    began = time.monotonic()
+    router.close()
+    assert time.monotonic() - began < 2.5
+    assert all(isinstance(future.exception(1), PoolClosed) for future in futures)
