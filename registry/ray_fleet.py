@@ -14,6 +14,7 @@ from .fleet import LOOK_S, FleetSize, Growth, MemberState
 _PREFIX = "member::"
 _ANYWHERE = "any"
 _ANSWER_S = 10.0
+_SHORTEST_S, _LONGEST_PAUSE_S = 0.1, 30.0
 
 
 def prefix_of(name: str, token: str) -> str:
@@ -88,9 +89,15 @@ class RayFleet:
                 self._look()
             except Exception as error:  # noqa: BLE001  (Ray's own trouble: it may pass)
                 self._trouble = f"{type(error).__name__}: {error}"
-            threading.Event().wait(LOOK_S if self._settled else 0.1)
+            # A class whose constructor fails is not made anew ten times a second.
+            failed = self._failures
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S) if failed else _SHORTEST_S
+            self._failures = 0
+            threading.Event().wait(LOOK_S if self._settled and not failed else self._pause_s)
 
     _settled = False
+    _failures = 0
+    _pause_s = _SHORTEST_S
 
     def _look(self) -> None:
         nodes = {each["NodeID"]: each["Resources"] for each in self._ray.nodes() if each["Alive"]}
@@ -131,6 +138,7 @@ class RayFleet:
                         each.is_ready = True
                     except Exception as error:  # noqa: BLE001  (its constructor's, or Ray's)
                         self._trouble = str(error)
+                        self._failures += 1
                         gone = True
             if gone or (each.state.draining and each.state.drained):
                 with self._lock:

@@ -26,15 +26,20 @@ def is_fleet(actor: str) -> bool:
 
 def kill(ray: Any, namespace: str, actor: str) -> None:
     """End an actor, if it is there; and, of a fleet, the members."""
-    names = [actor]
-    if is_fleet(actor):
-        name, _, token = actor.removeprefix(_PREFIX).rpartition("::")
-        names += [
-            each["name"]
-            for each in ray.util.list_named_actors(all_namespaces=True)
-            if each["namespace"] == namespace and each["name"].startswith(prefix_of(name, token))
-        ]
-    for each in names:
+    _kill_all(ray, namespace, [actor])
+    if not is_fleet(actor):
+        return
+    name, _, token = actor.removeprefix(_PREFIX).rpartition("::")
+    prefix = prefix_of(name, token)
+    for pause_s in (0.0, 0.2):  # it may have been about to add one when it was killed
+        time.sleep(pause_s)
+        listed = ray.util.list_named_actors(all_namespaces=True)
+        members = [each["name"] for each in listed if each["namespace"] == namespace]
+        _kill_all(ray, namespace, [each for each in members if each.startswith(prefix)])
+
+
+def _kill_all(ray: Any, namespace: str, actors: list[str]) -> None:
+    for each in actors:
         try:
             handle = ray.get_actor(each, namespace=namespace)
         except ValueError:

@@ -215,6 +215,10 @@ class ProcessService(Backend):
             self._records.remove(name, claim.token)
             self._end_mine(f"{name}::")
             raise
+        gone = self._fleets.pop(name, None)
+        if gone is not None:  # a peer's reset took the name away
+            gone[0].close()
+            gone[1].close()
         self._fleets[name] = claim, fleet
 
     def _members(self, name: str, target: Any) -> Mapping[str, Any]:

@@ -1,5 +1,7 @@
 """Fleets: several services under one name, on every backend alike."""
 
+import os
+import signal
 import time
 
 import pytest
@@ -163,3 +165,32 @@ def test_a_member_that_ends_takes_no_other_along(tmp_path):
             services._create(name, Counter, (), {}, {})
         services._end_mine("fleet::1", exactly=True)
         assert [record["name"] for record in services._records.all()] == ["fleet::10"]
+
+
+def test_a_member_that_stands_still_is_replaced(tmp_path, monkeypatch):
+    """It delays no look at the others, and counts for nothing meanwhile."""
+    monkeypatch.setattr("interpreter_pool.registry.local.fleet.SILENT_S", 1.0)
+    monkeypatch.setattr("interpreter_pool.registry.local.fleet._ANSWER_S", 0.5)
+    with get_services("local", folder=str(tmp_path)) as services:
+        services.register_fleet("them", Mortal, min=3, max=3, max_concurrency=4)
+        before = services.members("them")
+        one = next(iter(before))
+        stopped = services.result(before[one].pid.remote(), 30)
+        os.kill(stopped, signal.SIGSTOP)
+        wait_until(lambda: one not in services.members("them"), 20)
+        wait_until(lambda: len(services.members("them")) == 3, 20)
+        assert len(before.keys() & services.members("them").keys()) == 2
+
+
+def test_a_fleet_whose_name_is_taken_away_ends_its_members(tmp_path):
+    """Also one that was being added just then."""
+    with get_services("local", folder=str(tmp_path)) as services:
+        services.register_fleet("them", Counter, min=2, max=2)
+        peer = get_services("local", folder=str(tmp_path))
+        members = services.members("them")
+        peer.reset()
+        wait_until(lambda: not services._processes, 20)
+        for each in members.values():
+            with pytest.raises((ServiceDied, ServiceError)):
+                services.result(each.get.remote(), 30)
+        peer.shutdown()
