@@ -19,15 +19,19 @@ Monarch itself is imported when a service is first made or called: it starts thr
 
 import base64
 import contextlib
+import functools
+import logging
 import os
 import pickle
+import secrets
 import select
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .errors import ServiceDied, ServiceError
+from .errors import ServiceDied, ServiceError, StartTimeout
+from .fleet import FLEET, FleetSize
 from .local.handle import Channel, Handle
 from .local.records import Records
 from .local.service import ProcessService
@@ -35,6 +39,13 @@ from .local.wire import Kind
 
 if TYPE_CHECKING:
     from .local.server import Server
+
+logger = logging.getLogger(__name__)
+
+SERVICE_ACTOR = "interpreter_pool_service"
+"""How the names of our actors begin."""
+
+_END_S = 10.0
 
 _LAST_S = 0.1
 """How long answers of a process that has just died may still be on their way."""
@@ -50,6 +61,12 @@ class MonarchService(ProcessService):
     ordinary one, no `monarch.actor.Actor`. Option: max_concurrency, the number of calls that run at
     once (1; more must be safe in the class), as on Ray.
 
+    A fleet may be made on a mesh of processes that Monarch has spawned, also on other machines:
+    `register_fleet(name, cls, ..., procs=mesh)` makes a member on each proc, none more, and none
+    anew where one ends. They are found, like all of this, by processes of this machine. A proc that
+    ends is a failure of its owner's mesh, by which Monarch ends the owner, unless that has a
+    `monarch.actor.unhandled_fault_hook`.
+
     namespace: services in others are not seen; nor are those of other backends.
     start_timeout: seconds that a service may take until its constructor has returned.
     folder: where the names are, instead of the user's usual place; nobody else may enter it.
@@ -63,6 +80,54 @@ class MonarchService(ProcessService):
     def _create(self, name: str, *of: Any) -> Any:
         _require_monarch()
         return super()._create(name, *of)
+
+    def _create_fleet(
+        self,
+        name: str,
+        cls: type,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        options: Mapping[str, Any],
+        size: FleetSize,
+    ) -> None:
+        kwargs = dict(kwargs)
+        procs = kwargs.pop("procs", None)
+        if procs is None:
+            super()._create_fleet(name, cls, args, kwargs, options, size)
+            return
+        if not hasattr(procs, "spawn"):
+            raise TypeError(f"procs must be a mesh of Monarch's processes, not {procs!r:.80}")
+        claim = self._records.claim(name, FLEET + secrets.token_hex(16))
+        if claim is None:
+            raise self.taken(name)
+        fleet = MeshFleet(name, procs)
+        try:
+            members = fleet.start(cls, args, kwargs, options, self.start_timeout)
+            if not self._records.write(claim, {"fleet": True, "mesh": members}):
+                raise ServiceError(f"fleet {name!r} was taken away while it was started")
+        except BaseException:
+            fleet.close()
+            claim.close()
+            self._records.remove(name, claim.token)
+            raise
+        self._fleets[name] = claim, fleet
+
+    def _members(self, name: str, target: Any) -> Mapping[str, Any]:
+        if "mesh" not in target:
+            return super()._members(name, target)
+        return {
+            each["key"]: MeshHandle(name, each) for each in target["mesh"] if not _has_ended(each)
+        }
+
+    def reset(self) -> None:
+        self._require_open()
+        # Members whose processes are somebody else's end what they hold.
+        meshes = [record for record in self._records.all() if "mesh" in record]
+        for record in meshes:
+            for handle in self._members(record["name"], record).values():
+                with contextlib.suppress(Exception):  # it has no such method, or has just ended
+                    handle.cleanup.remote().result(_END_S)
+        super().reset()
 
     def _namespace_of_records(self) -> str:
         return f"monarch::{self.namespace}"  # no namespace of a local service can be called so
@@ -113,10 +178,11 @@ class MonarchHandle(Handle):
         try:
             return MonarchChannel(pidfd, self._actor)
         except BaseException:
-            os.close(pidfd)
+            if pidfd is not None:
+                os.close(pidfd)
             raise
 
-    def _open_process(self) -> int:
+    def _open_process(self) -> int | None:
         """A pidfd of the service's process. The record is locked by that process for as long as it
         lives: if it still is there afterwards, the id was not another's by then.
         """
@@ -143,6 +209,92 @@ class MonarchHandle(Handle):
         return ServiceDied(f"service {self._name!r} is gone")
 
 
+class MeshFleet:
+    """A fleet on the procs of a mesh, which is its owner's, and not ended here."""
+
+    def __init__(self, name: str, procs: Any) -> None:
+        self._name = name
+        self._procs = procs
+        self._actors: Any = None
+
+    def start(
+        self,
+        cls: type,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        options: Mapping[str, Any],
+        timeout_s: float,
+    ) -> list[dict[str, Any]]:
+        """Make a member on each proc; return what the record is to say of them."""
+        _begin()
+        from . import monarch_actor
+
+        made = pickle.dumps((cls, args, dict(kwargs)))
+        self._actors = monarch_actor.spawn_fleet(self._procs)
+        try:
+            answers = self._actors.make.call(made, options.get("max_concurrency")).get(timeout_s)
+        except TimeoutError:
+            raise StartTimeout(
+                f"fleet {self._name!r} was not ready within start_timeout={timeout_s:g} s"
+            ) from None
+        found = []
+        for _, answer in answers.items():
+            member = pickle.loads(answer)
+            if "error" in member:
+                raise ServiceError(f"fleet {self._name!r} could not be started: {member['error']}")
+            actor = base64.b64encode(member["actor"]).decode("ascii")
+            found.append({**member, "actor": actor, "key": secrets.token_hex(16)})
+        return found
+
+    def close(self) -> None:
+        """End the members, as far as they can be reached."""
+        if self._actors is not None:
+            with contextlib.suppress(Exception):  # a proc is gone, say
+                self._actors.end.call().get(_END_S)
+
+
+class MeshHandle(MonarchHandle):
+    """A member of such a fleet. member: what the record says of it."""
+
+    def __init__(self, name: str, member: Mapping[str, Any]) -> None:
+        actor = base64.b64decode(member["actor"])
+        super().__init__(name, member["key"], "", actor, member["methods"])
+        self._member = member
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MeshHandle, (self._name, self._member)
+
+    def _open_process(self) -> int | None:
+        """On another machine, it is told by its silence alone that it has ended."""
+        if self._member["boot"] != _boot_id():
+            return None
+        if _has_ended(self._member):
+            raise self._died()
+        try:
+            return os.pidfd_open(self._member["pid"])
+        except ProcessLookupError:
+            raise self._died() from None
+
+
+def _boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def _has_ended(member: Mapping[str, Any]) -> bool:
+    """Whether a process of this machine is no more, or its number another's; of other machines,
+    nothing is known here.
+    """
+    if member["boot"] != _boot_id():
+        return False
+    try:
+        with open(f"/proc/{member['pid']}/stat", "rb") as stat:
+            fields = stat.read().rpartition(b")")[2].split()
+    except OSError:
+        return True
+    return fields[0] in (b"Z", b"X") or int(fields[19]) != member["began"]
+
+
 class MonarchChannel:
     """Calls of this process to one actor, and their answers, which come to one port.
 
@@ -151,7 +303,7 @@ class MonarchChannel:
     service's process, or for `shut`, and tells it to the first by a message to the same port.
     """
 
-    def __init__(self, pidfd: int, actor: bytes) -> None:
+    def __init__(self, pidfd: int | None, actor: bytes) -> None:
         from monarch.actor import Channel as Ports
 
         self._actor = pickle.loads(actor)
@@ -170,7 +322,7 @@ class MonarchChannel:
 
     def send(self, number: int, payload: bytes) -> None:
         with self._lock:
-            if not self._is_open or _ends(self._pidfd):
+            if not self._is_open or (self._pidfd is not None and _ends(self._pidfd)):
                 raise ConnectionResetError("its process has ended")
         try:
             self._actor.take.broadcast(self._port, number, payload)
@@ -194,15 +346,15 @@ class MonarchChannel:
     def close(self) -> None:
         if os.getpid() != self._pid:
             if self._is_open:  # copies; the event is the parent's, too, and must not occur
-                os.close(self._pidfd)
-                os.close(self._wake)
+                self._close_all()
             return
         self.shut()
         self._watcher.join()  # it closes what it waits for
 
     def _watch(self) -> None:
         poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
+        if self._pidfd is not None:
+            poll.register(self._pidfd, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         ready = dict(poll.poll())
         why = "the connection was closed"
@@ -213,8 +365,12 @@ class MonarchChannel:
             self._port.send((-1, 0, why.encode()))
         with self._lock:
             self._is_open = False
+            self._close_all()
+
+    def _close_all(self) -> None:
+        if self._pidfd is not None:
             os.close(self._pidfd)
-            os.close(self._wake)
+        os.close(self._wake)
 
 
 def _ends(pidfd: int) -> bool:
@@ -238,11 +394,23 @@ def _begin() -> None:
         if _begun:
             return
         _require_monarch()
-        from monarch.actor import context
+        import monarch.actor
 
         with _quietly():
-            context()
+            monarch.actor.context()
+        theirs = monarch.actor.unhandled_fault_hook
+        monarch.actor.unhandled_fault_hook = functools.partial(_pass_on_fault, theirs)
         _begun = True
+
+
+def _pass_on_fault(theirs: Callable[[Any], object], failure: Any) -> object:
+    """Take a failure of an actor of ours, as of a message to one that has just ended, for what it
+    is: its callers are told, and this process has no reason to end, as it would have by default.
+    """
+    if SERVICE_ACTOR in str(failure):
+        logger.debug("an actor has ended: %s", str(failure).partition("\n")[0])
+        return None
+    return theirs(failure)
 
 
 def _require_monarch() -> None:

@@ -38,7 +38,9 @@ _MOST_CHAINS = 4096
 
 
 class OnExecutor:
-    """Those calls of a service that a batch needs, made on any executor. get: returns it."""
+    """Those calls of a service that a batch needs, made on any executor. get: returns it. It needs
+    no `timeout_s`: an executor answers, or has failed, by time limits of its own.
+    """
 
     def __init__(self, get: Callable[[], Executor]) -> None:
         self._get = get

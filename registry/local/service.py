@@ -17,7 +17,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from multiprocessing import spawn
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..backend import Backend, Found
 from ..base import DEFAULT_NAMESPACE, Service
@@ -45,6 +45,12 @@ else lies there, all that is installed perhaps, must not come before the standar
 service gets its owner's `sys.path` later."""
 
 
+class Fleet(Protocol):
+    """What looks after the members of a fleet."""
+
+    def close(self) -> None: ...
+
+
 class ProcessService(Backend):
     """A registry of services that are processes of this machine and user, found by their records.
 
@@ -68,7 +74,7 @@ class ProcessService(Backend):
         self._records = Records(self._namespace_of_records(), folder)
         self._processes: dict[str, tuple[str, subprocess.Popen[bytes]]] = {}  # token and process
         self._clients: dict[str, Claim] = {}  # names of owners registered here
-        self._fleets: dict[str, tuple[Claim, LocalFleet]] = {}
+        self._fleets: dict[str, tuple[Claim, Fleet]] = {}
 
     def _namespace_of_records(self) -> str:
         return self.namespace

@@ -188,3 +188,64 @@ def test_calls_of_many_threads_get_their_own_answers(services):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+MESH = """
+import os, signal, sys, time
+import monarch.actor
+from monarch.actor import this_host
+
+from interpreter_pool import PythonExecutorService, connect, get_services
+
+def main():
+    monarch.actor.unhandled_fault_hook = lambda failure: None
+    procs = this_host().spawn_procs(per_host={"gpus": 2})
+    namespace = sys.argv[1]
+    with get_services("monarch", namespace=namespace) as services:
+        services.register_fleet("pools", PythonExecutorService, pool_size=1, procs=procs)
+        print(services.list(), len(services.members("pools")), flush=True)
+        sys.stdin.readline()
+        one = next(iter(services.members("pools").values()))
+        os.kill(one._member["pid"], signal.SIGKILL)
+        while len(services.members("pools")) > 1:
+            time.sleep(0.05)
+        print("one is gone", flush=True)
+        sys.stdin.readline()
+    print("closed", flush=True)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_a_fleet_is_made_on_a_mesh_of_monarchs_own_processes(services):
+    """A member on each proc, found by other processes; where one ends, work goes on."""
+    with subprocess.Popen(
+        [*main_of(MESH), services.namespace],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as owner:
+        assert owner.stdout.readline() == "['pools'] 2\n"
+        url = f"monarch://pools?namespace={services.namespace}"
+        with connect(url, patience=5) as executor:
+            codes = [f"import time; time.sleep(0.02); print({n})" for n in range(40)]
+            found = [result.stdout for result in executor.map(codes)]
+            assert found == [f"{n}\n" for n in range(40)]
+            runs = [stats.runs for stats in executor.stats_by_executor().values()]
+            assert len(runs) == 2 and min(runs) > 5
+            futures = [executor.submit(code) for code in codes]
+            owner.stdin.write("\n")
+            owner.stdin.flush()
+            assert owner.stdout.readline() == "one is gone\n"
+            assert [future.result(30).stdout for future in futures] == found
+            owner.stdin.write("\n")
+            owner.stdin.flush()
+            assert owner.stdout.readline() == "closed\n"
+            wait_until(lambda: services.list() == [])
+
+
+def test_what_is_no_mesh_is_refused(services):
+    with pytest.raises(TypeError, match="procs must be a mesh"):
+        services.register_fleet("pools", Counter, procs=3)
+    assert services.list() == []
