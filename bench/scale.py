@@ -21,7 +21,14 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from interpreter_pool import Limits, PythonExecutorService, Result, connect, get_services
+from interpreter_pool import (
+    ExitReason,
+    Limits,
+    PythonExecutorService,
+    Result,
+    connect,
+    get_services,
+)
 from interpreter_pool.pool.remote import messages
 from interpreter_pool.pool.remote.messages import Answer, Described, Load, Reply
 
@@ -46,7 +53,9 @@ class Noop:
     def exchange(self, data: bytes) -> bytes:
         request = messages.unpack_request(data)
         ended = dataclasses.replace(
-            Result.internal("", tier="namespaces", queue_s=0.0), stdout_bytes=b"1\n"
+            Result.internal("", tier="namespaces", queue_s=0.0),
+            reason=ExitReason.OK,
+            stdout_bytes=b"1\n",
         )
         runs = [order.number for order in request.orders if order.kind == messages.RUN]
         answers = [Answer(number, (ended, None)) for number in runs]
