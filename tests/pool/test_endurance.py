@@ -13,7 +13,7 @@ from conftest import grown, is_idle, possessions, wait_until
 
 from interpreter_pool import Pool
 
-RUNS = {"namespaces": 10_000, "landlock": 3_000}
+RUNS = {"namespaces": 4_000, "landlock": 2_000}
 KILLS = 12
 IN_FLIGHT = 16
 MAX_GROWTH_BYTES = 16 << 20
@@ -22,7 +22,7 @@ MAX_GROWTH_BYTES = 16 << 20
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_ten_thousand_runs_while_workers_are_killed(tier):
+def test_thousands_of_runs_while_workers_are_killed(tier):
     """Every run has one right result, and the host is as it was, whoever is killed meanwhile."""
     spared = {each.pid for each in psutil.Process().children(recursive=True)}  # other pools'
     with Pool(2, tier=tier) as pool:
