@@ -83,7 +83,6 @@ class Warm:
         self._most = most
         self._most_bytes = usable_bytes() // _PART_OF_MEMORY
         self._offered = modules_of(plan.packages)
-        self._exist: dict[str, bool] = {}  # of modules that programs named
         self._lock = threading.Condition()
         self._sources: list[WarmZygotes] = []  # guarded by _lock, as is everything below
         self._asked: Counter[Names] = Counter()
@@ -97,13 +96,13 @@ class Warm:
         self._is_building = False
         self._closed = False
 
-    def lease(self, job: Job) -> RunJail | None:
+    def lease(self, job: Job, imports: Names) -> RunJail | None:
         """Return a jail with what `job` imports, as much of it as there is; None for a bare one. It
         never waits for one to be made.
         """
         if not self._plan.warms or self._closed:
             return None
-        wanted = self._wanted_by(job)
+        wanted = self._wanted_by(job, imports)
         if not wanted:
             return None
         with self._lock:
@@ -134,11 +133,11 @@ class Warm:
         with self._lock:
             return self._is_building or bool(self._wanted)
 
-    def count(self, job: Job, loaded: Names) -> None:
+    def count(self, imports: Names, loaded: Names) -> None:
         """Take note of a run, and of what it has to import that was not `loaded`."""
         cold = [
             name
-            for name in _imports_of(job) - loaded
+            for name in imports - loaded
             if ("." not in name and name in sys.stdlib_module_names)
             or (name.partition(".")[0] in self._offered and self._is_there(name))
         ]
@@ -171,24 +170,19 @@ class Warm:
         if self._thread is not None:
             self._thread.join(_JOIN_PATIENCE_S)
 
-    def _wanted_by(self, job: Job) -> Names:
+    def _wanted_by(self, job: Job, imports: Names) -> Names:
         """What a job imports of what is offered. Nothing, where it brings modules of that name, or
         has an environment of its own, which may change how a library begins.
         """
         if job.env is not None:
             return frozenset()
-        found = [name for name in _imports_of(job) if name.partition(".")[0] in self._offered]
+        found = [name for name in imports if name.partition(".")[0] in self._offered]
         if not found or self._offered & set(_modules_that_it_brings(job)):
             return frozenset()
         return frozenset(filter(self._is_there, found))
 
     def _is_there(self, name: str) -> bool:
-        found = self._exist.get(name)
-        if found is None:
-            if len(self._exist) >= _MOST_NAMES:
-                self._exist.clear()
-            found = self._exist[name] = has_module(name, self._plan.packages)
-        return found
+        return has_module(name, self._plan.packages)
 
     # ---- making them
 
@@ -319,7 +313,8 @@ class Warm:
         return jail
 
 
-def _imports_of(job: Job) -> Names:
+def imports_of_job(job: Job) -> Names:
+    """What a program imports; of a test, what its prelude does as well."""
     names = imports_of(job.source)
     if job.role is not None and job.role.prelude:
         names |= imports_of(job.role.prelude.encode("utf-8", "surrogatepass"))

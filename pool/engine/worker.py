@@ -29,6 +29,7 @@ from .lifecycle import Lifecycle, State
 from .queue import Queue
 from .stats import Counters
 from .task import ForCaller, Task
+from .warm import imports_of_job
 
 if TYPE_CHECKING:
     from ...sandbox.run.dialogue import Fault
@@ -264,8 +265,9 @@ class Worker:
         """
         ground = self._grounds[job.runtime]
         jail: RunJail | None = None
+        imports = imports_of_job(job)
         if task.source is None and not task.attempts.any:
-            jail = ground.warm.lease(job)
+            jail = ground.warm.lease(job, imports)
         if jail is None:
             if task.source is None and job.runtime is None and own is not None:
                 jail = own
@@ -274,7 +276,7 @@ class Worker:
                 jail = self._jails.lease(source, self._profile_of(job))
         used.append(jail)
         if task.source is None:
-            ground.warm.count(job, jail.loaded)
+            ground.warm.count(imports, jail.loaded)
         return jail
 
     def _profile_of(self, job: Job) -> Profile:

@@ -15,6 +15,7 @@ _NAME = re.compile(rb"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _MOST_LINES = 256
 _MOST_BYTES = 128 << 10
 _LONGEST_LINE = 400
+_MOST_NAMES = 200
 _DEEPEST = 5
 
 Names = frozenset[str]
@@ -23,12 +24,14 @@ Names = frozenset[str]
 def imports_of(source: bytes) -> Names:
     """Return the names of the modules that a program may import, each with those above it, as far
     as single lines tell: 7 us for 2.6 KB. Of `from a import b`, a.b is one as well, which may be
-    none.
+    none. Of more than some hundred, nothing is returned.
     """
     found: set[str] = set()
     lines = end = 0
     source = source[:_MOST_BYTES]
     while (at := source.find(b"import", end)) >= 0 and lines < _MOST_LINES:
+        if len(found) > _MOST_NAMES:  # no program's that is to be helped
+            return frozenset()
         lines += 1
         end = source.find(b"\n", at)
         end = len(source) if end < 0 else end

@@ -1,7 +1,7 @@
 """Packages as a jail must hold them; `distributions.py` finds them by their metadata."""
 
 import dataclasses
-import glob
+import functools
 import os
 from collections.abc import Iterable
 
@@ -37,11 +37,19 @@ def modules_of(packages: Iterable[Packages]) -> frozenset[str]:
 
 def has_module(name: str, packages: Iterable[Packages]) -> bool:
     """Tell whether there is a file for a module in `packages`. Nothing is imported."""
-    inner = name.replace(".", os.sep)
-    for each in packages:
-        path = os.path.join(each.site, inner)
-        if os.path.isdir(path) or os.path.isfile(f"{path}.py"):
-            return True
-        if glob.glob(f"{glob.escape(path)}.*.so"):
-            return True
-    return False
+    *above, last = name.split(".")
+    return any(last in _modules_in(os.path.join(each.site, *above)) for each in packages)
+
+
+@functools.lru_cache(maxsize=1024)
+def _modules_in(folder: str) -> frozenset[str]:
+    """The names of what can be imported from a folder: it is read once, whatever programs name."""
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return frozenset()
+    return frozenset(
+        entry.name.partition(".")[0]
+        for entry in entries
+        if entry.name.endswith((".py", ".so")) or entry.is_dir()
+    )
