@@ -13,27 +13,23 @@ import functools
 import itertools
 import logging
 import math
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from concurrent.futures import CancelledError
 from typing import Any, Protocol
 
 from ...sandbox.reasons import ExitReason
 from ..engine.bell import Bell
 from ..errors import PoolClosed, PoolError, PoolFull, SessionLost
 from . import messages
+from .assigning import MOST_AHEAD, Assigner, size_of
 from .backlog import Backlog, Ended
 from .link import Link, Reach
 from .messages import Answer, Reply, Sent, Unreadable
 from .order import Order, RunOrder
 
 logger = logging.getLogger(__name__)
-
-_LEAST_AHEAD, _MOST_AHEAD = 1, 16
-"""Orders in flight for each program that an executor runs at once."""
 
 _LOOK_S = 1.0
 """How often it is looked which executors there are, while there is something to do."""
@@ -81,7 +77,6 @@ class Router:
         self._members = members
         self._patience_s = math.inf if patience_s is None else patience_s
         self._silent_s = silent_s
-        self._hedge_after = hedge_after
         self._max_queue = max_queue
         self._numbers = itertools.count(1)
         # Held by itself: a signal's exception within a Condition's own `with` leaves that locked.
@@ -93,6 +88,7 @@ class Router:
         self._ended: list[Callable[[], None]] = []  # what tells that orders are over, unlocked
         # Of what is collected, wherever that happens: without the lock.
         self._later: deque[Callable[[], None]] = deque()
+        self._assigner = Assigner(self._backlog, self.links, self._give, self._ended, hedge_after)
         self._room_wanted: list[Callable[[], None]] = []
         self._closed = False
         self._none_since = time.monotonic()  # since when none could take what waits
@@ -133,12 +129,12 @@ class Router:
     @property
     def size(self) -> int:
         """How many programs all of them run at once."""
-        return sum(link.load.size for link in list(self.links.values())) or 1
+        return size_of(self.links)
 
     @property
     def ahead(self) -> int:
         """How many orders one caller should have under way."""
-        return _MOST_AHEAD * self.size
+        return MOST_AHEAD * self.size
 
     def executors(self) -> list[Link]:
         with self._lock:
@@ -339,7 +335,8 @@ class Router:
                 due = [link for link in self.links.values() if link.outbox]
             more_waits = bool(self._backlog.queue)
             batches = [(link, link.next_request(more_waits=more_waits)) for link in due]
-            ended, self._ended = self._ended, []
+            ended = list(self._ended)
+            self._ended.clear()
         for link, request in batches:
             link.post(request)
         del batches
@@ -361,74 +358,11 @@ class Router:
         return 0.1 if self.waiting else _LOOK_S
 
     def _assign(self) -> None:
-        """Move orders from the queue to executors that have room for them."""
+        """Have orders that wait be sent, as far as there is room for them, or be answered."""
         now = time.monotonic()
         self._expire(now)
-        if self._hedge_after is not None:
-            self._hedge(now)
-        able = [
-            link
-            for link in self.links.values()
-            if not (link.is_lost or now < link.full_until or link.load.draining)
-        ]
-        self._assign_suspects(able)
-        most = self._most_ahead()
-        open_ = [link for link in able if not link.reserved and _room(link, most) > 0]
-        queue = self._backlog.queue
-        while queue and open_:
-            order = queue.popleft()
-            if not self._is_wanted(order):
-                continue
-            choice = open_
-            if order.failed_at:  # by another one than those that could not make it, if there is one
-                choice = [link for link in open_ if link.key not in order.failed_at] or open_
-            link = choice[0] if len(choice) == 1 else min(random.sample(choice, 2), key=_share)
-            self._give(link, order)
-            if _room(link, most) <= 0:
-                open_.remove(link)
+        self._assigner.assign(now)
         self._announce_room()
-
-    def _is_wanted(self, order: Order) -> bool:
-        """Claim an order, unless nobody waits for it any more, or it can't be made."""
-        if not order.begin() or order.future.done():
-            return False
-        if order.unwanted:
-            self._ended.append(lambda: order.fail(CancelledError()))
-            return False
-        if order.snapshot is not None and order.snapshot.closed:
-            closed = SessionLost("this snapshot is gone: it was closed")
-            self._ended.append(lambda: order.fail(closed))
-            return False
-        return True
-
-    def _most_ahead(self) -> float:
-        """How many orders for each program that an executor runs at once may be in flight there:
-        of what there is, half is held back, so that who is quick can have more of it.
-        """
-        total = len(self._backlog.queue) + sum(len(link.in_flight) for link in self.links.values())
-        fair = total / (2 * self.size)
-        return max(_LEAST_AHEAD, min(_MOST_AHEAD, math.ceil(fair)))
-
-    def _assign_suspects(self, able: list[Link]) -> None:
-        """Orders that were lost are made one at a time: what is lost with another one may not be to
-        blame. Half of the executors take them, the others go on with the rest.
-        """
-        suspects = self._backlog.suspects
-        if not suspects:
-            for link in self.links.values():
-                link.reserved = any(order.lost for order in link.in_flight.values())
-            return
-        wanted = max(1, len(able) // 2)
-        reserved = [link for link in able if link.reserved]
-        others = sorted((link for link in able if not link.reserved), key=_share)
-        for link in others[: max(wanted - len(reserved), 0)]:
-            link.reserved = True
-            reserved.append(link)
-        for link in reserved:
-            while suspects and not any(each.repeatable for each in link.in_flight.values()):
-                order = suspects.popleft()
-                if self._is_wanted(order):
-                    self._give(link, order)
 
     def _expire(self, now: float) -> None:
         """Answer what has waited for too long."""
@@ -441,18 +375,6 @@ class Router:
         why = f"no executor of {self.name} is there: {why}"
         for order in self._backlog.clear():
             self._ended.append(functools.partial(order.give_up, why))
-
-    def _hedge(self, now: float) -> None:
-        """Have orders of executors that have gone silent made by others as well."""
-        assert self._hedge_after is not None
-        for link in self.links.values():
-            silent_s = now - link.heard_at
-            if not link.requests or silent_s < self._hedge_after or len(self.links) < 2:
-                continue
-            for order in link.in_flight.values():
-                if order.repeatable and not order.hedged:
-                    order.hedged = True
-                    self._backlog.put_back([order])
 
     # ---- what comes back
 
@@ -620,11 +542,3 @@ class Router:
         with self._lock:
             if error is not None and not self.links:
                 raise error
-
-
-def _room(link: Link, most: float) -> float:
-    return most * link.load.size - len(link.in_flight)
-
-
-def _share(link: Link) -> float:
-    return link.share

@@ -650,7 +650,7 @@ def test_a_failure_of_the_clients_own_leaves_nobody_waiting(route, caplog):
     router = route(one)
     sent = put_all(router, 2)
     wait_until(lambda: len(one.got) == 2)
-    router._most_ahead = lambda: 1 / 0
+    router._assigner.assign = lambda now: 1 / 0
     results = outcomes([*sent, *put_all(router, 1)])
     assert {result.reason for result in results} == {"internal"}
     assert all("ZeroDivisionError" in result.detail for result in results)
