@@ -34,7 +34,8 @@ class Pool(Executor):
     size: how many programs run at once; None: as many as this process may use CPUs.
     limits: what a run may use unless it is given limits of its own.
     packages: names of installed distributions that programs may import, as requirements
-        ("numpy", "pandas[excel]>=2"); what they need comes along. Nothing else is visible but the
+        ("numpy", "pandas[excel]>=2"); what they need comes along. "*": all that is installed, but
+        for what is there in place (pip install -e). Nothing else is visible but the
         standard library.
     preload: modules that are imported once, before programs are forked from there. None: those of
         `packages` that programs are seen to import, in the background, each program being forked

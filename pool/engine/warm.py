@@ -40,6 +40,9 @@ _PART_OF_MEMORY = 8
 _A_HABIT = 2
 """Programs with the same imports before there is a zygote for them: one may be the only one."""
 
+_MOST_FAILURES = 3
+"""Zygotes of a set of modules that could not be made, after which it is given up."""
+
 _MOST_WANTED = 16
 _MOST_NAMES = 1000
 _FREE_SETS = 16
@@ -93,6 +96,7 @@ class Warm:
         self._cold: Counter[str] = Counter()
         self._thread: threading.Thread | None = None
         self._tried = 0  # sets of modules
+        self._failures: Counter[Names] = Counter()
         self._is_building = False
         self._closed = False
 
@@ -238,7 +242,7 @@ class Warm:
             except PoolClosed:
                 return
             except Exception as error:  # noqa: BLE001  (a host that is out of something: it may pass)
-                logger.info("no zygote with %s could be made: %s", ", ".join(sorted(wanted)), error)
+                self._failed(wanted, str(error))
             finally:
                 with self._lock:
                     self._is_building = False
@@ -268,6 +272,7 @@ class Warm:
                 if name == "all" and replaced is not None and merge:
                     merge = False  # too large together: in its place, then
                     continue
+                merge = name in wanted  # else it is what was to be had besides that fails
                 wanted = self._refuse(wanted, name, error.text.partition("; ")[0])
                 continue
             with self._lock:
@@ -287,6 +292,16 @@ class Warm:
         if is_new:
             self._tried += 1
         return is_new
+
+    def _failed(self, wanted: Names, why: str) -> None:
+        """Count a zygote that could not be made, for no reason of its own that it could tell: one
+        of the modules may bring it down.
+        """
+        logger.info("no zygote with %s could be made: %s", ", ".join(sorted(wanted)), why)
+        self._failures[wanted] += 1
+        if self._failures[wanted] >= _MOST_FAILURES:
+            self._failures.clear()
+            self._refuse(wanted, "all", why.partition("; ")[0])
 
     def _refuse(self, wanted: Names, name: str, why: str) -> Names:
         """Note what can't be imported ahead, and return what is left to be wanted."""

@@ -133,6 +133,7 @@ MODULES = {
     "huge": "data = bytearray(3 << 30)",
     "slow": "while True: pass",
     "draws": "import random\nown = random.Random()\nfixed = random.Random(5)",
+    "crashes": "import ctypes; ctypes.string_at(0)",
     "writes": "import os; open(os.path.expanduser('~/note'), 'w').write('x')",
 }
 
@@ -194,6 +195,28 @@ def test_what_takes_too_long_is_given_up(environment, monkeypatch):
             assert pool.run("import slow").reason == "wall_timeout"
         wait_until(pool.engine.is_settled)
         assert pool.run("print(1)").stdout == "1\n"
+
+
+def test_what_brings_down_its_zygote_is_given_up(odd):
+    """After a few times, whatever programs go on to want."""
+    for _ in range(8):
+        assert odd.run("import crashes").reason == "signal"
+        wait_until(odd.engine.is_settled)
+    assert "crashes" in odd.stats().not_warmed
+    made = odd.engine.jails.idle(odd.engine.jails.own) + odd.engine.jails.leased()
+    assert len(made) == 1
+    assert warm(odd, TOLD.format("good")) == "True\n"
+
+
+def test_what_was_to_be_had_besides_may_fail(odd, monkeypatch):
+    """Then what is wanted is had alone."""
+    monkeypatch.setattr("interpreter_pool.pool.engine.warm.MOST_SETS", 1)
+    assert warm(odd, TOLD.format("good")) == "True\n"
+    ground = odd.engine.ground(None)
+    (source,) = ground.warm._sources
+    source.names |= {"hooks"}  # as if it had been there, and does not do as it did
+    assert warm(odd, TOLD.format("draws")) == "True\n"
+    assert [each.names for each in ground.warm._sources] == [{"draws"}]
 
 
 def test_its_generators_of_random_numbers_are_a_runs_own(odd):
