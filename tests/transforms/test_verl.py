@@ -175,7 +175,7 @@ def key(options):
     """All the options of a scorer that these make."""
     defaults = {"compare": None, "function_imports": verl.FUNCTION_IMPORTS}
     defaults |= {"all_or_nothing": False, "on_inconclusive": None, "recursion_limit": 50_000}
-    defaults["stop_at_first_timeout"] = True
+    defaults |= {"stop_at_first_timeout": True, "runtime": None}
     return {"pool": options["pool"], "timeout": options["timeout"], **defaults}
 
 

@@ -143,6 +143,7 @@ class Counting:
         self._engine = pool.engine
         self.limits, self.tier, self.ahead = pool.limits, pool.tier, 4
         self.when_room = self._engine.when_room
+        self.require_runtime = self._engine.require_runtime
         self.checked = []
         self._lost = list(lost)
 
