@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SERVICE_ACTOR = "interpreter_pool_service"
-"""How the names of our actors begin."""
-
 _END_S = 10.0
 
 _LAST_S = 0.1
@@ -407,6 +404,8 @@ def _pass_on_fault(theirs: Callable[[Any], object], failure: Any) -> object:
     """Take a failure of an actor of ours, as of a message to one that has just ended, for what it
     is: its callers are told, and this process has no reason to end, as it would have by default.
     """
+    from .monarch_actor import SERVICE_ACTOR
+
     if SERVICE_ACTOR in str(failure):
         logger.debug("an actor has ended: %s", str(failure).partition("\n")[0])
         return None

@@ -9,7 +9,9 @@ from monarch.actor import Actor, endpoint, this_proc
 from .errors import ServiceError
 from .local.server import Server
 from .local.wire import Kind
-from .monarch import SERVICE_ACTOR
+
+SERVICE_ACTOR = "interpreter_pool_service"
+"""How the names of our actors begin."""
 
 _servers: dict[int, Server] = {}
 """Of this process, by number: what an actor is made with must be picklable."""
