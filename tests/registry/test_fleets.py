@@ -169,16 +169,16 @@ def test_a_member_that_ends_takes_no_other_along(tmp_path):
 
 def test_a_member_that_stands_still_is_replaced(tmp_path, monkeypatch):
     """It delays no look at the others, and counts for nothing meanwhile."""
-    monkeypatch.setattr("interpreter_pool.registry.local.fleet.SILENT_S", 1.0)
-    monkeypatch.setattr("interpreter_pool.registry.local.fleet._ANSWER_S", 0.5)
+    monkeypatch.setattr("interpreter_pool.registry.local.fleet.SILENT_S", 5.0)
+    monkeypatch.setattr("interpreter_pool.registry.local.fleet._ANSWER_S", 2.0)
     with get_services("local", folder=str(tmp_path)) as services:
         services.register_fleet("them", Mortal, min=3, max=3, max_concurrency=4)
         before = services.members("them")
         one = next(iter(before))
         stopped = services.result(before[one].pid.remote(), 30)
         os.kill(stopped, signal.SIGSTOP)
-        wait_until(lambda: one not in services.members("them"), 20)
-        wait_until(lambda: len(services.members("them")) == 3, 20)
+        wait_until(lambda: one not in services.members("them"), 40)
+        wait_until(lambda: len(services.members("them")) == 3, 40)
         assert len(before.keys() & services.members("them").keys()) == 2
 
 
