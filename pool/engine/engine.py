@@ -157,11 +157,10 @@ class Engine:
         """Queue a job and return a future of its result.
 
         test: of a program that a test calls, the test's job, which runs beside it; the future's
-        `record` then tells how that went. Raises `PolicyError` for a runtime that is not there.
-        source: where its jail comes from, if not from where all
+        `record` then tells how that went. source: where its jail comes from, if not from where all
         do. expires_at: the monotonic time until which it may wait; then it resolves with
         `PoolTimeout`. on_output: called with each piece of output. wait: for room in the queue,
-        where else `PoolFull` is raised.
+        where else `PoolFull` is raised. Raises `PolicyError` for a runtime that is not there.
         """
         for each in (job, test):
             if each is not None and each.runtime not in self._grounds:

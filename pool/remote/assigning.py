@@ -48,17 +48,23 @@ class Assigner:
         most = self._most_ahead()
         open_ = [link for link in able if not link.reserved and _room(link, most) > 0]
         queue = self._backlog.queue
+        waits = []
         while queue and open_:
             order = queue.popleft()
             if not self._is_wanted(order):
                 continue
             choice = open_
-            if order.failed_at:  # by another one than those that could not make it, if there is one
-                choice = [link for link in open_ if link.key not in order.failed_at] or open_
+            if order.failed_at:  # by another one than those that could not make it
+                choice = [link for link in open_ if link.key not in order.failed_at]
+                if not choice and any(link.key not in order.failed_at for link in able):
+                    waits.append(order)
+                    continue
+                choice = choice or open_
             link = choice[0] if len(choice) == 1 else min(random.sample(choice, 2), key=_share)
             self._give(link, order)
             if _room(link, most) <= 0:
                 open_.remove(link)
+        self._backlog.put_back(waits)
 
     def _is_wanted(self, order: Order) -> bool:
         """Claim an order, unless nobody waits for it any more, or it can't be made."""

@@ -27,7 +27,7 @@ class Backlog:
     """
 
     def __init__(self, retries: int) -> None:
-        self._retries = retries
+        self.retries = retries
         self.queue: deque[Order] = deque()
         self.suspects: deque[Order] = deque()
         self._expiring: list[RunOrder] = []  # of those that wait, perhaps with some that do not
@@ -77,7 +77,7 @@ class Backlog:
             elif order.lost_alone >= _ALONE_TWICE:
                 said = f"the program brought down {_ALONE_TWICE} executors, each time alone"
                 ended.append(Ended(order, said, denied=True))
-            elif order.lost > self._retries:
+            elif order.lost > self.retries:
                 ended.append(Ended(order, f"{why} ({order.lost} in all)"))
             else:
                 self.retried += 1

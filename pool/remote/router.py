@@ -427,7 +427,9 @@ class Router:
         if isinstance(order, RunOrder) and answer.error is None:
             failed = answer.value[0].reason is ExitReason.INTERNAL
         order.failed_at += (link.key,) if failed else ()
-        return failed and any(key not in order.failed_at for key in self.links)
+        # Not at each that there is: it may be the program that makes them fail.
+        again = len(order.failed_at) <= self._backlog.retries
+        return failed and again and any(key not in order.failed_at for key in self.links)
 
     def _is_elsewhere(self, order: Order) -> bool:
         """Whether a hedged order is still to be answered by somebody."""

@@ -194,6 +194,7 @@ def test_what_takes_too_long_is_given_up(environment, monkeypatch):
         for _ in range(3):
             assert pool.run("import slow").reason == "wall_timeout"
         wait_until(pool.engine.is_settled)
+        assert not pool.engine.ground(None).warm._sources
         assert pool.run("print(1)").stdout == "1\n"
 
 

@@ -627,6 +627,16 @@ def test_an_executor_that_fails_by_itself_is_not_the_last_word(route):
     assert {result.reason for result in results} == {"internal"}
 
 
+def test_a_program_that_makes_executors_fail_is_not_taken_to_all_of_them(route):
+    """It is made again as often as one that was lost."""
+    executors = [Executor(str(n)) for n in range(6)]
+    for each in executors:
+        each.fails = True
+    (result,) = outcomes(put_all(route(*executors, retries=2), 1))
+    assert result.reason == "internal"
+    assert sum(len(each.got) for each in executors) == 3
+
+
 def test_a_client_that_stood_still_takes_what_has_come_meanwhile(route):
     """Its own time was over, not the executor's."""
 
